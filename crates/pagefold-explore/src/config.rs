@@ -1,0 +1,119 @@
+//! What an exploration may cost, and which limit it met.
+
+use std::fmt;
+
+/// The most threads one execution may have, the main thread included.
+///
+/// Sets of threads are single machine words.
+pub const MAX_THREADS: usize = 64;
+
+/// How the tree of schedules is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// One execution for each class of equivalent interleavings, as nearly as source sets and
+    /// sleep sets allow.
+    Reduced,
+    /// Every interleaving of visible operations. Only good for tiny programs; it is what
+    /// [`Search::Reduced`] is tested against.
+    EveryInterleaving,
+}
+
+/// The limits of an exploration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Give up after so many executions.
+    pub max_executions: u64,
+    /// Cut an execution off after so many events. The usual reason for meeting it is a retry loop
+    /// without [`hint::relax`](crate::hint::relax).
+    pub max_steps: u32,
+    /// Give up after so many executions were cut off by [`max_steps`](Self::max_steps).
+    pub max_truncated: u64,
+    /// Bytes of stack for each thread.
+    pub stack_size: usize,
+    /// After the first violation, go on for at most so many executions to find one that is
+    /// simpler to read.
+    pub minimize_executions: u64,
+    /// How the tree of schedules is walked.
+    pub search: Search,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_executions: 50_000_000,
+            max_steps: 10_000,
+            max_truncated: 100,
+            stack_size: 64 * 1024,
+            minimize_executions: 20_000,
+            search: Search::Reduced,
+        }
+    }
+}
+
+impl Config {
+    /// Sets [`max_executions`](Self::max_executions).
+    #[must_use]
+    pub fn max_executions(mut self, limit: u64) -> Self {
+        self.max_executions = limit;
+        self
+    }
+
+    /// Sets [`max_steps`](Self::max_steps).
+    #[must_use]
+    pub fn max_steps(mut self, limit: u32) -> Self {
+        self.max_steps = limit;
+        self
+    }
+
+    /// Sets [`max_truncated`](Self::max_truncated).
+    #[must_use]
+    pub fn max_truncated(mut self, limit: u64) -> Self {
+        self.max_truncated = limit;
+        self
+    }
+
+    /// Sets [`stack_size`](Self::stack_size).
+    #[must_use]
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Sets [`minimize_executions`](Self::minimize_executions).
+    #[must_use]
+    pub fn minimize_executions(mut self, limit: u64) -> Self {
+        self.minimize_executions = limit;
+        self
+    }
+
+    /// Sets [`search`](Self::search).
+    #[must_use]
+    pub fn search(mut self, search: Search) -> Self {
+        self.search = search;
+        self
+    }
+}
+
+/// The limit that kept an exploration from being exhaustive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// [`Config::max_executions`] was reached.
+    Executions(u64),
+    /// At least one execution was cut off after [`Config::max_steps`] events.
+    Steps(u32),
+    /// An execution wanted more than [`MAX_THREADS`] threads.
+    Threads(usize),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Executions(n) => write!(f, "more than {n} executions"),
+            Self::Steps(n) => write!(
+                f,
+                "an execution of more than {n} events (a retry loop without `hint::relax`?)"
+            ),
+            Self::Threads(n) => write!(f, "an execution with more than {n} threads"),
+        }
+    }
+}

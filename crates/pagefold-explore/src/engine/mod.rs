@@ -1,0 +1,428 @@
+//! The engine: the state of one exploration, and one step of it.
+//!
+//! An exploration runs on one OS thread. Checked threads are coroutines; each *announces* its next
+//! visible operation, the engine picks who goes on, and the picked thread *commits* its
+//! announced operation and runs on to its next one. A thread picked twice in a row does not leave
+//! its stack.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`op`] | operations and when two of them commute |
+//! | [`object`], [`state`] | what operations work on |
+//! | [`log`], [`clock`] | the events of the execution and happens-before |
+//! | [`race`], [`grace`] | which pairs of events can be reversed |
+//! | [`search`] | which schedules are left to try |
+//! | [`locks`], [`blocked`] | what is forbidden with locks; who waits for whom |
+//! | [`script`] | following a given schedule, recording a trace |
+//! | [`threads`], [`rt`] | threads, and how primitives reach the engine |
+
+pub(crate) mod blocked;
+pub(crate) mod clock;
+pub(crate) mod grace;
+pub(crate) mod locks;
+pub(crate) mod log;
+pub(crate) mod object;
+pub(crate) mod op;
+pub(crate) mod race;
+pub(crate) mod rt;
+pub(crate) mod script;
+pub(crate) mod search;
+pub(crate) mod state;
+pub(crate) mod threads;
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, Yielder};
+
+use self::grace::Section;
+use self::locks::Order;
+use self::log::Log;
+use self::object::{Object, Objects, Shape};
+use self::op::{Access, Kind, Op};
+use self::race::Tie;
+use self::script::{Divergence, Script};
+use self::search::{Next, Node, Stop};
+use self::threads::{Held, Slot, ThreadSet, bit};
+use crate::config::{Config, MAX_THREADS, Search};
+use crate::report::kind;
+use crate::trace::TraceStep;
+
+/// A checked thread's coroutine.
+pub(crate) type Fiber = Coroutine<(), (), (), DefaultStack>;
+
+/// How operations are treated at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// As events.
+    Normal,
+    /// Directly, by the program's wish.
+    Quiet,
+    /// Directly, as a thread of this execution panicked and its destructors run.
+    Unwinding,
+    /// Directly and without ever waiting: the execution is over, and what is left is destroyed.
+    Inert,
+}
+
+/// Something that broke, without its trace.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    pub(crate) kind: Cow<'static, str>,
+    pub(crate) message: String,
+    /// The thread it broke in; `None` if it is a matter of all.
+    pub(crate) thread: Option<usize>,
+}
+
+pub(crate) struct Engine {
+    pub(crate) mode: Mode,
+    /// The running thread.
+    pub(crate) current: usize,
+    /// How many events this execution has executed.
+    pub(crate) step: u32,
+    pub(crate) next: Next,
+    /// Threads that have not ended.
+    pub(crate) live: ThreadSet,
+    /// How many threads this execution has had.
+    pub(crate) threads: usize,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) log: Log,
+    nodes: Vec<Node>,
+    pub(crate) objects: Objects,
+    sections: Vec<Section>,
+    order: Order,
+    pub(crate) broken: Option<Broken>,
+
+    search: Search,
+    max_steps: u32,
+
+    script: Script,
+    pub(crate) divergence: Option<Divergence>,
+    /// The trace so far, while recording.
+    pub(crate) recorded: Option<Vec<TraceStep>>,
+
+    /// Coroutines of threads that were not running when the driver last looked.
+    pub(crate) fibers: Vec<Option<Fiber>>,
+    pub(crate) stacks: Vec<DefaultStack>,
+    pub(crate) stack_size: usize,
+
+    /// Events executed for the first time.
+    pub(crate) states: u64,
+
+    // Kept to be used again.
+    ties: Vec<(usize, Tie)>,
+    races: Vec<usize>,
+    scratch: Vec<u32>,
+}
+
+impl Engine {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            mode: Mode::Normal,
+            current: 0,
+            step: 0,
+            next: Next::Stop(Stop::Complete),
+            live: 0,
+            threads: 0,
+            slots: (0..MAX_THREADS).map(|_| Slot::new()).collect(),
+            log: Log::new(),
+            nodes: Vec::new(),
+            objects: Objects::new(),
+            sections: Vec::new(),
+            order: Order::default(),
+            broken: None,
+            search: config.search,
+            max_steps: config.max_steps,
+            script: Script::None,
+            divergence: None,
+            recorded: None,
+            fibers: (0..MAX_THREADS).map(|_| None).collect(),
+            stacks: Vec::new(),
+            stack_size: config.stack_size,
+            states: 0,
+            ties: Vec::new(),
+            races: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Prepares for an execution.
+    pub(crate) fn restart(&mut self) {
+        self.mode = Mode::Normal;
+        self.current = 0;
+        self.step = 0;
+        self.live = 0;
+        self.threads = 0;
+        self.objects.restart();
+        self.sections.clear();
+        self.order.clear();
+        self.broken = None;
+    }
+
+    /// Makes a thread known. `None` if there are too many; the execution stops then.
+    pub(crate) fn spawn(
+        &mut self,
+        name: Cow<'static, str>,
+        op: Op,
+        forgettable: bool,
+    ) -> Option<usize> {
+        let thread = self.threads;
+        if thread == MAX_THREADS {
+            self.next = Next::Stop(Stop::TooManyThreads);
+            return None;
+        }
+        self.threads += 1;
+        self.live |= bit(thread);
+        self.log.clocks.reserve_threads(self.threads);
+        let (origin, last) = if thread == 0 {
+            ((0, 0), 0)
+        } else {
+            let parent = &mut self.slots[self.current];
+            parent.spawned += 1;
+            ((race::as_number(self.current), parent.spawned), parent.last)
+        };
+        self.slots[thread].begin(name, origin, last, op, forgettable);
+        Some(thread)
+    }
+
+    /// The number of `object`.
+    #[inline]
+    pub(crate) fn id_of(&mut self, object: &Object, shape: Shape) -> u32 {
+        match self.objects.lookup(object) {
+            Some(id) => id,
+            None => self.register(object, shape),
+        }
+    }
+
+    #[cold]
+    fn register(&mut self, object: &Object, shape: Shape) -> u32 {
+        let address = object.address();
+        // The log may hold events of the future of a replayed prefix; only the past counts.
+        let origin = self.log.ranges.iter().rev().find(|range| {
+            range.event < self.step && object::in_range(address, range.start, range.len)
+        });
+        let origin = origin.map_or(0, |range| range.event + 1);
+        self.objects.register(object, shape, origin)
+    }
+
+    /// Executes what `thread` announced.
+    #[inline]
+    pub(crate) fn commit(&mut self, thread: usize) {
+        self.current = thread;
+        let index = self.step as usize;
+        if index < self.log.len() {
+            let event = self.log.event(index);
+            let op = self.slots[thread].op;
+            if event.kind != op.kind || event.object != op.object {
+                self.nondeterminism(thread);
+            }
+            if op.kind == Kind::WriteRange {
+                // The memory may be elsewhere this time.
+                let (start, len) = op.range();
+                self.log.move_range(log::as_u32(index), start, len);
+            }
+        } else {
+            self.append(thread);
+            self.states += 1;
+        }
+        self.step += 1;
+        let slot = &mut self.slots[thread];
+        slot.last = self.step;
+        slot.seq += 1;
+        if slot.reading.depth > 0 && slot.reading.section.is_none() {
+            slot.reading.section = Some(log::as_u32(self.sections.len()));
+            self.sections.push(Section {
+                thread: race::as_number(thread),
+                first: self.step - 1,
+                last: None,
+            });
+        }
+        if slot.op.object != 0 {
+            self.account(thread);
+        }
+        if self.recorded.is_some() {
+            self.record(thread);
+        }
+    }
+
+    /// Keeps the list of locks in the hands of `thread`.
+    #[inline]
+    pub(crate) fn account(&mut self, thread: usize) {
+        let op = &self.slots[thread].op;
+        let exclusive = match op.access() {
+            Access::AcquireExclusive | Access::TryExclusive => true,
+            Access::AcquireShared | Access::TryShared => false,
+            Access::ReleaseExclusive | Access::ReleaseShared => {
+                let object = op.object;
+                let held = &mut self.slots[thread].held;
+                if let Some(at) = held.iter().rposition(|held| held.object == object) {
+                    held.remove(at);
+                }
+                return;
+            }
+            Access::Downgrade => {
+                let object = op.object;
+                for held in &mut self.slots[thread].held {
+                    if held.object == object {
+                        held.exclusive = false;
+                    }
+                }
+                return;
+            }
+            Access::None | Access::Read | Access::ReadExclusive | Access::Write | Access::Add => {
+                return;
+            }
+        };
+        let object = op.object;
+        let class = match self.objects.entry(object).shape {
+            Shape::Lock(class) => Some(class),
+            Shape::Cpu(_) => None,
+            // Only locks are acquired.
+            Shape::Atomic | Shape::Counter => return,
+        };
+        let step = self.step.saturating_sub(1);
+        self.slots[thread].held.push(Held {
+            object,
+            exclusive,
+            class,
+            step,
+        });
+    }
+
+    /// Whether the pending operation of `thread` can be executed.
+    #[inline]
+    fn is_enabled(&self, thread: usize) -> bool {
+        let op = &self.slots[thread].op;
+        match op.kind {
+            Kind::AcquireExclusive => state::is_free(op.word()),
+            Kind::AcquireShared => state::is_shareable(op.word()),
+            Kind::Await => Self::holds(op, op.word()),
+            Kind::Relax => self.has_changed(thread),
+            Kind::Join => self.live & (1 << op.argument) == 0,
+            Kind::GracePeriod => {
+                self.grace_is_over(usize::try_from(op.argument).expect("an index of the log"))
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether something that `thread` watches has been changed by another thread.
+    fn has_changed(&self, thread: usize) -> bool {
+        self.slots[thread].watched.iter().any(|&(object, since)| {
+            self.log
+                .chain(object, &self.objects)
+                .take_while(|&(event, _)| event > since as usize)
+                .any(|(event, access)| {
+                    access.changes() && usize::from(self.log.event(event).thread) != thread
+                })
+        })
+    }
+
+    /// Notes what the current thread has read in this round of a retry loop. `false` if nothing.
+    pub(crate) fn watch(&mut self) -> bool {
+        let slot = &mut self.slots[self.current];
+        slot.watched.clear();
+        let mut next = if slot.seq == 0 { 0 } else { slot.last };
+        while let Some(index) = next.checked_sub(1) {
+            let event = self.log.event(index as usize);
+            if event.kind == Kind::Relax {
+                break;
+            }
+            let reads = matches!(event.access, Access::Read | Access::ReadExclusive);
+            // What counts is the last look at an object, which comes first on the way back.
+            if reads
+                && !slot
+                    .watched
+                    .iter()
+                    .any(|&(object, _)| object == event.object)
+            {
+                slot.watched.push((event.object, index));
+            }
+            next = event.previous_of_thread;
+        }
+        !slot.watched.is_empty()
+    }
+
+    /// Whether the predicate of a wait holds for `value`.
+    pub(crate) fn holds(op: &Op, value: u64) -> bool {
+        let Some(predicate) = op.predicate else {
+            return true;
+        };
+        rt::outside(|| {
+            // SAFETY: the thread that announced the wait is suspended in `wait_until`, which
+            // borrows the predicate.
+            let predicate = unsafe { &*predicate };
+            // A predicate that panics is let pass, to panic in its own thread.
+            catch_unwind(AssertUnwindSafe(|| predicate(value))).unwrap_or(true)
+        })
+    }
+
+    /// The current thread ends.
+    pub(crate) fn finish(&mut self, thread: usize) {
+        self.current = thread;
+        let slot = &self.slots[thread];
+        let leak = if let Some(held) = slot.held.first() {
+            Some(format!(
+                "holding {}, {}",
+                self.name_of(held.object),
+                since(held.step)
+            ))
+        } else if slot.reading.depth > 0 {
+            Some("inside an RCU read section".to_owned())
+        } else {
+            None
+        };
+        self.live &= !bit(thread);
+        if let Some(leak) = leak {
+            let message = format!("{} ends {leak}", self.slots[thread].name);
+            self.break_off(kind::LEAK.into(), message);
+        }
+    }
+
+    /// The current thread panicked.
+    pub(crate) fn panicked(&mut self, thread: usize, message: &str) {
+        self.current = thread;
+        self.live &= !bit(thread);
+        let message = format!("{} panicked: {message}", self.slots[thread].name);
+        self.break_off(kind::PANIC.into(), message);
+    }
+
+    /// Something broke in the current thread. The first one counts.
+    pub(crate) fn break_off(&mut self, kind: Cow<'static, str>, message: String) {
+        if self.broken.is_none() {
+            self.broken = Some(Broken {
+                kind,
+                message,
+                thread: Some(self.current),
+            });
+        }
+        self.next = Next::Stop(Stop::Violation);
+    }
+
+    /// The program does not do under a schedule what it did under the same schedule before.
+    #[cold]
+    fn nondeterminism(&mut self, thread: usize) -> Next {
+        let message = format!(
+            "step {} of the same schedule is another one this time (in {}); the program must \
+             depend on nothing but the schedule",
+            self.step, self.slots[thread].name
+        );
+        self.current = thread;
+        self.break_off(kind::NONDETERMINISM.into(), message);
+        self.next
+    }
+
+    pub(crate) fn name_of(&self, object: u32) -> String {
+        self.objects.entry(object).shape.name(object)
+    }
+
+    /// The way out of the stack of the current thread.
+    pub(crate) fn yielder(&self) -> *const Yielder<(), ()> {
+        self.slots[self.current].yielder
+    }
+}
+
+/// "since step 3".
+pub(crate) fn since(step: u32) -> String {
+    format!("taken at step {step}")
+}

@@ -1,0 +1,208 @@
+//! Visible operations: what a thread announces, and how it touches an object.
+
+use super::object::Object;
+use super::state;
+
+/// What a thread is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The thread begins. Independent of everything.
+    Start,
+    Load,
+    Store,
+    /// A read-modify-write which always writes.
+    Rmw,
+    /// Writes if the word equals the argument, otherwise reads.
+    CompareExchange,
+    /// A commuting addition.
+    Add,
+    /// A load that waits until a predicate holds.
+    Await,
+    /// The end of a round of a retry loop; waits until something that was read has changed.
+    Relax,
+    AcquireExclusive,
+    AcquireShared,
+    TryExclusive,
+    TryShared,
+    ReleaseExclusive,
+    ReleaseShared,
+    /// From exclusive to shared.
+    Downgrade,
+    /// A write to every object in a range of addresses.
+    WriteRange,
+    /// Waits for the end of a thread.
+    Join,
+    /// Asks for a grace period. Independent of everything: a point in time to measure from.
+    Call,
+    /// Sends an interrupt. Independent of everything.
+    Ipi,
+    /// Waits for the grace period asked for by the `Call` in the argument.
+    GracePeriod,
+}
+
+impl Kind {
+    /// Whether the operation commutes with every other.
+    pub(crate) fn is_neutral(self) -> bool {
+        matches!(self, Self::Start | Self::Call | Self::Ipi)
+    }
+}
+
+/// An announced operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Op {
+    pub(crate) kind: Kind,
+    /// The number of the object, 0 if none or several.
+    pub(crate) object: u32,
+    /// The object. Valid while the operation is pending: the thread that announced it is
+    /// suspended in a method of the primitive, which borrows it.
+    pub(crate) target: *const Object,
+    /// The expected value, the start of the range, the thread to join, the index of the `Call`, or for an acquisition how
+    /// it is to the lock order: 0 in order, 1 nested, 2 exempt.
+    pub(crate) argument: u64,
+    /// The length of the range; for a `Join`, not 0 if it spins.
+    pub(crate) length: usize,
+    /// The predicate of an `Await`. Valid while the operation is pending, as `target`.
+    pub(crate) predicate: Option<*const dyn Fn(u64) -> bool>,
+}
+
+impl Op {
+    pub(crate) const fn plain(kind: Kind, argument: u64) -> Self {
+        Self {
+            kind,
+            object: 0,
+            target: std::ptr::null(),
+            argument,
+            length: 0,
+            predicate: None,
+        }
+    }
+
+    /// The addresses a `WriteRange` writes to: start and length.
+    #[inline]
+    pub(crate) fn range(&self) -> (usize, usize) {
+        (
+            usize::try_from(self.argument).expect("an address"),
+            self.length,
+        )
+    }
+
+    /// The word of the object, 0 if there is none.
+    #[inline]
+    pub(crate) fn word(&self) -> u64 {
+        if self.target.is_null() {
+            return 0;
+        }
+        // SAFETY: not null, and valid for the reasons given at the field.
+        unsafe { (*self.target).get() }
+    }
+
+    /// How the operation touches its object if it is executed in the present state.
+    #[inline]
+    pub(crate) fn access(&self) -> Access {
+        match self.kind {
+            Kind::Load | Kind::Await | Kind::Relax => Access::Read,
+            Kind::Store | Kind::Rmw | Kind::WriteRange => Access::Write,
+            Kind::CompareExchange if self.word() == self.argument => Access::Write,
+            Kind::CompareExchange => Access::Read,
+            Kind::Add => Access::Add,
+            Kind::AcquireExclusive => Access::AcquireExclusive,
+            Kind::AcquireShared => Access::AcquireShared,
+            Kind::TryExclusive if state::is_free(self.word()) => Access::TryExclusive,
+            Kind::TryExclusive => Access::Read,
+            Kind::TryShared if state::is_shareable(self.word()) => Access::TryShared,
+            Kind::TryShared => Access::ReadExclusive,
+            Kind::ReleaseExclusive => Access::ReleaseExclusive,
+            Kind::ReleaseShared => Access::ReleaseShared,
+            Kind::Downgrade => Access::Downgrade,
+            Kind::Start | Kind::Join | Kind::Call | Kind::Ipi | Kind::GracePeriod => Access::None,
+        }
+    }
+}
+
+/// How an event touches an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Access {
+    None,
+    /// Reads the value or, of a lock, who holds it. A failed attempt to take a lock exclusively is
+    /// one.
+    Read,
+    /// Reads of a lock only whether it is held exclusively: a failed attempt to share it.
+    ReadExclusive,
+    Write,
+    Add,
+    AcquireExclusive,
+    AcquireShared,
+    /// A successful attempt.
+    TryExclusive,
+    /// A successful attempt.
+    TryShared,
+    ReleaseExclusive,
+    ReleaseShared,
+    Downgrade,
+}
+
+impl Access {
+    const COUNT: usize = 12;
+
+    #[inline]
+    const fn bit(self) -> u16 {
+        1 << self as u8
+    }
+
+    /// Whether the order of two accesses to one object by different threads can matter.
+    ///
+    /// The relation, and why pairs that are missing from it commute:
+    ///
+    /// * Reads of any sort commute; additions commute, as their results cannot be seen.
+    /// * A *blocking* acquisition and a release are never both possible in one state in a way that
+    ///   their order would matter: either the release is of a section that excludes the
+    ///   acquisition, then the acquisition is disabled before it, or it is of a compatible
+    ///   section, and then the release changes nothing for it.
+    /// * An *attempt* is never disabled, so it depends on everything that may decide it: an
+    ///   exclusive one on each acquisition and release, a shared one on the exclusive ones.
+    /// * A `Write` to a lock is its memory being freed; it depends on everything.
+    #[inline]
+    pub(crate) fn conflicts(self, other: Self) -> bool {
+        CONFLICTS[self as usize] & other.bit() != 0
+    }
+
+    /// Whether the access may change what a reader of the object sees.
+    #[inline]
+    pub(crate) fn changes(self) -> bool {
+        Self::Read.conflicts(self)
+    }
+}
+
+/// [`Access::conflicts`] as a table.
+const CONFLICTS: [u16; Access::COUNT] = {
+    use Access::*;
+    const fn set(table: &mut [u16; Access::COUNT], a: Access, others: &[Access]) {
+        let mut i = 0;
+        while i < others.len() {
+            table[a as usize] |= others[i].bit();
+            table[others[i] as usize] |= a.bit();
+            i += 1;
+        }
+    }
+    let mut table = [0; Access::COUNT];
+    let exclusive = [AcquireExclusive, TryExclusive, ReleaseExclusive, Downgrade];
+    let shared = [AcquireShared, TryShared, ReleaseShared];
+    let acquisitions = [AcquireExclusive, AcquireShared, TryExclusive, TryShared];
+    set(&mut table, Write, &[Read, ReadExclusive, Write, Add]);
+    set(&mut table, Write, &exclusive);
+    set(&mut table, Write, &shared);
+    set(&mut table, Add, &[Read]);
+    set(&mut table, Read, &exclusive);
+    set(&mut table, Read, &shared);
+    set(&mut table, ReadExclusive, &exclusive);
+    set(&mut table, AcquireExclusive, &acquisitions);
+    set(&mut table, TryExclusive, &acquisitions);
+    set(
+        &mut table,
+        TryExclusive,
+        &[ReleaseExclusive, ReleaseShared, Downgrade],
+    );
+    set(&mut table, TryShared, &[ReleaseExclusive, Downgrade]);
+    table
+};

@@ -1,0 +1,334 @@
+//! How code in a checked thread reaches the engine.
+//!
+//! The engine of the exploration that runs on this OS thread is found through a thread-local
+//! pointer, which is null outside explorations. Access is by [`with`], which lends the engine out
+//! exclusively for the time of a call that neither switches stacks nor runs code of the program
+//! (the one exception, predicates, hides the engine: [`outside`]). So two borrows never overlap.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::ptr;
+
+use super::object::{Object, Shape};
+use super::op::{Kind, Op};
+use super::search::Next;
+use super::{Engine, Mode, state};
+use crate::report::kind;
+
+thread_local! {
+    static CURRENT: Cell<*mut Engine> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Makes `engine` the one of this OS thread and returns the one before.
+///
+/// # Safety
+///
+/// Until the next call, `engine` must be null or point to an engine that nobody else uses.
+pub(crate) unsafe fn install(engine: *mut Engine) -> *mut Engine {
+    CURRENT.replace(engine)
+}
+
+/// Whether an exploration runs on this OS thread, and this is code of its program.
+#[inline]
+pub(crate) fn is_active() -> bool {
+    !CURRENT.get().is_null()
+}
+
+/// Lends out the engine, if there is one.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(&mut Engine) -> R) -> Option<R> {
+    let engine = CURRENT.get();
+    if engine.is_null() {
+        return None;
+    }
+    // SAFETY: by the contract of `install` the pointer is good and nobody else's. There is no
+    // other borrow from it: all are made here, and last as long as a call of an `f`, all of which
+    // are in this crate; none of them calls `with`, switches to another stack, or runs code of the
+    // program other than through `outside`.
+    Some(f(unsafe { &mut *engine }))
+}
+
+/// Runs code of the program on behalf of the engine: primitives in it are plain values.
+pub(crate) fn outside<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(*mut Engine);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(ptr::null_mut()));
+    f()
+}
+
+/// How an operation was let through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// Who executes it.
+    pub(crate) thread: u8,
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// As an event.
+    Event,
+    /// As an event, in a recorded execution.
+    Recorded,
+    /// In a quiet section.
+    Quiet,
+    /// While an abandoned or panicked thread is destroyed.
+    Inert,
+    /// Outside an exploration.
+    Outside,
+}
+
+impl Turn {
+    /// Adds the outcome to the label of the event, if it was not given one by the program.
+    #[inline]
+    pub(crate) fn outcome(self, f: impl FnOnce() -> String) {
+        if self.how == How::Recorded {
+            let outcome = f();
+            with(|engine| engine.record_outcome(&outcome));
+        }
+    }
+
+    /// Whether the operation was not an event, so that its condition may not hold.
+    #[inline]
+    pub(crate) fn is_direct(self) -> bool {
+        !matches!(self.how, How::Event | How::Recorded)
+    }
+
+    /// Called if the operation should wait and was not an event, so that nobody can end the wait.
+    /// Returns only when things are being destroyed.
+    #[cold]
+    pub(crate) fn cannot_wait(self, what: impl FnOnce(&mut Engine) -> String) {
+        match self.how {
+            How::Event | How::Recorded | How::Inert => {}
+            How::Quiet => {
+                let message = with(what).unwrap_or_default();
+                fail(kind::BLOCKED_IN_QUIET.into(), message);
+            }
+            How::Outside => panic!("nothing can end this wait outside an exploration"),
+        }
+    }
+}
+
+const OUTSIDE: Turn = Turn {
+    thread: state::OUTSIDE,
+    how: How::Outside,
+};
+
+/// Executes an operation on an object: returns when it is this thread's turn to do it.
+#[inline]
+pub(crate) fn visible(object: &Object, shape: Shape, kind: Kind, argument: u64) -> Turn {
+    let Some(announced) = with(|engine| {
+        let id = engine.id_of(object, shape);
+        let op = Op {
+            kind,
+            object: id,
+            target: object,
+            argument,
+            length: 0,
+            predicate: None,
+        };
+        announce(engine, op)
+    }) else {
+        return OUTSIDE;
+    };
+    take_turn(announced)
+}
+
+/// Executes a wait until `predicate` holds for the object's word.
+pub(crate) fn wait(object: &Object, shape: Shape, predicate: &dyn Fn(u64) -> bool) -> Turn {
+    let Some(announced) = with(|engine| {
+        let id = engine.id_of(object, shape);
+        // SAFETY: only the lifetime changes. The engine calls the predicate while the operation is
+        // pending, and this function does not return before it is executed or abandoned.
+        let predicate: &'static dyn Fn(u64) -> bool = unsafe { std::mem::transmute(predicate) };
+        let op = Op {
+            kind: Kind::Await,
+            object: id,
+            target: object,
+            argument: 0,
+            length: 0,
+            predicate: Some(predicate),
+        };
+        announce(engine, op)
+    }) else {
+        return OUTSIDE;
+    };
+    take_turn(announced)
+}
+
+/// Executes an operation on no object or several.
+pub(crate) fn visible_plain(op: Op) -> Turn {
+    match with(|engine| announce(engine, op)) {
+        Some(announced) => take_turn(announced),
+        None => OUTSIDE,
+    }
+}
+
+/// What came of announcing an operation.
+enum Announced {
+    /// It is executed.
+    Go(Turn),
+    /// Somebody else goes first, or the execution stops.
+    Away(*const corosensei::Yielder<(), ()>),
+}
+
+#[inline]
+fn announce(engine: &mut Engine, op: Op) -> Announced {
+    if engine.mode != Mode::Normal {
+        return announce_direct(engine, op);
+    }
+    let me = engine.current;
+    engine.slots[me].op = op;
+    if engine.is_forbidden() {
+        return Announced::Away(engine.yielder());
+    }
+    if engine.schedule() == Next::Thread(me) {
+        engine.commit(me);
+        if engine.broken.is_none() {
+            return Announced::Go(turn(engine));
+        }
+    }
+    Announced::Away(engine.yielder())
+}
+
+#[inline]
+fn turn(engine: &Engine) -> Turn {
+    let how = if engine.recorded.is_some() {
+        How::Recorded
+    } else {
+        How::Event
+    };
+    Turn {
+        thread: super::race::as_number(engine.current),
+        how,
+    }
+}
+
+#[cold]
+fn announce_direct(engine: &mut Engine, op: Op) -> Announced {
+    let how = match engine.mode {
+        Mode::Normal => How::Event,
+        Mode::Quiet => {
+            let me = engine.current;
+            engine.slots[me].op = op;
+            engine.account(me);
+            How::Quiet
+        }
+        Mode::Unwinding if std::thread::panicking() => How::Inert,
+        Mode::Unwinding => {
+            // The program caught the panic and goes on.
+            engine.mode = Mode::Normal;
+            return announce(engine, op);
+        }
+        Mode::Inert if std::thread::panicking() => How::Inert,
+        // The thread is to be destroyed, but caught the unwinding: unwind it further.
+        Mode::Inert => return Announced::Away(engine.yielder()),
+    };
+    Announced::Go(Turn {
+        thread: super::race::as_number(engine.current),
+        how,
+    })
+}
+
+#[inline]
+fn take_turn(announced: Announced) -> Turn {
+    match announced {
+        Announced::Go(turn) => turn,
+        Announced::Away(yielder) => {
+            suspend(yielder);
+            let turn = with(|engine| {
+                let me = engine.current;
+                engine.commit(me);
+                (engine.broken.is_none())
+                    .then(|| turn(engine))
+                    .ok_or(engine.yielder())
+            });
+            match turn {
+                Some(Ok(turn)) => turn,
+                Some(Err(yielder)) => leave(yielder),
+                None => OUTSIDE,
+            }
+        }
+    }
+}
+
+/// Leaves the stack of the current thread until it is picked again.
+#[inline]
+fn suspend(yielder: *const corosensei::Yielder<(), ()>) {
+    // SAFETY: `yielder` is that of the current thread, whose stack we are on; it lives at the
+    // bottom of that stack. A thread that has not begun does not announce anything.
+    unsafe { (*yielder).suspend(()) }
+}
+
+/// Leaves the stack of the current thread for good.
+fn leave(yielder: *const corosensei::Yielder<(), ()>) -> ! {
+    loop {
+        suspend(yielder);
+    }
+}
+
+/// Stops this execution: something is broken.
+pub(crate) fn fail(kind: Cow<'static, str>, message: String) -> ! {
+    let yielder = with(|engine| match engine.mode {
+        Mode::Normal | Mode::Quiet => {
+            engine.break_off(kind.clone(), message.clone());
+            Some(engine.yielder())
+        }
+        Mode::Unwinding | Mode::Inert => None,
+    });
+    match yielder.flatten() {
+        Some(yielder) => leave(yielder),
+        None => panic!("{kind}: {message}"),
+    }
+}
+
+/// Stops this execution although nothing is broken; `engine.next` says why.
+pub(crate) fn leave_for_good() -> ! {
+    match with(|engine| engine.yielder()) {
+        Some(yielder) => leave(yielder),
+        None => unreachable!("only called with an engine"),
+    }
+}
+
+/// The number of the current thread, as locks store it.
+#[inline]
+pub(crate) fn current_number() -> u8 {
+    with(|engine| super::race::as_number(engine.current)).unwrap_or(state::OUTSIDE)
+}
+
+/// Whether operations are checked: inside an exploration, and not while things are destroyed.
+pub(crate) fn is_checked() -> bool {
+    with(|engine| matches!(engine.mode, Mode::Normal | Mode::Quiet)) == Some(true)
+}
+
+/// Whether the current thread shares a lock. Outside an exploration: whether anyone does.
+pub(crate) fn holds_shared(object: &Object) -> bool {
+    let shared = with(|engine| {
+        engine.objects.lookup(object).is_some_and(|id| {
+            let held = &engine.slots[engine.current].held;
+            held.iter().any(|held| held.object == id && !held.exclusive)
+        })
+    });
+    shared.unwrap_or_else(|| state::sharers(object.get()) > 0)
+}
+
+/// The current thread releases a lock which it does not hold. Returns only when things are being
+/// destroyed.
+#[cold]
+pub(crate) fn not_held(object: &Object, shape: Shape) {
+    if !is_active() {
+        panic!("a lock is released that is not held");
+    }
+    if is_checked() {
+        let message = with(|engine| {
+            let id = engine.id_of(object, shape);
+            let name = &engine.slots[engine.current].name;
+            format!("{name} releases {}, which it does not hold", shape.name(id))
+        });
+        fail(kind::NOT_HELD.into(), message.unwrap_or_default());
+    }
+}

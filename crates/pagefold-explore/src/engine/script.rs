@@ -1,0 +1,214 @@
+//! Following a given schedule, and recording what happens.
+
+use super::Engine;
+use super::op::Kind;
+use super::search::Stop;
+use super::threads::{ThreadNumber, ThreadSet, bit};
+use crate::trace::{Trace, TraceStep};
+
+/// Where a replayed program departs from its trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The step of the trace.
+    pub step: usize,
+    /// What the trace says happens there.
+    pub expected: String,
+    /// What happened instead.
+    pub got: String,
+}
+
+impl std::fmt::Display for Divergence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "diverged at step {}: expected {}, got {}",
+            self.step, self.expected, self.got
+        )
+    }
+}
+
+/// A schedule to follow.
+#[derive(Debug)]
+pub(crate) enum Script {
+    /// None: choices are the search's.
+    None,
+    /// A reordering of a path of this exploration.
+    Path(Path),
+    /// A trace from a file. After its end the execution goes on by default choices.
+    Trace(Trace),
+}
+
+/// A reordering of a path. Threads may get other numbers in it than they had, as they are spawned
+/// in another order; their origins do not change.
+#[derive(Clone, Debug)]
+pub(crate) struct Path {
+    /// The threads, by their old numbers.
+    pub(crate) order: Vec<ThreadNumber>,
+    /// The origin of each old number, in terms of old numbers.
+    pub(crate) origins: Vec<(ThreadNumber, u16)>,
+}
+
+impl Engine {
+    /// Follows `script` in the next execution, from the start, and records what happens.
+    pub(crate) fn follow_script(&mut self, script: Script) {
+        self.clear_tree();
+        self.script = script;
+        self.divergence = None;
+        self.recorded = Some(Vec::new());
+    }
+
+    /// The thread that the script wants to go next, by its number in this execution.
+    pub(crate) fn scripted(&self) -> Option<usize> {
+        let step = self.step as usize;
+        match &self.script {
+            Script::None => None,
+            Script::Path(path) => self.numbered(path, *path.order.get(step)?),
+            Script::Trace(trace) => Some(usize::from(trace.steps.get(step)?.thread)),
+        }
+    }
+
+    /// The number in this execution of the thread that was `old` in the path.
+    fn numbered(&self, path: &Path, old: ThreadNumber) -> Option<usize> {
+        if old == 0 {
+            return Some(0);
+        }
+        let (parent, nth) = path.origins[usize::from(old)];
+        let parent = super::race::as_number(self.numbered(path, parent)?);
+        (1..self.threads).find(|&thread| self.slots[thread].origin == (parent, nth))
+    }
+
+    /// Whether the script can be followed at this step; if not, why to stop.
+    pub(crate) fn check_script(&mut self, enabled: ThreadSet) -> Option<Stop> {
+        let step = self.step as usize;
+        match &self.script {
+            Script::None => None,
+            Script::Path(path) => {
+                // At the end of a path there is a violation. If all threads are blocked now, this
+                // is one.
+                if step >= path.order.len() {
+                    return (enabled != 0).then_some(Stop::Diverged);
+                }
+                match self.scripted() {
+                    Some(thread) if enabled & bit(thread) != 0 => None,
+                    _ => Some(Stop::Diverged),
+                }
+            }
+            Script::Trace(trace) => {
+                let divergence = self.check_labels(trace).or_else(|| {
+                    let TraceStep { thread, label, .. } = trace.steps.get(step)?;
+                    let thread = usize::from(*thread);
+                    let name = trace.threads[thread].as_str();
+                    let got = if thread >= self.threads {
+                        "no such thread".to_owned()
+                    } else if self.slots[thread].name != name {
+                        format!("a thread named {}", self.slots[thread].name)
+                    } else if self.live & bit(thread) == 0 {
+                        "the end of the thread".to_owned()
+                    } else if enabled & bit(thread) == 0 {
+                        self.describe_wait(thread)
+                    } else {
+                        return None;
+                    };
+                    Some(Divergence {
+                        step,
+                        expected: format!("{label} by {name}"),
+                        got,
+                    })
+                });
+                self.divergence = divergence;
+                self.divergence.is_some().then_some(Stop::Diverged)
+            }
+        }
+    }
+
+    /// Compares the last recorded step with the trace.
+    fn check_labels(&self, trace: &Trace) -> Option<Divergence> {
+        let step = (self.step as usize).checked_sub(1)?;
+        let expected = &trace.steps.get(step)?.label;
+        let got = &self.recorded.as_ref()?.get(step)?.label;
+        (expected != got).then(|| Divergence {
+            step,
+            expected: expected.clone(),
+            got: got.clone(),
+        })
+    }
+
+    /// At the end of an execution: compares what `check_script` did not come to see.
+    pub(crate) fn finish_script(&mut self) {
+        if let Script::Trace(trace) = &self.script
+            && self.divergence.is_none()
+        {
+            self.divergence = self.check_labels(trace);
+        }
+    }
+
+    /// Records the event just executed by `thread`.
+    #[cold]
+    pub(crate) fn record(&mut self, thread: usize) {
+        let label = match self.slots[thread].label.take() {
+            Some(label) => label,
+            None => self.default_label(thread),
+        };
+        let thread = super::race::as_number(thread).into();
+        if let Some(steps) = &mut self.recorded {
+            steps.push(TraceStep {
+                thread,
+                label,
+                notes: Vec::new(),
+            });
+        }
+    }
+
+    fn default_label(&self, thread: usize) -> String {
+        let op = &self.slots[thread].op;
+        let object = || self.name_of(op.object);
+        match op.kind {
+            Kind::Start => "start".to_owned(),
+            Kind::Load => format!("load {}", object()),
+            Kind::Store => format!("store {}", object()),
+            Kind::Rmw => format!("update {}", object()),
+            Kind::CompareExchange => format!("compare-exchange {}", object()),
+            Kind::Add => format!("add to {}", object()),
+            Kind::Await => format!("wait for {}", object()),
+            Kind::Relax => "retry".to_owned(),
+            Kind::AcquireExclusive => format!("lock {}", object()),
+            Kind::AcquireShared => format!("share {}", object()),
+            Kind::TryExclusive => format!("try to lock {}", object()),
+            Kind::TryShared => format!("try to share {}", object()),
+            Kind::ReleaseExclusive | Kind::ReleaseShared => format!("unlock {}", object()),
+            Kind::Downgrade => format!("downgrade {}", object()),
+            Kind::WriteRange => format!("free {} bytes", op.length),
+            Kind::Join => {
+                let target = usize::try_from(op.argument).expect("a thread number");
+                format!("join {}", self.slots[target].name)
+            }
+            Kind::Call => "ask for a grace period".to_owned(),
+            Kind::Ipi => "send an interrupt".to_owned(),
+            Kind::GracePeriod => "grace period over".to_owned(),
+        }
+    }
+
+    /// Adds an outcome to the label of the event just executed, if it is a default label.
+    pub(crate) fn record_outcome(&mut self, outcome: &str) {
+        let default = self.default_label(self.current);
+        if let Some(step) = self.recorded.as_mut().and_then(|steps| steps.last_mut())
+            && step.label == default
+        {
+            step.label.push_str(outcome);
+        }
+    }
+
+    /// Adds a remark after the last event of the current thread.
+    pub(crate) fn record_note(&mut self, note: String) {
+        let Some(last) = self.slots[self.current].last.checked_sub(1) else {
+            return;
+        };
+        if let Some(step) = self
+            .recorded
+            .as_mut()
+            .and_then(|steps| steps.get_mut(last as usize))
+        {
+            step.notes.push(note);
+        }
+    }
+}

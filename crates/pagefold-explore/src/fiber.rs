@@ -1,0 +1,203 @@
+//! Threads as coroutines: starting one, leaving it, getting rid of it.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use crate::engine::op::Op;
+use crate::engine::search::Stop;
+use crate::engine::{Broken, Engine, Fiber, Mode, rt};
+use crate::panic_hook;
+
+/// Makes a new thread that is to run `body` once its operation `first` is executed.
+///
+/// Returns its number. If there are too many threads, the execution stops; `None` only if it is
+/// being destroyed already.
+///
+/// # Safety
+///
+/// What `body` borrows must outlive the execution. If `forgettable`, it must be harmless to forget
+/// `body` and, whenever the thread is suspended, everything on its stack.
+pub(crate) unsafe fn spawn<'a>(
+    name: Cow<'static, str>,
+    first: Op,
+    forgettable: bool,
+    body: impl FnOnce() + 'a,
+) -> Option<usize> {
+    let spawned = rt::with(|engine| {
+        if matches!(engine.mode, Mode::Unwinding | Mode::Inert) {
+            return Some(None);
+        }
+        let thread = engine.spawn(name, first, forgettable)?;
+        Some(Some((thread, engine.stacks.pop(), engine.stack_size)))
+    });
+    let (thread, stack, stack_size) = match spawned.flatten() {
+        Some(spawned) => spawned?,
+        None => rt::leave_for_good(),
+    };
+    let stack = stack.unwrap_or_else(|| {
+        DefaultStack::new(stack_size)
+            .unwrap_or_else(|error| panic!("no memory for the stack of a checked thread: {error}"))
+    });
+    // SAFETY: by the contract of this function, what `body` borrows is valid until the coroutine is
+    // finished, unwound or reset, each of which happens within the execution.
+    let fiber: Fiber = unsafe {
+        Coroutine::with_stack_unchecked(stack, move |yielder: &Yielder<(), ()>, ()| {
+            run(thread, yielder, body);
+        })
+    };
+    rt::with(|engine| engine.fibers[thread] = Some(fiber));
+    Some(thread)
+}
+
+/// The life of a thread, on its own stack.
+fn run(thread: usize, yielder: &Yielder<(), ()>, body: impl FnOnce()) {
+    rt::with(|engine| {
+        engine.slots[thread].yielder = yielder;
+        engine.commit(thread);
+    });
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(()) => {
+            rt::with(|engine| match engine.mode {
+                // The thread was to be destroyed, but its code caught that. It has ended now.
+                Mode::Inert => engine.live &= !(1 << thread),
+                Mode::Normal | Mode::Quiet | Mode::Unwinding => {
+                    engine.mode = Mode::Normal;
+                    engine.finish(thread);
+                }
+            });
+        }
+        Err(payload) => {
+            if rt::with(|engine| engine.mode == Mode::Inert) == Some(true) {
+                // The unwinding by which the thread is destroyed; it goes on to the coroutine's
+                // root, which expects it.
+                resume_unwind(payload);
+            }
+            let message = panic_hook::message(payload.as_ref());
+            rt::with(|engine| engine.panicked(thread, &message));
+        }
+    }
+}
+
+/// Runs `thread` until it leaves its stack. Returns whether it has ended.
+fn resume(thread: usize) -> bool {
+    let fiber = rt::with(|engine| {
+        engine.current = thread;
+        engine.fibers[thread].take()
+    });
+    let Some(mut fiber) = fiber.flatten() else {
+        return true;
+    };
+    match fiber.resume(()) {
+        CoroutineResult::Yield(()) => {
+            rt::with(|engine| engine.fibers[thread] = Some(fiber));
+            false
+        }
+        CoroutineResult::Return(()) => {
+            rt::with(|engine| engine.stacks.push(fiber.into_stack()));
+            true
+        }
+    }
+}
+
+/// Runs an execution from the first choice to its end, whatever that is, and cleans up after it.
+pub(crate) fn run_to_end() -> (Stop, Option<Broken>) {
+    use crate::engine::search::Next;
+
+    let stop = loop {
+        match rt::with(|engine| engine.next) {
+            Some(Next::Thread(thread)) => {
+                if resume(thread) {
+                    rt::with(|engine| {
+                        if engine.broken.is_none() {
+                            engine.schedule();
+                        }
+                    });
+                }
+            }
+            Some(Next::Stop(stop)) => break stop,
+            None => unreachable!("the engine is installed as long as executions run"),
+        }
+    };
+    let broken = rt::with(|engine| {
+        if matches!(stop, Stop::Violation | Stop::Blocked | Stop::Truncated) {
+            engine.reverse_blocked();
+        }
+        engine.finish_script();
+        engine.mode = Mode::Inert;
+        engine.broken.take()
+    });
+    if stop != Stop::Complete {
+        destroy_threads();
+    }
+    (stop, broken.flatten())
+}
+
+/// Gets rid of all threads that have not ended.
+fn destroy_threads() {
+    let threads = rt::with(|engine| engine.threads).unwrap_or(0);
+    for thread in 0..threads {
+        destroy(thread);
+    }
+}
+
+/// Gets rid of a thread.
+pub(crate) fn destroy(thread: usize) {
+    let taken = rt::with(|engine| {
+        let fiber = engine.fibers[thread].take()?;
+        engine.live &= !(1 << thread);
+        Some((
+            fiber,
+            engine.slots[thread].forgettable,
+            std::mem::replace(&mut engine.current, thread),
+        ))
+    });
+    let Some((mut fiber, forgettable, current)) = taken.flatten() else {
+        return;
+    };
+    if forgettable {
+        // SAFETY: whoever spawned the thread promised that what is on its stack may be forgotten
+        // whenever it is suspended, and it is; frames of this crate own nothing.
+        unsafe { fiber.force_reset() };
+    } else if let Err(payload) = catch_unwind(AssertUnwindSafe(|| fiber.force_unwind())) {
+        // A destructor panicked. The execution is over and has its verdict.
+        drop(payload);
+    }
+    rt::with(|engine| {
+        engine.current = current;
+        if fiber.done() {
+            engine.stacks.push(fiber.into_stack());
+        } else {
+            std::mem::forget(fiber);
+        }
+    });
+}
+
+/// An engine that is installed while this lives.
+pub(crate) struct Installed {
+    engine: *mut Engine,
+    previous: *mut Engine,
+}
+
+impl Installed {
+    pub(crate) fn new(engine: Engine) -> Self {
+        panic_hook::install();
+        let engine = Box::into_raw(Box::new(engine));
+        // SAFETY: the pointer is good until `drop`, which puts the previous one back, and nobody
+        // else knows it.
+        let previous = unsafe { rt::install(engine) };
+        Self { engine, previous }
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        // SAFETY: the previous pointer was good when this one took its place, and whoever
+        // installed it cannot have left since: its frame is below ours.
+        unsafe { rt::install(self.previous) };
+        // SAFETY: the pointer came from `Box::into_raw`, and nobody can reach it any more.
+        drop(unsafe { Box::from_raw(self.engine) });
+    }
+}

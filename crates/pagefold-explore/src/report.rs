@@ -1,0 +1,109 @@
+//! What an exploration found.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::config::Bound;
+use crate::trace::Trace;
+
+/// The result of an exploration.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Whether the program is right.
+    pub verdict: Verdict,
+    /// Executions started: [`complete`](Self::complete), [`blocked`](Self::blocked), those that
+    /// ended in a violation, and those cut off at [`Config::max_steps`](crate::Config::max_steps).
+    pub executions: u64,
+    /// Executions in which every thread ran to its end: one for each class of equivalent
+    /// interleavings.
+    pub complete: u64,
+    /// Executions abandoned as soon as they were seen to repeat an earlier one (blocked by the
+    /// sleep set).
+    pub blocked: u64,
+    /// Events executed for the first time: the edges of the tree of schedules, replayed prefixes
+    /// not counted.
+    pub states: u64,
+    /// Events of the longest execution.
+    pub longest: u32,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verdict {
+            Verdict::Holds => writeln!(f, "holds in every interleaving")?,
+            Verdict::Broken(violation) => write!(f, "{violation}")?,
+            Verdict::NotExhausted(bound) => writeln!(f, "not exhausted: {bound}")?,
+        }
+        write!(
+            f,
+            "explored {} executions ({} complete, {} redundant), {} states, longest {} events",
+            self.executions, self.complete, self.blocked, self.states, self.longest
+        )
+    }
+}
+
+/// Whether a program is right.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// No interleaving breaks anything.
+    Holds,
+    /// Some interleaving does, and here it is.
+    Broken(Box<Violation>),
+    /// Nothing broke as far as was looked, but a limit was met first.
+    NotExhausted(Bound),
+}
+
+/// One way in which the program breaks.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// What sort of violation: one of the names in [`kind`], or the program's own name given to
+    /// [`fail`](crate::fail).
+    pub kind: Cow<'static, str>,
+    /// What happened, in one or several lines.
+    pub message: String,
+    /// How it came to that: the simplest interleaving found.
+    pub trace: Trace,
+    /// How often the trace goes from one thread to another.
+    pub context_switches: u32,
+    /// How often it does so although the thread left behind could have gone on.
+    pub preemptions: u32,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.kind, self.message)?;
+        writeln!(
+            f,
+            "after {} events, {} context switches, {} preemptions:",
+            self.trace.steps.len(),
+            self.context_switches,
+            self.preemptions
+        )?;
+        write!(f, "{}", self.trace)
+    }
+}
+
+/// The names of the violations which the checker itself detects.
+pub mod kind {
+    /// Every thread is blocked.
+    pub const DEADLOCK: &str = "deadlock";
+    /// Every thread is blocked, and some of them in a retry loop which nothing will end.
+    pub const LIVELOCK: &str = "livelock";
+    /// A thread takes a lock which it holds.
+    pub const RECURSIVE_LOCK: &str = "recursive lock";
+    /// Locks are taken in an order that contradicts their ranks or an order seen elsewhere.
+    pub const LOCK_ORDER: &str = "lock order";
+    /// A thread releases a lock which it does not hold.
+    pub const NOT_HELD: &str = "lock not held";
+    /// A thread may sleep where it must not: under a spin lock, in a read section, with interrupts
+    /// disabled.
+    pub const SLEEP_IN_ATOMIC: &str = "sleep in atomic";
+    /// A thread ends with a lock held, in a read section, or with interrupts disabled.
+    pub const LEAK: &str = "leak";
+    /// A thread panics.
+    pub const PANIC: &str = "panic";
+    /// An operation inside [`quiet`](crate::quiet) would have to wait.
+    pub const BLOCKED_IN_QUIET: &str = "blocked in a quiet section";
+    /// The program did something else when it was run again under the same schedule.
+    pub const NONDETERMINISM: &str = "nondeterminism";
+}

@@ -1,0 +1,284 @@
+//! Atomic numbers, as in [`std::sync::atomic`].
+//!
+//! Every access is sequentially consistent whatever [`Ordering`] it asks for.
+
+pub use std::sync::atomic::Ordering;
+
+use crate::engine::object::{Object, Shape};
+use crate::engine::op::Kind;
+use crate::engine::rt;
+
+/// What all atomics have in common.
+macro_rules! atomic {
+    ($(#[$doc:meta])* $name:ident, $value:ty, $to_word:expr, $from_word:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        #[repr(C)]
+        pub struct $name {
+            object: Object,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new(<$value>::default())
+            }
+        }
+
+        impl From<$value> for $name {
+            fn from(value: $value) -> Self {
+                Self::new(value)
+            }
+        }
+
+        impl $name {
+            /// A new atomic.
+            #[must_use]
+            pub const fn new(value: $value) -> Self {
+                Self { object: Object::new($to_word(value)) }
+            }
+
+            /// Loads the value.
+            #[inline]
+            pub fn load(&self, _order: Ordering) -> $value {
+                let turn = rt::visible(&self.object, Shape::Atomic, Kind::Load, 0);
+                let value = self.load_quiet();
+                turn.outcome(|| format!(" -> {value}"));
+                value
+            }
+
+            /// Stores a value.
+            #[inline]
+            pub fn store(&self, value: $value, _order: Ordering) {
+                let turn = rt::visible(&self.object, Shape::Atomic, Kind::Store, 0);
+                turn.outcome(|| format!(" = {value}"));
+                self.store_quiet(value);
+            }
+
+            /// Stores a value and returns the one before.
+            #[inline]
+            pub fn swap(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|_| value)
+            }
+
+            /// Stores `new` if the value is `current`.
+            ///
+            /// # Errors
+            ///
+            /// With the value, if it is another one.
+            #[inline]
+            pub fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                _success: Ordering,
+                _failure: Ordering,
+            ) -> Result<$value, $value> {
+                let turn =
+                    rt::visible(&self.object, Shape::Atomic, Kind::CompareExchange, $to_word(current));
+                let before = self.load_quiet();
+                if before == current {
+                    self.store_quiet(new);
+                    turn.outcome(|| format!(": {before} -> {new}"));
+                    Ok(before)
+                } else {
+                    turn.outcome(|| format!(" failed: {before}"));
+                    Err(before)
+                }
+            }
+
+            /// As [`compare_exchange`](Self::compare_exchange); it never fails spuriously.
+            ///
+            /// # Errors
+            ///
+            /// With the value, if it is another one.
+            #[inline]
+            pub fn compare_exchange_weak(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                self.compare_exchange(current, new, success, failure)
+            }
+
+            /// Loads the value and stores what `f` makes of it, until nobody interferes.
+            ///
+            /// # Errors
+            ///
+            /// With the value, if `f` returns `None` for it.
+            pub fn fetch_update(
+                &self,
+                set_order: Ordering,
+                fetch_order: Ordering,
+                mut f: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                let mut before = self.load(fetch_order);
+                while let Some(new) = f(before) {
+                    match self.compare_exchange(before, new, set_order, fetch_order) {
+                        Ok(before) => return Ok(before),
+                        Err(other) => before = other,
+                    }
+                }
+                Err(before)
+            }
+
+            /// Waits until `predicate` holds for the value, and returns the value.
+            ///
+            /// A value for which it does not hold is not an event: until then, the thread is
+            /// disabled. The predicate must depend on nothing but the value.
+            pub fn wait_until(&self, predicate: impl Fn($value) -> bool) -> $value {
+                let turn =
+                    rt::wait(&self.object, Shape::Atomic, &|word| predicate($from_word(word)));
+                let value = self.load_quiet();
+                if turn.is_direct() && !predicate(value) {
+                    turn.cannot_wait(|engine| engine.describe_wait(engine.current));
+                }
+                turn.outcome(|| format!(" -> {value}"));
+                value
+            }
+
+            /// The value, without an event: for oracles.
+            #[inline]
+            #[must_use]
+            pub fn load_quiet(&self) -> $value {
+                $from_word(self.object.get())
+            }
+
+            /// Sets the value, without an event: for setting up.
+            #[inline]
+            pub fn store_quiet(&self, value: $value) {
+                self.object.set($to_word(value));
+            }
+
+            /// The value, of which the caller is the only user.
+            #[must_use]
+            pub fn into_inner(self) -> $value {
+                self.load_quiet()
+            }
+
+            #[inline]
+            fn update(&self, f: impl FnOnce($value) -> $value) -> $value {
+                let turn = rt::visible(&self.object, Shape::Atomic, Kind::Rmw, 0);
+                let before = self.load_quiet();
+                let after = f(before);
+                self.store_quiet(after);
+                turn.outcome(|| format!(": {before} -> {after}"));
+                before
+            }
+        }
+    };
+}
+
+/// What atomics of integers have besides.
+macro_rules! atomic_integer {
+    ($(#[$doc:meta])* $name:ident, $value:ty, $to_word:expr, $from_word:expr) => {
+        atomic!($(#[$doc])* $name, $value, $to_word, $from_word);
+
+        impl $name {
+            /// Adds, wrapping around, and returns the value before.
+            #[inline]
+            pub fn fetch_add(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|before| before.wrapping_add(value))
+            }
+
+            /// Subtracts, wrapping around, and returns the value before.
+            #[inline]
+            pub fn fetch_sub(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|before| before.wrapping_sub(value))
+            }
+
+            /// Takes the greater one, and returns the value before.
+            #[inline]
+            pub fn fetch_max(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|before| before.max(value))
+            }
+
+            /// Takes the smaller one, and returns the value before.
+            #[inline]
+            pub fn fetch_min(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|before| before.min(value))
+            }
+        }
+
+        atomic_bits!($name, $value);
+    };
+}
+
+/// Bitwise operations.
+macro_rules! atomic_bits {
+    ($name:ident, $value:ty) => {
+        impl $name {
+            /// Bitwise "and"; returns the value before.
+            #[inline]
+            pub fn fetch_and(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|before| before & value)
+            }
+
+            /// Bitwise "or"; returns the value before.
+            #[inline]
+            pub fn fetch_or(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|before| before | value)
+            }
+
+            /// Bitwise exclusive "or"; returns the value before.
+            #[inline]
+            pub fn fetch_xor(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|before| before ^ value)
+            }
+        }
+    };
+}
+
+const fn u64_to_word(value: u64) -> u64 {
+    value
+}
+const fn u64_from_word(word: u64) -> u64 {
+    word
+}
+const fn i64_to_word(value: i64) -> u64 {
+    value.cast_unsigned()
+}
+const fn i64_from_word(word: u64) -> i64 {
+    word.cast_signed()
+}
+const fn u32_to_word(value: u32) -> u64 {
+    value as u64
+}
+const fn u32_from_word(word: u64) -> u32 {
+    word as u32
+}
+const fn usize_to_word(value: usize) -> u64 {
+    value as u64
+}
+const fn usize_from_word(word: u64) -> usize {
+    word as usize
+}
+const fn bool_to_word(value: bool) -> u64 {
+    value as u64
+}
+const fn bool_from_word(word: u64) -> bool {
+    word != 0
+}
+
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicU64`].
+    AtomicU64, u64, u64_to_word, u64_from_word
+);
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicI64`].
+    AtomicI64, i64, i64_to_word, i64_from_word
+);
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicU32`].
+    AtomicU32, u32, u32_to_word, u32_from_word
+);
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicUsize`].
+    AtomicUsize, usize, usize_to_word, usize_from_word
+);
+atomic!(
+    /// As [`std::sync::atomic::AtomicBool`].
+    AtomicBool, bool, bool_to_word, bool_from_word
+);
+atomic_bits!(AtomicBool, bool);

@@ -1,0 +1,98 @@
+//! Counters whose additions commute.
+
+use crate::engine::object::{Object, Shape};
+use crate::engine::op::Kind;
+use crate::engine::rt;
+
+/// A number that is mostly added to, and rarely looked at: statistics, memory accounting.
+///
+/// As an addition does not tell the value, the order of two additions cannot matter, and is not
+/// explored. Use an atomic where the result of an addition steers the program.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Counter {
+    object: Object,
+}
+
+impl Default for Object {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Counter {
+    /// A new counter.
+    #[must_use]
+    pub const fn new(value: i64) -> Self {
+        Self {
+            object: Object::new(value.cast_unsigned()),
+        }
+    }
+
+    /// Adds, wrapping around.
+    #[inline]
+    pub fn add(&self, value: i64) {
+        let turn = rt::visible(&self.object, Shape::Counter, Kind::Add, 0);
+        turn.outcome(|| format!(": {value:+}"));
+        self.set_quiet(self.get_quiet().wrapping_add(value));
+    }
+
+    /// Adds, wrapping around, and returns the sum. As others may have added before, this commutes with nothing.
+    #[inline]
+    pub fn add_return(&self, value: i64) -> i64 {
+        let turn = rt::visible(&self.object, Shape::Counter, Kind::Rmw, 0);
+        let sum = self.get_quiet().wrapping_add(value);
+        self.set_quiet(sum);
+        turn.outcome(|| format!(": {value:+} -> {sum}"));
+        sum
+    }
+
+    /// Adds one unless the value is zero; whether it did. Commutes with nothing.
+    #[inline]
+    pub fn inc_not_zero(&self) -> bool {
+        let turn = rt::visible(&self.object, Shape::Counter, Kind::Rmw, 0);
+        let value = self.get_quiet();
+        if value != 0 {
+            self.set_quiet(value.wrapping_add(1));
+        }
+        turn.outcome(|| {
+            if value == 0 {
+                ": is zero".to_owned()
+            } else {
+                format!(": {} -> {}", value, value + 1)
+            }
+        });
+        value != 0
+    }
+
+    /// The value.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        let turn = rt::visible(&self.object, Shape::Counter, Kind::Load, 0);
+        let value = self.get_quiet();
+        turn.outcome(|| format!(" -> {value}"));
+        value
+    }
+
+    /// Sets the value.
+    #[inline]
+    pub fn set(&self, value: i64) {
+        let turn = rt::visible(&self.object, Shape::Counter, Kind::Store, 0);
+        turn.outcome(|| format!(" = {value}"));
+        self.set_quiet(value);
+    }
+
+    /// The value, without an event: for oracles.
+    #[inline]
+    #[must_use]
+    pub fn get_quiet(&self) -> i64 {
+        self.object.get().cast_signed()
+    }
+
+    /// Sets the value, without an event: for setting up.
+    #[inline]
+    pub fn set_quiet(&self, value: i64) {
+        self.object.set(value.cast_unsigned());
+    }
+}

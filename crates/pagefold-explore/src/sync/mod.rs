@@ -1,0 +1,20 @@
+//! Shared objects. Each method that other threads can notice is a visible operation, unless its
+//! name says *quiet*.
+//!
+//! Outside an exploration all of them work as plain values of a single thread.
+
+pub mod atomic;
+mod counter;
+mod lock;
+mod mutex;
+mod rwlock;
+mod rwsem;
+
+pub use std::sync::Arc;
+
+pub use self::counter::Counter;
+pub use self::lock::RawLock;
+pub use self::mutex::{Mutex, MutexGuard};
+pub use self::rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use self::rwsem::RawRwSem;
+pub use crate::class::{LockClass, LockKind};

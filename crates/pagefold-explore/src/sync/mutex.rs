@@ -1,0 +1,141 @@
+//! A mutex with content, as in the standard library, without poisoning.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::RawLock;
+use crate::class::LockClass;
+
+/// The class of mutexes that are given none. Such mutexes may be nested in any order.
+static MUTEX: LockClass = LockClass::sleep("mutex");
+
+/// As [`std::sync::Mutex`], without poisoning: [`lock`](Self::lock) returns the guard.
+#[derive(Debug)]
+pub struct Mutex<T: ?Sized> {
+    lock: RawLock,
+    access: Access,
+    value: UnsafeCell<T>,
+}
+
+/// Makes sure, independently of the checker, that the content is lent out once at a time.
+///
+/// The checker sees to that for the threads of one exploration. Nothing keeps safe code from using
+/// one mutex in two explorations on two OS threads, or outside of any.
+#[derive(Debug)]
+pub(super) struct Access(AtomicBool);
+
+impl Access {
+    pub(super) const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    pub(super) fn begin(&self) {
+        let taken = self.0.swap(true, Ordering::Acquire);
+        assert!(
+            !taken,
+            "a mutex is used by two explorations, or by a destructor of an abandoned one"
+        );
+    }
+
+    pub(super) fn end(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+// SAFETY: the content is only reached through guards, of which there is one at a time, and it may
+// be sent to where the guard is.
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    /// A free mutex.
+    pub const fn new(value: T) -> Self {
+        Self::with_class(value, &MUTEX)
+    }
+
+    /// A free mutex of a class.
+    pub const fn with_class(value: T, class: &'static LockClass) -> Self {
+        Self {
+            lock: RawLock::new(class),
+            access: Access::new(),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// The content.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Takes the mutex; waits for it.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        if std::ptr::eq(self.lock.class(), &MUTEX) {
+            self.lock.lock_nested();
+        } else {
+            self.lock.lock();
+        }
+        self.guard()
+    }
+
+    /// Takes the mutex if it is free.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.lock.try_lock().then(|| self.guard())
+    }
+
+    /// The content, of which the caller is the only user.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    fn guard(&self) -> MutexGuard<'_, T> {
+        self.access.begin();
+        MutexGuard {
+            mutex: self,
+            _not_send: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+/// Holds a [`Mutex`] until it is dropped.
+pub struct MutexGuard<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: this is the only guard, by `Access`.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: this is the only guard, by `Access`, and it is borrowed exclusively.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        self.mutex.access.end();
+        self.mutex.lock.unlock();
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,136 @@
+//! Traces: an interleaving as a list of named steps, and its file format.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An interleaving: who did what, one visible operation after the other.
+///
+/// Steps carry names and not only thread numbers, so that a trace recorded from one version of a
+/// program says where another version departs from it (see [`replay`](crate::replay)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The version of the format, [`Trace::VERSION`].
+    pub version: u32,
+    /// The names of the threads, in the order in which they were spawned.
+    pub threads: Vec<String>,
+    /// The steps.
+    pub steps: Vec<TraceStep>,
+}
+
+/// One step of a [`Trace`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceStep {
+    /// The thread, as an index into [`Trace::threads`].
+    pub thread: u16,
+    /// What it did.
+    pub label: String,
+    /// Remarks of the program which belong after this step (see [`note`](crate::note)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Why a text is not a trace.
+#[derive(Debug)]
+pub enum TraceError {
+    /// It is not JSON of the expected form.
+    Syntax(serde_json::Error),
+    /// It is of another version of the format.
+    Version(u32),
+    /// A step names a thread that is not in the list.
+    Thread {
+        /// The step.
+        step: usize,
+        /// The thread it names.
+        thread: u16,
+    },
+}
+
+impl fmt::Display for TraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(error) => write!(f, "not a trace: {error}"),
+            Self::Version(version) => write!(
+                f,
+                "a trace of format version {version}, where version {} is understood",
+                Trace::VERSION
+            ),
+            Self::Thread { step, thread } => {
+                write!(f, "step {step} is of thread {thread}, which has no name")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TraceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Syntax(error) => Some(error),
+            Self::Version(_) | Self::Thread { .. } => None,
+        }
+    }
+}
+
+impl Trace {
+    /// The version of the format which this crate writes and reads.
+    pub const VERSION: u32 = 1;
+
+    /// The trace as the text of a file.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("strings and numbers always serialize")
+    }
+
+    /// Reads back what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no trace, or of another version of the format.
+    pub fn from_json(text: &str) -> Result<Self, TraceError> {
+        /// The part of the format that no version changes.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_str(text).map_err(TraceError::Syntax)?;
+        if version != Self::VERSION {
+            return Err(TraceError::Version(version));
+        }
+        let trace: Self = serde_json::from_str(text).map_err(TraceError::Syntax)?;
+        for (step, TraceStep { thread, .. }) in trace.steps.iter().enumerate() {
+            if usize::from(*thread) >= trace.threads.len() {
+                return Err(TraceError::Thread {
+                    step,
+                    thread: *thread,
+                });
+            }
+        }
+        Ok(trace)
+    }
+}
+
+impl fmt::Display for Trace {
+    /// One line for each step; the name of the thread stands where it changes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self
+            .threads
+            .iter()
+            .map(|name| name.chars().count())
+            .max()
+            .unwrap_or(0);
+        let mut previous = None;
+        for (number, step) in self.steps.iter().enumerate() {
+            let thread = usize::from(step.thread);
+            let name = match self.threads.get(thread) {
+                Some(name) if previous != Some(thread) => name.as_str(),
+                _ => "",
+            };
+            previous = Some(thread);
+            writeln!(f, "{number:>4}  {name:<width$}  {}", step.label)?;
+            for note in &step.notes {
+                writeln!(f, "      {:<width$}    # {note}", "")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! A checked scenario: every name resolved, every number within its bound.
+
+use crate::calls::Call;
+use crate::condition::Condition;
+use crate::constants::{Sharing, UffdModes};
+use crate::ids::{MappingId, MmId, ObjectId, RegisterId, ThreadId};
+use crate::span::Span;
+
+/// One litmus test.
+///
+/// The tables are indexed by their ids: `scenario[mapping].object`. [`Display`](std::fmt::Display) writes
+/// the scenario in canonical form; parsing that gives the same scenario but for the spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// The name after `MM`.
+    pub name: String,
+    /// The comment after the name.
+    pub description: Option<String>,
+    /// The objects that can be mapped, indexed by [`ObjectId`].
+    pub objects: Vec<Object>,
+    /// The address spaces, indexed by [`MmId`].
+    pub mms: Vec<Mm>,
+    /// The mappings of all address spaces, indexed by [`MappingId`].
+    pub mappings: Vec<Mapping>,
+    /// The registers, indexed by [`RegisterId`], in the order in which the text first writes them.
+    pub registers: Vec<Register>,
+    /// What is done one after the other before the race.
+    pub setup: Vec<Phase>,
+    /// Who races, indexed by [`ThreadId`].
+    pub threads: Vec<Thread>,
+    /// What is looked at, one after the other, after the race.
+    pub finals: Vec<Phase>,
+    /// What is claimed about the registers.
+    pub condition: Option<Condition>,
+    /// What should come out, per protocol.
+    pub expectations: Vec<Expectation>,
+}
+
+impl Scenario {
+    /// The mappings of an address space, including those its threads create.
+    pub fn mappings_of(&self, mm: MmId) -> impl Iterator<Item = (MappingId, &Mapping)> {
+        self.mappings
+            .iter()
+            .enumerate()
+            .filter(move |(_, mapping)| mapping.mm == mm)
+            .map(|(index, mapping)| (MappingId::new(index), mapping))
+    }
+
+    /// The register called `name`.
+    pub fn register(&self, name: &str) -> Option<RegisterId> {
+        self.registers
+            .iter()
+            .position(|register| register.name == name)
+            .map(RegisterId::new)
+    }
+}
+
+/// A shmem file: `shmem f[2] = { 1, hole };`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub name: String,
+    /// What each page holds at the start; `None` is a hole. As long as the object has pages.
+    pub contents: Vec<Option<u64>>,
+    /// The name in the source.
+    pub span: Span,
+}
+
+impl Object {
+    /// The size in pages.
+    pub fn pages(&self) -> usize {
+        self.contents.len()
+    }
+}
+
+/// An address space: `mm A { ... }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mm {
+    /// Its name.
+    pub name: String,
+    /// What it maps at the start, in this order.
+    pub mappings: Vec<MappingId>,
+    /// The name in the source.
+    pub span: Span,
+}
+
+/// A mapping of a whole object: `x: mmap(f, MAP_SHARED);`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Its name, unique within the address space.
+    pub name: String,
+    /// The address space it belongs to.
+    pub mm: MmId,
+    /// What it maps.
+    pub object: ObjectId,
+    /// Where its writes go.
+    pub sharing: Sharing,
+    /// How it is registered with userfaultfd from the start: `uffd(x, MISSING);`.
+    pub uffd: Option<UffdModes>,
+    /// Where it is created.
+    pub created: Created,
+    /// The name in the source.
+    pub span: Span,
+}
+
+/// Where a mapping is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Created {
+    /// In its `mm { ... }`: it is there from the start.
+    Start,
+    /// By a statement of the set-up.
+    Setup,
+    /// By a statement of a thread.
+    Thread(ThreadId),
+}
+
+/// A global name for a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// Its name.
+    pub name: String,
+    /// The first place that writes it.
+    pub span: Span,
+}
+
+/// Statements of one address space that nothing runs beside: a part of the set-up, or a `final`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// The address space they run in.
+    pub mm: MmId,
+    /// The statements, in order.
+    pub body: Vec<Statement>,
+    /// The head in the source.
+    pub span: Span,
+}
+
+/// One of those who race: `P0 (A) { ... }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub actor: Actor,
+    /// The statements, in order.
+    pub body: Vec<Statement>,
+    /// The head in the source.
+    pub span: Span,
+}
+
+/// What a thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// `(A)`: a CPU running a thread of that process.
+    Cpu(MmId),
+    /// `(device A)`: a device that walks the page tables of that process (SVA).
+    Device(MmId),
+    /// `(vcpu A)`: a virtual CPU whose secondary tables follow that process (KVM).
+    Vcpu(MmId),
+    /// `(khugepaged)`: the daemon that collapses in the background.
+    Khugepaged,
+    /// `(kernel)`: the kernel, on behalf of no process.
+    Kernel,
+}
+
+impl Actor {
+    /// The address space it works in, if it has one.
+    pub fn mm(self) -> Option<MmId> {
+        match self {
+            Self::Cpu(mm) | Self::Device(mm) | Self::Vcpu(mm) => Some(mm),
+            Self::Khugepaged | Self::Kernel => None,
+        }
+    }
+}
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// What it does.
+    pub kind: StatementKind,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a statement does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatementKind {
+    /// `x[0] = 7;`
+    Store {
+        /// Where to.
+        page: MappingPage,
+        /// What.
+        value: u64,
+    },
+    /// `r = x[0];`, or `x[0];` for the access alone.
+    Load {
+        /// Where the content goes.
+        result: Option<RegisterId>,
+        /// Where from.
+        page: MappingPage,
+    },
+    /// `z: mmap(f, MAP_SHARED);`
+    Map(MappingId),
+    /// `r = uffdio_copy(x[0], 7);`
+    Call {
+        /// Where the result goes.
+        result: Option<RegisterId>,
+        /// The call with its arguments.
+        call: Call,
+    },
+    /// `repeat 3 { ... }`
+    Repeat {
+        /// How often.
+        times: u32,
+        /// What.
+        body: Vec<Statement>,
+    },
+}
+
+/// `x[i]`: a page of a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MappingPage {
+    /// The mapping.
+    pub mapping: MappingId,
+    /// The page, counted from 0; within the mapped object.
+    pub page: usize,
+}
+
+/// `f[i]`: a page of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectPage {
+    /// The object.
+    pub object: ObjectId,
+    /// The page, counted from 0; within the object.
+    pub page: usize,
+}
+
+/// One line of `expect`: `linux-6.6 unsplit without recheck_anon_vma: broken table-not-empty;`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The protocol to run under.
+    pub protocol: String,
+    /// One lock for all page tables of an address space, instead of one per table.
+    pub unsplit: bool,
+    /// `strict`: documented exceptions count as violations.
+    pub strict: bool,
+    /// The safeguards that are removed.
+    pub without: Vec<String>,
+    /// What should come out.
+    pub verdict: Verdict,
+    /// The line in the source.
+    pub span: Span,
+}
+
+/// What should come out of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing breaks, and the condition, if any, is kept.
+    Holds,
+    /// Something breaks: the named violation, or any.
+    Broken(Option<String>),
+    /// A documented exception is seen: the named violation, or any.
+    Exception(Option<String>),
+    /// Some execution satisfies the `exists`.
+    Allowed,
+    /// No execution satisfies the `exists`.
+    Forbidden,
+}
+
+impl Verdict {
+    /// The word it is written with.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Broken(_) => "broken",
+            Self::Exception(_) => "exception",
+            Self::Allowed => "allowed",
+            Self::Forbidden => "forbidden",
+        }
+    }
+
+    /// The violation it names.
+    pub fn violation(&self) -> Option<&str> {
+        match self {
+            Self::Broken(violation) | Self::Exception(violation) => violation.as_deref(),
+            Self::Holds | Self::Allowed | Self::Forbidden => None,
+        }
+    }
+}

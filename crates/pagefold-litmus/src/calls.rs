@@ -1,0 +1,352 @@
+//! The one table of what a scenario can do: names, who may, arguments, results.
+//!
+//! The table generates [`Call`], its parser and its printer, and is itself there to be shown: [`CALLS`].
+
+use crate::ast::{MappingPage, ObjectPage, Scenario};
+use crate::check::Checker;
+use crate::constants::{Advice, Protection, Sharing, UffdModes};
+use crate::ids::{MappingId, MmId, ObjectId};
+use crate::parameter::{Parameter, take};
+use crate::syntax;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is written.
+    pub form: Form,
+    /// What it takes.
+    pub parameters: &'static [ParameterSpec],
+    /// Who may use it.
+    pub roles: &'static [Role],
+    /// What it gives to a register.
+    pub returns: Returns,
+    /// What it does, in one line.
+    pub doc: &'static str,
+}
+
+/// How a row of the table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `r = x[i];`
+    Load,
+    /// `x[i] = v;`
+    Store,
+    /// `x: mmap(f, MAP_SHARED);`
+    Map,
+    /// `name(...);`, and `r = name(...);` if it returns something.
+    Call,
+}
+
+/// One parameter of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParameterSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// What can stand for it.
+    pub shape: Shape,
+    /// Whether it can be left out.
+    pub optional: bool,
+}
+
+/// What can stand for a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// A mapping: `x`.
+    Mapping,
+    /// A page of a mapping: `x[i]`.
+    MappingPage,
+    /// An object: `f`.
+    Object,
+    /// A page of an object: `f[i]`.
+    ObjectPage,
+    /// An address space: `A`.
+    Mm,
+    /// A number.
+    Number,
+    /// The number 0.
+    Zero,
+    /// One of these constants.
+    OneOf(&'static [&'static str]),
+    /// One or more of these constants, joined by `|`.
+    AnyOf(&'static [&'static str]),
+}
+
+impl Shape {
+    /// What is written for it, in the letters of the documentation.
+    pub fn placeholder(self) -> String {
+        match self {
+            Self::Mapping => "x".to_owned(),
+            Self::MappingPage => "x[i]".to_owned(),
+            Self::Object => "f".to_owned(),
+            Self::ObjectPage => "f[i]".to_owned(),
+            Self::Mm => "A".to_owned(),
+            Self::Number => "v".to_owned(),
+            Self::Zero => "0".to_owned(),
+            Self::OneOf(names) => names.join("/"),
+            Self::AnyOf(names) => names.join("|"),
+        }
+    }
+
+    /// What is expected for it, in words.
+    pub(crate) fn describe(self) -> String {
+        match self {
+            Self::Mapping => "a mapping".to_owned(),
+            Self::MappingPage => "a page of a mapping, `x[i]`".to_owned(),
+            Self::Object => "an object".to_owned(),
+            Self::ObjectPage => "a page of an object, `f[i]`".to_owned(),
+            Self::Mm => "an mm".to_owned(),
+            Self::Number => "a number".to_owned(),
+            Self::Zero => "`0`".to_owned(),
+            Self::OneOf(names) => format!("`{}`", names.join("` or `")),
+            Self::AnyOf(names) => format!("`{}`", names.join("`, `|` or `")),
+        }
+    }
+}
+
+/// Where a statement stands, which decides what it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// In the `mm { ... }` of the header.
+    Start,
+    /// In a thread of a process, or in the set-up.
+    Cpu,
+    /// In a `device`.
+    Device,
+    /// In a `vcpu`.
+    Vcpu,
+    /// In `khugepaged`.
+    Khugepaged,
+    /// In the `kernel`.
+    Kernel,
+    /// In a `final`.
+    Final,
+}
+
+impl Role {
+    /// The role as a message names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "the `mm` of the header",
+            Self::Cpu => "a thread of a process",
+            Self::Device => "a `device`",
+            Self::Vcpu => "a `vcpu`",
+            Self::Khugepaged => "`khugepaged`",
+            Self::Kernel => "the `kernel`",
+            Self::Final => "`final`",
+        }
+    }
+}
+
+/// What a call gives to a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Returns {
+    /// Nothing: it cannot stand right of `r =`.
+    Nothing,
+    /// 0, or the symbol of an error.
+    Status,
+    /// The content of a page, or the symbol of the signal or error that came instead.
+    Content,
+    /// A number of things.
+    Count,
+    /// 0 or 1.
+    Flag,
+}
+
+impl CallSpec {
+    /// How it is written: `madvise(x, MADV_COLLAPSE/MADV_DONTNEED)`.
+    pub fn signature(&self) -> String {
+        let parameters: String = self
+            .parameters
+            .iter()
+            .enumerate()
+            .map(|(index, parameter)| {
+                let comma = if index == 0 { "" } else { ", " };
+                let placeholder = parameter.shape.placeholder();
+                if parameter.optional {
+                    format!("[{comma}{placeholder}]")
+                } else {
+                    format!("{comma}{placeholder}")
+                }
+            })
+            .collect();
+        match self.form {
+            Form::Load => "r = x[i]".to_owned(),
+            Form::Store => "x[i] = v".to_owned(),
+            Form::Map => format!("x: {}({parameters})", self.name),
+            Form::Call => format!("{}({parameters})", self.name),
+        }
+    }
+
+    /// The row of the call written `name(...)`; accesses have no name to be written.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        CALLS
+            .iter()
+            .find(|spec| spec.name == name && !matches!(spec.form, Form::Load | Form::Store))
+    }
+}
+
+const fn parameter<T: Parameter>(name: &'static str) -> ParameterSpec {
+    ParameterSpec {
+        name,
+        shape: T::SHAPE,
+        optional: T::ABSENT.is_some(),
+    }
+}
+
+pub(crate) const LOAD: CallSpec = CallSpec {
+    name: "load",
+    form: Form::Load,
+    parameters: &[parameter::<MappingPage>("page")],
+    roles: &[Role::Cpu, Role::Device, Role::Vcpu, Role::Final],
+    returns: Returns::Content,
+    doc: "Reads a page.",
+};
+
+pub(crate) const STORE: CallSpec = CallSpec {
+    name: "store",
+    form: Form::Store,
+    parameters: &[parameter::<MappingPage>("page"), parameter::<u64>("value")],
+    roles: &[Role::Cpu, Role::Device, Role::Vcpu],
+    returns: Returns::Nothing,
+    doc: "Writes a page.",
+};
+
+pub(crate) const MMAP: CallSpec = CallSpec {
+    name: "mmap",
+    form: Form::Map,
+    parameters: &[
+        parameter::<ObjectId>("object"),
+        parameter::<Sharing>("sharing"),
+    ],
+    roles: &[Role::Start, Role::Cpu],
+    returns: Returns::Nothing,
+    doc: "Maps the whole object.",
+};
+
+pub(crate) const UFFD: CallSpec = CallSpec {
+    name: "uffd",
+    form: Form::Call,
+    parameters: &[
+        parameter::<MappingId>("mapping"),
+        parameter::<UffdModes>("modes"),
+    ],
+    roles: &[Role::Start],
+    returns: Returns::Nothing,
+    doc: "The mapping is registered with userfaultfd from the start.",
+};
+
+macro_rules! calls {
+    ($(
+        #[doc = $doc:literal]
+        $variant:ident = $name:literal $(($($field:ident: $argument:ty),+))?
+            by $($role:ident)|+ gives $returns:ident;
+    )*) => {
+        /// A call with its arguments.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Call {
+            $(#[doc = $doc] $variant $(($($argument),+))?,)*
+        }
+
+        #[expect(non_upper_case_globals, reason = "each row has the name of its variant")]
+        mod rows {
+            use super::*;
+
+            $(pub(super) const $variant: CallSpec = CallSpec {
+                name: $name,
+                form: Form::Call,
+                parameters: &[$($(parameter::<$argument>(stringify!($field))),+)?],
+                roles: &[$(Role::$role),+],
+                returns: Returns::$returns,
+                doc: $doc.trim_ascii(),
+            };)*
+        }
+
+        /// The table: the statements with a form of their own, then every call.
+        pub const CALLS: &[CallSpec] = &[
+            LOAD,
+            STORE,
+            MMAP,
+            UFFD,
+            $(rows::$variant,)*
+        ];
+
+        impl Call {
+            /// The row of the table it comes from.
+            pub const fn spec(&self) -> &'static CallSpec {
+                match self {
+                    $(Self::$variant { .. } => &rows::$variant,)*
+                }
+            }
+
+            /// Reads the arguments, whose number has been checked, and reports those that do not fit.
+            pub(crate) fn read<'a>(
+                name: &str,
+                arguments: &[syntax::Argument<'a>],
+                checker: &mut Checker<'a, '_>,
+            ) -> Option<Self> {
+                match name {
+                    $($name => {
+                        $(
+                            let mut arguments = arguments.iter();
+                            $(let $field = take::<$argument>(&mut arguments, checker);)+
+                        )?
+                        Some(Self::$variant $(($($field?),+))?)
+                    })*
+                    _ => None,
+                }
+            }
+
+            /// The call as it is written.
+            pub(crate) fn print(&self, scenario: &Scenario) -> String {
+                let arguments: Vec<Option<String>> = match self {
+                    $(Self::$variant $(($($field),+))? => vec![$($($field.print(scenario)),+)?],)*
+                };
+                let arguments: Vec<String> = arguments.into_iter().flatten().collect();
+                format!("{}({})", self.spec().name, arguments.join(", "))
+            }
+        }
+    };
+}
+
+calls! {
+    /// Collapses the mapping into huge pages, or drops what it maps.
+    Madvise = "madvise"(mapping: MappingId, advice: Advice) by Cpu gives Status;
+    /// Takes the mapping away.
+    Munmap = "munmap"(mapping: MappingId) by Cpu gives Status;
+    /// Ends the process and takes its whole address space away.
+    Exit = "exit" by Cpu gives Nothing;
+    /// Registers the mapping with userfaultfd.
+    UffdRegister = "uffd_register"(mapping: MappingId, modes: UffdModes) by Cpu gives Status;
+    /// Ends the registration with userfaultfd.
+    UffdUnregister = "uffd_unregister"(mapping: MappingId) by Cpu gives Status;
+    /// Fills a missing page with a copy.
+    UffdioCopy = "uffdio_copy"(page: MappingPage, value: u64) by Cpu gives Status;
+    /// Fills a missing page with zeroes.
+    UffdioZeropage = "uffdio_zeropage"(page: MappingPage) by Cpu gives Status;
+    /// Write-protects a page; with 0, takes the protection away.
+    UffdioWriteprotect = "uffdio_writeprotect"(page: MappingPage, protection: Protection) by Cpu gives Status;
+    /// Marks a missing page as poisoned.
+    UffdioPoison = "uffdio_poison"(page: MappingPage) by Cpu gives Status;
+    /// Pins a page by the lock-free walk, reads it and lets it go.
+    GupFast = "gup_fast"(page: MappingPage) by Cpu gives Content;
+    /// Whether a page is in the page cache, looked up without a lock.
+    Mincore = "mincore"(page: MappingPage) by Cpu gives Flag;
+    /// Lets the hardware walk to a page speculatively, which never faults.
+    Prefetch = "prefetch"(page: MappingPage) by Cpu | Device gives Nothing;
+    /// Looks through an address space for ranges to collapse, and gives how many it collapsed.
+    Scan = "scan"(mm: MmId) by Khugepaged gives Count;
+    /// Visits every mapping of a page, and gives how many it saw.
+    RmapWalk = "rmap_walk"(page: ObjectPage) by Kernel gives Count;
+    /// Collapses an object in the page cache.
+    Collapse = "collapse"(object: ObjectId) by Kernel gives Status;
+    /// Whether the mapping has a page table for its small pages.
+    PageTable = "page_table"(mapping: MappingId) by Final gives Flag;
+    /// Whether the mapping is mapped by a huge page.
+    PmdMapped = "pmd_mapped"(mapping: MappingId) by Final gives Flag;
+    /// Whether a page is marked as write-protected by userfaultfd.
+    UffdWp = "uffd_wp"(page: MappingPage) by Final gives Flag;
+    /// The pages that the address space accounts for.
+    Rss = "rss" by Final gives Count;
+}

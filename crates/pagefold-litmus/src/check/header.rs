@@ -1,0 +1,289 @@
+//! Declarations: objects, address spaces, mappings.
+
+use super::names::plural;
+use super::{Checker, Here, role};
+use crate::ast::{Actor, Created, Mapping, Mm, Object};
+use crate::calls::{MMAP, Role, UFFD};
+use crate::constants::{Sharing, UffdModes};
+use crate::diagnostic::Diagnostic;
+use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
+use crate::limits::{MAPPINGS, MMS, OBJECT_PAGES, OBJECTS};
+use crate::nearest::did_you_mean;
+use crate::parameter::take;
+use crate::syntax::{self, MmItem, StatementKind, Word};
+use crate::token::excerpt;
+
+impl<'a> Checker<'a, '_> {
+    pub(super) fn declare_object(&mut self, object: &syntax::Object<'a>) {
+        let name = object.name;
+        if !self.declarable(name, "an object", None) {
+            self.lost.insert(name.text);
+            return;
+        }
+        if self.scenario.objects.len() == OBJECTS {
+            self.too_many(name.span, "objects", OBJECTS);
+            self.lost.insert(name.text);
+            return;
+        }
+        let pages = object.pages;
+        let Some(size) = usize::try_from(pages.value)
+            .ok()
+            .filter(|_| (1..=OBJECT_PAGES).contains(&pages.value))
+        else {
+            self.report(Diagnostic::new(
+                pages.span,
+                format!("an object cannot have {} pages", pages.value),
+                format!("expected 1 to {OBJECT_PAGES}"),
+            ));
+            self.lost.insert(name.text);
+            return;
+        };
+        if let Some(extra) = object.contents.get(size) {
+            self.report(
+                Diagnostic::new(
+                    extra.span,
+                    format!("`{}` has no page for this content", name.text),
+                    format!("expected at most {}", plural(size, "page")),
+                )
+                .related(pages.span, "the size is given here"),
+            );
+        }
+        let mut contents: Vec<Option<u64>> = object
+            .contents
+            .iter()
+            .map(|content| content.value)
+            .collect();
+        contents.resize(size, None);
+        let id = ObjectId::new(self.scenario.objects.len());
+        self.objects.insert(name.text, id);
+        self.scenario.objects.push(Object {
+            name: name.text.to_owned(),
+            contents,
+            span: name.span,
+        });
+    }
+
+    pub(super) fn declare_mm(&mut self, mm: &syntax::Mm<'a>) {
+        let name = mm.name;
+        let usable = self.declarable(name, "an mm", None);
+        if usable && self.scenario.mms.len() == MMS {
+            self.too_many(name.span, "mms", MMS);
+        }
+        if !usable || self.scenario.mms.len() == MMS {
+            self.lost.insert(name.text);
+            return;
+        }
+        let id = MmId::new(self.scenario.mms.len());
+        self.mms.insert(name.text, id);
+        self.scenario.mms.push(Mm {
+            name: name.text.to_owned(),
+            mappings: Vec::new(),
+            span: name.span,
+        });
+        self.here = Here {
+            mm: Some(id),
+            ..Here::START
+        };
+        for item in &mm.items {
+            match item {
+                MmItem::Map(name, call) => {
+                    let mapping = self.declare_mapping(*name, call, id, Created::Start);
+                    self.scenario.mms[id.index()].mappings.extend(mapping);
+                }
+                MmItem::Call(call) => self.start_call(call),
+            }
+        }
+    }
+
+    /// A call in an mm of the header: only `uffd(x, MISSING)`.
+    fn start_call(&mut self, call: &syntax::Call<'a>) {
+        if call.name.text != UFFD.name {
+            if call.name.text == MMAP.name {
+                self.unnamed_mapping(call);
+            } else {
+                let help = did_you_mean(call.name.text, [MMAP.name, UFFD.name]);
+                self.report(
+                    Diagnostic::new(
+                        call.name.span,
+                        format!(
+                            "`{}` cannot stand in the `mm` of the header",
+                            excerpt(call.name.text)
+                        ),
+                        "expected `uffd`, or a mapping `x: mmap(...)`",
+                    )
+                    .maybe_help(help),
+                );
+            }
+            return;
+        }
+        if !self.arity(&UFFD, call) {
+            return;
+        }
+        let mut arguments = call.arguments.iter();
+        let mapping = take::<MappingId>(&mut arguments, self);
+        let modes = take::<UffdModes>(&mut arguments, self);
+        let (Some(mapping), Some(modes)) = (mapping, modes) else {
+            return;
+        };
+        let registered = &mut self.scenario.mappings[mapping.index()].uffd;
+        if registered.is_some() {
+            self.report(
+                Diagnostic::new(
+                    call.span,
+                    "this mapping is registered already",
+                    "expected one `uffd` for a mapping",
+                )
+                .help("join the modes: `uffd(x, MISSING|WP)`"),
+            );
+        } else {
+            *registered = Some(modes);
+        }
+    }
+
+    /// Declares the mappings that statements create: first those of the set-up, then thread by thread.
+    pub(super) fn declare_created(
+        &mut self,
+        setup: &[syntax::Phase<'a>],
+        threads: &[(&syntax::Thread<'a>, Actor)],
+    ) {
+        for phase in setup {
+            // An mm that is not known is reported when its statements are checked.
+            let mm = self.mms.get(phase.mm.text).copied();
+            self.here = Here {
+                role: Role::Cpu,
+                mm,
+                ..Here::START
+            };
+            self.declare_created_in(&phase.body, Created::Setup);
+        }
+        for (index, (thread, actor)) in threads.iter().enumerate() {
+            let id = ThreadId::new(index);
+            self.here = Here {
+                role: role(*actor),
+                mm: actor.mm(),
+                thread: Some(id),
+            };
+            self.declare_created_in(&thread.body, Created::Thread(id));
+        }
+    }
+
+    fn declare_created_in(&mut self, body: &[syntax::Statement<'a>], created: Created) {
+        for statement in body {
+            match &statement.kind {
+                StatementKind::Map { name, call } => {
+                    let allowed = self.allowed(&MMAP, call.name.span);
+                    match self.here.mm {
+                        Some(mm) if allowed => {
+                            self.declare_mapping(*name, call, mm, created);
+                        }
+                        _ => {
+                            self.lost.insert(name.text);
+                        }
+                    }
+                }
+                StatementKind::Repeat { body, .. } => self.lose_results_of_repeat(body),
+                StatementKind::Store { .. }
+                | StatementKind::Load { .. }
+                | StatementKind::Call { .. } => {}
+            }
+        }
+    }
+
+    /// A mapping has one name and is created once: not in a loop.
+    fn lose_results_of_repeat(&mut self, body: &[syntax::Statement<'a>]) {
+        for statement in body {
+            match &statement.kind {
+                StatementKind::Map { name, .. } => {
+                    self.report(Diagnostic::new(
+                        statement.span,
+                        format!("`{}` would be mapped again and again", name.text),
+                        "expected outside of `repeat`",
+                    ));
+                    self.lost.insert(name.text);
+                }
+                StatementKind::Repeat { body, .. } => self.lose_results_of_repeat(body),
+                StatementKind::Store { .. }
+                | StatementKind::Load { .. }
+                | StatementKind::Call { .. } => {}
+            }
+        }
+    }
+
+    fn declare_mapping(
+        &mut self,
+        name: Word<'a>,
+        call: &syntax::Call<'a>,
+        mm: MmId,
+        created: Created,
+    ) -> Option<MappingId> {
+        let mapping = self.resolve_mapping(name, call, mm, created);
+        if mapping.is_none() {
+            self.lost.insert(name.text);
+        }
+        let mapping = mapping?;
+        let id = MappingId::new(self.scenario.mappings.len());
+        self.mappings.insert((mm, name.text), id);
+        self.scenario.mappings.push(mapping);
+        Some(id)
+    }
+
+    fn resolve_mapping(
+        &mut self,
+        name: Word<'a>,
+        call: &syntax::Call<'a>,
+        mm: MmId,
+        created: Created,
+    ) -> Option<Mapping> {
+        let declarable = self.declarable(name, "a mapping", Some(mm));
+        if call.name.text != MMAP.name {
+            let help = did_you_mean(call.name.text, [MMAP.name]);
+            self.report(
+                Diagnostic::new(
+                    call.name.span,
+                    format!("`{}` makes no mapping", excerpt(call.name.text)),
+                    "expected `mmap` after the colon",
+                )
+                .maybe_help(help),
+            );
+            return None;
+        }
+        if !self.arity(&MMAP, call) {
+            return None;
+        }
+        let mut arguments = call.arguments.iter();
+        let object = take::<ObjectId>(&mut arguments, self);
+        let sharing = take::<Sharing>(&mut arguments, self);
+        let (object, sharing) = (object?, sharing?);
+        if !declarable {
+            return None;
+        }
+        if self.scenario.mappings.len() == MAPPINGS {
+            self.too_many(name.span, "mappings", MAPPINGS);
+            return None;
+        }
+        Some(Mapping {
+            name: name.text.to_owned(),
+            mm,
+            object,
+            sharing,
+            uffd: None,
+            created,
+            span: name.span,
+        })
+    }
+
+    /// Reports `mmap(...)` that nothing can refer to.
+    pub(super) fn unnamed_mapping(&mut self, call: &syntax::Call<'a>) {
+        self.report(
+            Diagnostic::new(
+                call.span,
+                "this mapping has no name",
+                "expected `NAME:` before it",
+            )
+            .help(format!(
+                "write `{};`",
+                MMAP.signature().replace("/MAP_PRIVATE", "")
+            )),
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! Names: what may be one, who has it already, and whom a use of it means.
+
+use super::{Checker, suggest};
+use crate::ast::{Created, MappingPage, ObjectPage};
+use crate::calls::CallSpec;
+use crate::constants::CONSTANTS;
+use crate::diagnostic::Diagnostic;
+use crate::ids::{MappingId, MmId, ObjectId};
+use crate::limits::NAME_BYTES;
+use crate::parse::KEYWORDS;
+use crate::span::Span;
+use crate::syntax::{Number, Page, Word};
+use crate::token::excerpt;
+use crate::value::Symbol;
+
+/// Something that has a name.
+struct Owner {
+    what: String,
+    span: Span,
+}
+
+impl<'a> Checker<'a, '_> {
+    /// Whether `word` can name anything; reports it if not.
+    pub(super) fn well_named(&mut self, word: Word<'a>, what: &str) -> bool {
+        let text = excerpt(word.text);
+        let reserved = if KEYWORDS.contains(&word.text) {
+            Some("a keyword")
+        } else if CallSpec::find(word.text).is_some() {
+            Some("a call")
+        } else if CONSTANTS.contains(&word.text) {
+            Some("a constant")
+        } else if Symbol::from_name(word.text).is_some() {
+            Some("a symbol")
+        } else {
+            None
+        };
+        let diagnostic = if let Some(meaning) = reserved {
+            Diagnostic::new(
+                word.span,
+                format!("`{text}` is {meaning} and cannot name {what}"),
+                "expected another name",
+            )
+        } else if word.text.len() > NAME_BYTES {
+            Diagnostic::new(
+                word.span,
+                "this name is too long",
+                format!("expected at most {NAME_BYTES} characters"),
+            )
+        } else if word.text.contains(['-', '.']) {
+            Diagnostic::new(
+                word.span,
+                format!("`{text}` cannot name {what}"),
+                "expected only letters, digits and `_`",
+            )
+        } else {
+            return true;
+        };
+        self.report(diagnostic);
+        false
+    }
+
+    /// Whether `word` can name `what` in `mm`, or everywhere; reports it if not.
+    pub(super) fn declarable(&mut self, word: Word<'a>, what: &str, mm: Option<MmId>) -> bool {
+        if !self.well_named(word, what) {
+            return false;
+        }
+        match self.owner(word.text, mm) {
+            None => true,
+            Some(owner) => {
+                self.report(
+                    Diagnostic::new(
+                        word.span,
+                        format!("`{}` is the name of {} already", word.text, owner.what),
+                        format!("expected another name for {what}"),
+                    )
+                    .related(owner.span, "it is declared here"),
+                );
+                false
+            }
+        }
+    }
+
+    /// Who has the name: globally, and among the mappings of `mm`, or of any mm.
+    fn owner(&self, name: &str, mm: Option<MmId>) -> Option<Owner> {
+        if let Some(id) = self.objects.get(name) {
+            let span = self.scenario[*id].span;
+            return Some(Owner {
+                what: "an object".to_owned(),
+                span,
+            });
+        }
+        if let Some(id) = self.mms.get(name) {
+            let span = self.scenario[*id].span;
+            return Some(Owner {
+                what: "an mm".to_owned(),
+                span,
+            });
+        }
+        if let Some(id) = self.registers.get(name) {
+            let span = self.scenario[*id].span;
+            return Some(Owner {
+                what: "a register".to_owned(),
+                span,
+            });
+        }
+        let mapping = self
+            .scenario
+            .mappings
+            .iter()
+            .find(|mapping| mapping.name == name && mm.is_none_or(|mm| mapping.mm == mm))?;
+        Some(Owner {
+            what: format!("a mapping of mm `{}`", self.scenario[mapping.mm].name),
+            span: mapping.span,
+        })
+    }
+
+    /// Reports a name that means nothing of the kind expected, unless its declaration was lost.
+    pub(super) fn unknown(&mut self, word: Word<'a>, expected: &str, candidates: &[String]) {
+        if self.lost.contains(word.text) {
+            return;
+        }
+        let text = excerpt(word.text);
+        let diagnostic = match self.owner(word.text, None) {
+            Some(owner) => Diagnostic::new(
+                word.span,
+                format!("`{text}` is {}, not {expected}", owner.what),
+                format!("expected {expected}"),
+            )
+            .related(owner.span, "it is declared here"),
+            None => Diagnostic::new(
+                word.span,
+                format!("`{text}` is not {expected}"),
+                format!("expected {expected}"),
+            ),
+        };
+        let help = suggest(word, candidates.iter().map(String::as_str));
+        self.report(diagnostic.maybe_help(help));
+    }
+
+    pub(crate) fn mm(&mut self, word: Word<'a>) -> Option<MmId> {
+        let found = self.mms.get(word.text).copied();
+        if found.is_none() {
+            let known = names(&self.scenario.mms, |mm| &mm.name);
+            self.unknown(word, "an mm", &known);
+        }
+        found
+    }
+
+    pub(crate) fn object(&mut self, word: Word<'a>) -> Option<ObjectId> {
+        let found = self.objects.get(word.text).copied();
+        if found.is_none() {
+            let known = names(&self.scenario.objects, |object| &object.name);
+            self.unknown(word, "an object", &known);
+        }
+        found
+    }
+
+    /// A mapping of the mm that the statement runs in, there by the time it runs.
+    pub(crate) fn mapping(&mut self, word: Word<'a>) -> Option<MappingId> {
+        let mm = self.here.mm?;
+        let Some(id) = self.mappings.get(&(mm, word.text)).copied() else {
+            let expected = format!("a mapping of mm `{}`", self.scenario[mm].name);
+            let known: Vec<String> = self
+                .scenario
+                .mappings_of(mm)
+                .map(|(_, mapping)| mapping.name.clone())
+                .collect();
+            self.unknown(word, &expected, &known);
+            return None;
+        };
+        let mapping = &self.scenario[id];
+        let later = match mapping.created {
+            Created::Start => false,
+            Created::Setup => !self.created.contains(&id),
+            Created::Thread(creator) => match self.here.thread {
+                Some(here) => here == creator && !self.created.contains(&id),
+                // Neither the set-up nor `uffd(...)` of the header can be later than a thread.
+                None => !self.created.contains(&id),
+            },
+        };
+        if later {
+            let span = mapping.span;
+            self.report(
+                Diagnostic::new(
+                    word.span,
+                    format!("`{}` is not mapped yet", word.text),
+                    "expected after the `mmap`",
+                )
+                .related(span, "it is mapped here"),
+            );
+            return None;
+        }
+        Some(id)
+    }
+
+    pub(crate) fn mapping_page(&mut self, page: &Page<'a>) -> Option<MappingPage> {
+        let mapping = self.mapping(page.name)?;
+        let object = self.scenario[mapping].object;
+        let page = self.page_within(page.page, object)?;
+        Some(MappingPage { mapping, page })
+    }
+
+    pub(crate) fn object_page(&mut self, page: &Page<'a>) -> Option<ObjectPage> {
+        let object = self.object(page.name)?;
+        let page = self.page_within(page.page, object)?;
+        Some(ObjectPage { object, page })
+    }
+
+    fn page_within(&mut self, number: Number, object: ObjectId) -> Option<usize> {
+        let pages = self.scenario[object].pages();
+        let page = usize::try_from(number.value)
+            .ok()
+            .filter(|page| *page < pages);
+        if page.is_none() {
+            let object = &self.scenario[object];
+            let expected = match pages {
+                1 => "expected 0".to_owned(),
+                _ => format!("expected 0 to {}", pages - 1),
+            };
+            let diagnostic = Diagnostic::new(
+                number.span,
+                format!("there is no page {} in `{}`", number.value, object.name),
+                expected,
+            )
+            .related(object.span, format!("it has {}", plural(pages, "page")));
+            self.report(diagnostic);
+        }
+        page
+    }
+}
+
+/// The names of some rows.
+pub(super) fn names<T>(rows: &[T], name: impl Fn(&T) -> &String) -> Vec<String> {
+    rows.iter().map(|row| name(row).clone()).collect()
+}
+
+/// `1 page`, `2 pages`
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}

@@ -1,0 +1,118 @@
+//! The constants that calls take, each set in one table.
+
+/// A set of named constants, of which an argument takes one.
+pub(crate) trait Constant: Copy + PartialEq + 'static {
+    /// The members under their names.
+    const MEMBERS: &'static [(&'static str, Self)];
+    /// The names alone, in the same order.
+    const NAMES: &'static [&'static str];
+
+    /// The member written `name`.
+    fn from_name(name: &str) -> Option<Self> {
+        Self::MEMBERS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, member)| *member)
+    }
+}
+
+macro_rules! constants {
+    ($($(#[doc = $doc:literal])+ $set:ident {
+        $($(#[doc = $member_doc:literal])+ $member:ident = $name:literal;)*
+    })*) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+            pub enum $set {
+                $($(#[doc = $member_doc])+ $member,)*
+            }
+
+            impl $set {
+                /// The constant as it is written.
+                pub const fn name(self) -> &'static str {
+                    match self {
+                        $(Self::$member => $name,)*
+                    }
+                }
+            }
+
+            impl Constant for $set {
+                const MEMBERS: &'static [(&'static str, Self)] = &[$(($name, Self::$member)),*];
+                const NAMES: &'static [&'static str] = &[$($name),*];
+            }
+        )*
+
+        /// The names of all constants.
+        pub(crate) const CONSTANTS: &[&str] = &[$($($name),*),*];
+    };
+}
+
+constants! {
+    /// Whether the writes of a mapping reach the object.
+    Sharing {
+        /// They do.
+        Shared = "MAP_SHARED";
+        /// They go to private copies.
+        Private = "MAP_PRIVATE";
+    }
+    /// What `madvise` is asked to do.
+    Advice {
+        /// Replace the small pages by a huge one now.
+        Collapse = "MADV_COLLAPSE";
+        /// Drop what is mapped.
+        DontNeed = "MADV_DONTNEED";
+    }
+    /// An event that userfaultfd reports.
+    UffdMode {
+        /// A fault on a page that is not there.
+        Missing = "MISSING";
+        /// A write to a page that is write-protected.
+        Wp = "WP";
+        /// Not an event of its own: who faults gets SIGBUS and does not wait (`UFFD_FEATURE_SIGBUS`).
+        Sigbus = "SIGBUS_ON_FAULT";
+    }
+}
+
+/// The events for which a mapping is registered with userfaultfd; at least one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UffdModes {
+    /// Faults on pages that are not there.
+    pub missing: bool,
+    /// Writes to pages that are write-protected.
+    pub wp: bool,
+    /// Faults raise SIGBUS instead of waiting.
+    pub sigbus: bool,
+}
+
+impl UffdModes {
+    /// Adds a mode; false if it was there already.
+    pub(crate) fn insert(&mut self, mode: UffdMode) -> bool {
+        let flag = match mode {
+            UffdMode::Missing => &mut self.missing,
+            UffdMode::Wp => &mut self.wp,
+            UffdMode::Sigbus => &mut self.sigbus,
+        };
+        !std::mem::replace(flag, true)
+    }
+
+    /// The modes one by one.
+    pub fn iter(self) -> impl Iterator<Item = UffdMode> {
+        [
+            (self.missing, UffdMode::Missing),
+            (self.wp, UffdMode::Wp),
+            (self.sigbus, UffdMode::Sigbus),
+        ]
+        .into_iter()
+        .filter_map(|(set, mode)| set.then_some(mode))
+    }
+}
+
+/// What `uffdio_writeprotect` does to the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protection {
+    /// Marks it, so that the next write is an event: no second argument.
+    #[default]
+    Protect,
+    /// Takes the mark away and wakes who waits: second argument 0.
+    Unprotect,
+}

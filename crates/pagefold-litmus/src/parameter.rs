@@ -1,0 +1,223 @@
+//! What can be an argument of a call: how it is read, checked and printed.
+
+use std::slice;
+
+use crate::ast::{MappingPage, ObjectPage, Scenario};
+use crate::calls::Shape;
+use crate::check::Checker;
+use crate::constants::{Advice, Constant, Protection, Sharing, UffdMode, UffdModes};
+use crate::ids::{MappingId, MmId, ObjectId};
+use crate::syntax::{Argument, ArgumentKind, Word};
+
+/// A type of argument.
+pub(crate) trait Parameter: Copy {
+    /// What can stand for it.
+    const SHAPE: Shape;
+
+    /// What it is if it is left out; `None` if it cannot be.
+    const ABSENT: Option<Self> = None;
+
+    /// Reads one argument and reports what is wrong with it.
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self>;
+
+    /// The argument as it is written; `None` if it is left out.
+    fn print(&self, scenario: &Scenario) -> Option<String>;
+}
+
+/// Reads the next argument, or what stands for it if it is left out.
+pub(crate) fn take<'a, T: Parameter>(
+    arguments: &mut slice::Iter<'_, Argument<'a>>,
+    checker: &mut Checker<'a, '_>,
+) -> Option<T> {
+    match arguments.next() {
+        Some(argument) => T::read(argument, checker),
+        None => T::ABSENT,
+    }
+}
+
+impl<'a> Argument<'a> {
+    /// The argument if it is one plain name.
+    fn single(&self) -> Option<Word<'a>> {
+        match &self.kind {
+            ArgumentKind::Words(words) if words.len() == 1 => words.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// The argument if it is plain names.
+    fn words(&self) -> Option<&[Word<'a>]> {
+        match &self.kind {
+            ArgumentKind::Words(words) => Some(words),
+            _ => None,
+        }
+    }
+}
+
+impl Parameter for MappingId {
+    const SHAPE: Shape = Shape::Mapping;
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match argument.single() {
+            Some(word) => checker.mapping(word),
+            None => checker.misfit(argument, Self::SHAPE),
+        }
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        Some(scenario[*self].name.clone())
+    }
+}
+
+impl Parameter for MappingPage {
+    const SHAPE: Shape = Shape::MappingPage;
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match &argument.kind {
+            ArgumentKind::Page(page) => checker.mapping_page(page),
+            _ => checker.misfit(argument, Self::SHAPE),
+        }
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        Some(format!("{}[{}]", scenario[self.mapping].name, self.page))
+    }
+}
+
+impl Parameter for ObjectId {
+    const SHAPE: Shape = Shape::Object;
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match argument.single() {
+            Some(word) => checker.object(word),
+            None => checker.misfit(argument, Self::SHAPE),
+        }
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        Some(scenario[*self].name.clone())
+    }
+}
+
+impl Parameter for ObjectPage {
+    const SHAPE: Shape = Shape::ObjectPage;
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match &argument.kind {
+            ArgumentKind::Page(page) => checker.object_page(page),
+            _ => checker.misfit(argument, Self::SHAPE),
+        }
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        Some(format!("{}[{}]", scenario[self.object].name, self.page))
+    }
+}
+
+impl Parameter for MmId {
+    const SHAPE: Shape = Shape::Mm;
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match argument.single() {
+            Some(word) => checker.mm(word),
+            None => checker.misfit(argument, Self::SHAPE),
+        }
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        Some(scenario[*self].name.clone())
+    }
+}
+
+impl Parameter for u64 {
+    const SHAPE: Shape = Shape::Number;
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match argument.kind {
+            ArgumentKind::Number(value) => Some(value),
+            _ => checker.misfit(argument, Self::SHAPE),
+        }
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+/// Reads a constant of a set of which one is to be chosen.
+fn read_constant<'a, C: Constant>(
+    argument: &Argument<'a>,
+    shape: Shape,
+    checker: &mut Checker<'a, '_>,
+) -> Option<C> {
+    match argument.single() {
+        Some(word) => checker.constant(word, shape),
+        None => checker.misfit(argument, shape),
+    }
+}
+
+impl Parameter for Advice {
+    const SHAPE: Shape = Shape::OneOf(Self::NAMES);
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        read_constant(argument, Self::SHAPE, checker)
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        Some(self.name().to_owned())
+    }
+}
+
+impl Parameter for Sharing {
+    const SHAPE: Shape = Shape::OneOf(Self::NAMES);
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        read_constant(argument, Self::SHAPE, checker)
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        Some(self.name().to_owned())
+    }
+}
+
+impl Parameter for UffdModes {
+    const SHAPE: Shape = Shape::AnyOf(UffdMode::NAMES);
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        let Some(words) = argument.words() else {
+            return checker.misfit(argument, Self::SHAPE);
+        };
+        let mut modes = Self::default();
+        for word in words {
+            let mode = checker.constant(*word, Self::SHAPE)?;
+            if !modes.insert(mode) {
+                checker.repeated(*word);
+                return None;
+            }
+        }
+        Some(modes)
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        let names: Vec<&str> = self.iter().map(UffdMode::name).collect();
+        Some(names.join("|"))
+    }
+}
+
+impl Parameter for Protection {
+    const SHAPE: Shape = Shape::Zero;
+    const ABSENT: Option<Self> = Some(Self::Protect);
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match argument.kind {
+            ArgumentKind::Number(0) => Some(Self::Unprotect),
+            _ => checker.misfit(argument, Self::SHAPE),
+        }
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        match self {
+            Self::Protect => None,
+            Self::Unprotect => Some("0".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The table of calls, as it is shown in help, and every call in use.
+
+use insta::assert_snapshot;
+use pagefold_litmus::{
+    Advice, CALLS, Call, Form, MappingId, MappingPage, Protection, Role, StatementKind, UffdModes,
+};
+
+use crate::common::check;
+
+#[test]
+fn the_table() {
+    let rows: Vec<String> = CALLS
+        .iter()
+        .map(|spec| {
+            format!(
+                "{:?} {:?} {:?}\n    {}",
+                spec.signature(),
+                spec.roles,
+                spec.returns,
+                spec.doc
+            )
+        })
+        .collect();
+    assert_snapshot!(rows.join("\n"), @r#"
+    "r = x[i]" [Cpu, Device, Vcpu, Final] Content
+        Reads a page.
+    "x[i] = v" [Cpu, Device, Vcpu] Nothing
+        Writes a page.
+    "x: mmap(f, MAP_SHARED/MAP_PRIVATE)" [Start, Cpu] Nothing
+        Maps the whole object.
+    "uffd(x, MISSING|WP)" [Start] Nothing
+        The mapping is registered with userfaultfd from the start.
+    "madvise(x, MADV_COLLAPSE/MADV_DONTNEED)" [Cpu] Status
+        Collapses the mapping into huge pages, or drops what it maps.
+    "munmap(x)" [Cpu] Status
+        Takes the mapping away.
+    "exit()" [Cpu] Nothing
+        Ends the process and takes its whole address space away.
+    "uffd_register(x, MISSING|WP)" [Cpu] Status
+        Registers the mapping with userfaultfd.
+    "uffd_unregister(x)" [Cpu] Status
+        Ends the registration with userfaultfd.
+    "uffdio_copy(x[i], v)" [Cpu] Status
+        Fills a missing page with a copy.
+    "uffdio_zeropage(x[i])" [Cpu] Status
+        Fills a missing page with zeroes.
+    "uffdio_writeprotect(x[i][, 0])" [Cpu] Status
+        Write-protects a page; with 0, takes the protection away.
+    "uffdio_poison(x[i])" [Cpu] Status
+        Marks a missing page as poisoned.
+    "gup_fast(x[i])" [Cpu] Content
+        Pins a page by the lock-free walk, reads it and lets it go.
+    "prefetch(x[i])" [Cpu, Device] Nothing
+        Lets the hardware walk to a page speculatively, which never faults.
+    "scan(A)" [Khugepaged] Count
+        Looks through an address space for ranges to collapse, and gives how many it collapsed.
+    "rmap_walk(f[i])" [Kernel] Count
+        Visits every mapping of a page, and gives how many it saw.
+    "collapse(f)" [Kernel] Status
+        Collapses an object in the page cache.
+    "page_table(x)" [Final] Flag
+        Whether the mapping has a page table for its small pages.
+    "pmd_mapped(x)" [Final] Flag
+        Whether the mapping is mapped by a huge page.
+    "uffd_wp(x[i])" [Final] Flag
+        Whether a page is marked as write-protected by userfaultfd.
+    "rss()" [Final] Count
+        The pages that the address space accounts for.
+    "#);
+}
+
+#[test]
+fn names_are_unique_and_every_role_has_something_to_do() {
+    for (index, spec) in CALLS.iter().enumerate() {
+        assert!(
+            CALLS[..index].iter().all(|other| other.name != spec.name),
+            "{} stands twice",
+            spec.name
+        );
+        assert!(!spec.doc.is_empty() && !spec.roles.is_empty());
+    }
+    for role in [
+        Role::Start,
+        Role::Cpu,
+        Role::Device,
+        Role::Vcpu,
+        Role::Khugepaged,
+        Role::Kernel,
+        Role::Final,
+    ] {
+        assert!(CALLS.iter().any(|spec| spec.roles.contains(&role)));
+    }
+}
+
+/// Each row can be written, by each role that may, with the placeholders of its own signature.
+#[test]
+fn every_call_parses_as_its_signature_says() {
+    for spec in CALLS.iter().filter(|spec| spec.form == Form::Call) {
+        let arguments: Vec<String> = spec
+            .parameters
+            .iter()
+            .map(|parameter| {
+                let text = parameter.shape.placeholder();
+                let one = text.split('/').next().unwrap_or(&text);
+                one.replace("[i]", "[1]").replace('v', "7")
+            })
+            .collect();
+        let call = format!("{}({});", spec.name, arguments.join(", "));
+        for role in spec.roles {
+            let (start, thread, end) = match role {
+                Role::Start => (call.as_str(), "P (A) { }".to_owned(), String::new()),
+                Role::Cpu => ("", format!("P (A) {{ {call} }}"), String::new()),
+                Role::Device => ("", format!("P (device A) {{ {call} }}"), String::new()),
+                Role::Vcpu => ("", format!("P (vcpu A) {{ {call} }}"), String::new()),
+                Role::Khugepaged => ("", format!("P (khugepaged) {{ {call} }}"), String::new()),
+                Role::Kernel => ("", format!("P (kernel) {{ {call} }}"), String::new()),
+                Role::Final => ("", "P (A) { }".to_owned(), format!("final(A) {{ {call} }}")),
+            };
+            let source = format!(
+                "MM t {{ shmem f[2]; mm A {{ x: mmap(f, MAP_SHARED); {start} }} }} {thread} {end}"
+            );
+            let scenario = check(&source).unwrap_or_else(|errors| panic!("{call}: {errors}"));
+            let bodies = scenario.threads.iter().map(|thread| &thread.body);
+            let bodies = bodies.chain(scenario.finals.iter().map(|phase| &phase.body));
+            for statement in bodies.flatten() {
+                let StatementKind::Call { call, .. } = &statement.kind else {
+                    panic!("{} is no call", spec.name);
+                };
+                assert_eq!(call.spec(), spec);
+            }
+        }
+    }
+}
+
+#[test]
+fn arguments_arrive() {
+    let source = "MM t { shmem f[2]; mm A { x: mmap(f, MAP_SHARED); } }
+        P (A) {
+            madvise(x, MADV_DONTNEED);
+            e = uffdio_copy(x[1], 0x10);
+            uffd_register(x, WP|MISSING);
+            uffdio_writeprotect(x[0]);
+            uffdio_writeprotect(x[0], 0);
+        }";
+    let scenario = check(source).expect("a good scenario");
+    let calls: Vec<Call> = scenario.threads[0]
+        .body
+        .iter()
+        .filter_map(|statement| match &statement.kind {
+            StatementKind::Call { call, .. } => Some(*call),
+            _ => None,
+        })
+        .collect();
+    let mapping = MappingId::new(0);
+    let page = |page| MappingPage { mapping, page };
+    let modes = UffdModes {
+        missing: true,
+        wp: true,
+        sigbus: false,
+    };
+    assert_eq!(
+        calls,
+        [
+            Call::Madvise(mapping, Advice::DontNeed),
+            Call::UffdioCopy(page(1), 16),
+            Call::UffdRegister(mapping, modes),
+            Call::UffdioWriteprotect(page(0), Protection::Protect),
+            Call::UffdioWriteprotect(page(0), Protection::Unprotect),
+        ]
+    );
+}

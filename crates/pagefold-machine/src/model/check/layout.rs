@@ -1,0 +1,232 @@
+//! Where a scenario's things are in the modelled machine.
+
+use std::fmt;
+
+use pagefold::Ref;
+use pagefold::addr::{AddrRange, PageIndex, VirtAddr};
+use pagefold::kvm::Kvm;
+use pagefold::mm::Mm;
+use pagefold::mmap::{self, Sharing};
+use pagefold::page_cache::Mapping;
+use pagefold::platform::Word;
+use pagefold::userfault::{self, Modes, Userfaultfd};
+use pagefold_litmus::{Actor, Created, MappingId, Scenario, Span};
+
+use super::execute::Machine;
+use crate::model::cpu::CpuKind;
+use crate::model::names::Names;
+use crate::model::oracle::{Backing, MMS, OBJECT_PAGES, OBJECTS};
+use crate::model::world::{CPUS, VIRT_PAGES, World};
+use crate::model::{Model, PTRS_PER_TABLE};
+
+/// The scenario needs a larger machine than the model has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScenarioLimit {
+    /// What there is too much of, and how much there may be.
+    pub message: String,
+    /// Where it is in the source.
+    pub span: Span,
+}
+
+impl fmt::Display for ScenarioLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ScenarioLimit {}
+
+/// Addresses and CPUs.
+pub(super) struct Layout {
+    /// The addresses of each mapping.
+    ranges: Vec<AddrRange>,
+    /// The CPU, device or virtual CPU of each thread; none for the kernel's own.
+    pub(super) cpu_of_thread: Vec<Option<usize>>,
+    pub(super) names: Names,
+}
+
+impl Layout {
+    pub(super) fn of(scenario: &Scenario) -> Result<Self, ScenarioLimit> {
+        let limit = |what: &str, most: usize, span: Span| ScenarioLimit {
+            message: format!("the model has room for {most} {what}"),
+            span,
+        };
+        if let Some(mm) = scenario.mms.get(MMS) {
+            return Err(limit("address spaces", MMS, mm.span));
+        }
+        if let Some(object) = scenario.objects.get(OBJECTS) {
+            return Err(limit("objects", OBJECTS, object.span));
+        }
+        for object in &scenario.objects {
+            if object.pages() > OBJECT_PAGES {
+                return Err(limit("pages in an object", OBJECT_PAGES, object.span));
+            }
+        }
+        let mut names = Names {
+            mms: scenario.mms.iter().map(|mm| mm.name.clone()).collect(),
+            objects: scenario
+                .objects
+                .iter()
+                .map(|object| object.name.clone())
+                .collect(),
+            pages: vec![vec![None; VIRT_PAGES]; scenario.mms.len()],
+            mappings: vec![vec![None; VIRT_PAGES / PTRS_PER_TABLE]; scenario.mms.len()],
+        };
+        let mut next = vec![0; scenario.mms.len()];
+        let mut ranges = Vec::new();
+        for mapping in &scenario.mappings {
+            let mm = mapping.mm.index();
+            let pages = scenario[mapping.object].pages();
+            let first = next[mm];
+            next[mm] = (first + pages).next_multiple_of(PTRS_PER_TABLE);
+            if next[mm] > VIRT_PAGES {
+                return Err(limit("pages in an address space", VIRT_PAGES, mapping.span));
+            }
+            for page in 0..pages {
+                names.pages[mm][first + page] = Some(format!("{}[{page}]", mapping.name));
+                names.mappings[mm][(first + page) / PTRS_PER_TABLE] = Some(mapping.name.clone());
+            }
+            ranges.push(AddrRange::pages(
+                VirtAddr::of_page(first as u64),
+                pages as u64,
+            ));
+        }
+        let mut cpus = 0;
+        let cpu_of_thread = scenario
+            .threads
+            .iter()
+            .map(|thread| {
+                thread.actor.mm().map(|_| {
+                    cpus += 1;
+                    cpus - 1
+                })
+            })
+            .collect();
+        debug_assert!(cpus <= CPUS, "the language allows no more threads");
+        Ok(Self {
+            ranges,
+            cpu_of_thread,
+            names,
+        })
+    }
+
+    pub(super) fn range(&self, mapping: MappingId) -> AddrRange {
+        self.ranges[mapping.index()]
+    }
+
+    /// Makes what the scenario says is there from the start.
+    pub(super) fn build(&self, world: &'static World, scenario: &Scenario) -> Machine {
+        let mut machine = Machine::default();
+        for (id, object) in scenario.objects.iter().enumerate() {
+            let mapping =
+                Mapping::new(id as u32, object.pages() as u64).expect("a new machine has frames");
+            for (index, content) in object.contents.iter().enumerate() {
+                if let Some(value) = *content {
+                    Mapping::fill_page(mapping, PageIndex(index as u64), |pfn| {
+                        world.content(pfn).store(value);
+                    })
+                    .expect("a new machine has frames");
+                    world.books.set_content(id, index, value);
+                }
+            }
+            machine.objects[id] = Some(mapping);
+        }
+        for id in 0..scenario.mms.len() {
+            machine.mms[id] = Some(Mm::new(id as u32).expect("a new machine has frames"));
+        }
+        self.build_cpus(world, scenario);
+        for (index, mapping) in scenario.mappings.iter().enumerate() {
+            self.back(world, scenario, MappingId::new(index));
+            if mapping.created == Created::Start {
+                self.map(&machine, scenario, MappingId::new(index));
+            }
+        }
+        for (index, mapping) in scenario.mappings.iter().enumerate() {
+            if let Some(modes) = mapping.uffd {
+                let userfaultfd = Userfaultfd::new(modes.sigbus);
+                let registered = userfault::register(
+                    machine.mm(mapping.mm),
+                    self.ranges[index].start,
+                    userfaultfd,
+                    Modes {
+                        missing: modes.missing,
+                        wp: modes.wp,
+                    },
+                );
+                debug_assert_eq!(registered, Ok(()), "the mapping was just made");
+            }
+        }
+        for thread in &scenario.threads {
+            if let Actor::Vcpu(mm) = thread.actor
+                && machine.kvms[mm.index()].is_none()
+            {
+                machine.kvms[mm.index()] = Some(self.build_kvm(&machine, scenario, mm));
+            }
+        }
+        machine
+    }
+
+    /// The guest's memory is the first mapping of the address space.
+    fn build_kvm(
+        &self,
+        machine: &Machine,
+        scenario: &Scenario,
+        mm: pagefold_litmus::MmId,
+    ) -> Ref<Model, Kvm<Model>> {
+        let slot = match scenario.mappings_of(mm).next() {
+            Some((mapping, _)) => {
+                AddrRange::pages(self.range(mapping).start, PTRS_PER_TABLE as u64)
+            }
+            None => AddrRange::pages(VirtAddr(0), 0),
+        };
+        Kvm::new(machine.mm(mm), slot).expect("a new machine has frames")
+    }
+
+    fn build_cpus(&self, world: &World, scenario: &Scenario) {
+        for (thread, cpu) in scenario.threads.iter().zip(&self.cpu_of_thread) {
+            let (Some(cpu), Some(mm)) = (*cpu, thread.actor.mm()) else {
+                continue;
+            };
+            let cpu = &world.cpus[cpu];
+            cpu.mm.set(mm.index() as u32);
+            cpu.kind.set(match thread.actor {
+                Actor::Device(_) => CpuKind::Device,
+                Actor::Vcpu(_) => CpuKind::Vcpu,
+                Actor::Cpu(_) | Actor::Khugepaged | Actor::Kernel => CpuKind::Cpu,
+            });
+            world.nr_cpus.set(cpu.number + 1);
+        }
+    }
+
+    fn back(&self, world: &World, scenario: &Scenario, id: MappingId) {
+        let mapping = &scenario[id];
+        for page in 0..scenario[mapping.object].pages() {
+            world.books.set_backing(
+                mapping.mm.index() as u32,
+                self.range(id).start.add_pages(page as u64),
+                Backing {
+                    object: mapping.object.index(),
+                    index: page,
+                    shared: mapping.sharing == pagefold_litmus::Sharing::Shared,
+                },
+            );
+        }
+    }
+
+    /// Makes a mapping.
+    pub(super) fn map(&self, machine: &Machine, scenario: &Scenario, id: MappingId) {
+        let mapping = &scenario[id];
+        let sharing = match mapping.sharing {
+            pagefold_litmus::Sharing::Shared => Sharing::Shared,
+            pagefold_litmus::Sharing::Private => Sharing::Private,
+        };
+        // The range is the mapping's own; if it is in use, then by itself.
+        let _ = mmap::mmap(
+            machine.mm(mapping.mm),
+            self.range(id),
+            machine.object(mapping.object),
+            PageIndex(0),
+            sharing,
+        );
+    }
+}

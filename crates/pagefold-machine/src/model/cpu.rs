@@ -1,0 +1,325 @@
+//! CPUs, devices and virtual CPUs: who walks page tables without asking.
+//!
+//! What is assumed of the hardware (Intel SDM volume 3, 5.10; the same for others):
+//!
+//! * A walk reads the entry of each level once, from the top or from a cached upper-level entry (paging-structure
+//!   cache), and may keep each present entry it read, until it is flushed.
+//! * An access uses a cached translation without looking at the page tables.
+//! * An interrupt is taken between instructions. A flush is complete when all CPUs have taken the interrupt for it: it does
+//!   not overtake a walk.
+//! * An IOMMU walks the same tables and caches in the same way; it is told to flush by a command that completes
+//!   when walks in flight are over.
+
+use std::cell::Cell;
+
+use pagefold::Ref;
+use pagefold::addr::{AddrRange, Pfn, VirtAddr};
+use pagefold::arch::Pte;
+use pagefold::kvm::Kvm;
+use pagefold::mm::Mm;
+use pagefold::platform::{FlushKind, Platform, Word};
+use pagefold_explore as explore;
+
+use super::world::{CPUS, VIRT_PAGES, World};
+use super::{Model, PTRS_PER_TABLE, names};
+
+/// What a translator is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CpuKind {
+    /// Not there.
+    Absent,
+    /// Runs threads of a process.
+    Cpu,
+    /// An IOMMU behind a device that uses the process's tables.
+    Device,
+    /// A virtual CPU, which uses a table of its own.
+    Vcpu,
+}
+
+/// A leaf entry that is cached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Translation {
+    pub(crate) pfn: Pfn,
+    pub(crate) writable: bool,
+}
+
+/// A CPU or what is like one.
+pub(crate) struct Cpu {
+    pub(crate) number: usize,
+    pub(crate) kind: Cell<CpuKind>,
+    /// The address space whose tables it uses.
+    pub(crate) mm: Cell<u32>,
+    /// Interrupts; for a device, the commands that it takes between accesses.
+    pub(crate) irq: explore::interrupt::Cpu,
+    /// Cached leaf entries, by virtual page.
+    pub(crate) leaves: [Cell<Option<Translation>>; VIRT_PAGES],
+    /// Cached entries that name tables of small-page entries, by huge page number.
+    pub(crate) tables: [Cell<Option<Pfn>>; PTRS_PER_TABLE * PTRS_PER_TABLE],
+    /// Cached entries that name tables of huge-page entries.
+    pub(crate) uppers: [Cell<Option<Pfn>>; PTRS_PER_TABLE],
+}
+
+impl Cpu {
+    pub(crate) fn new(number: usize) -> Self {
+        Self {
+            number,
+            kind: Cell::new(CpuKind::Absent),
+            mm: Cell::new(0),
+            irq: explore::interrupt::Cpu::new(number as u32),
+            leaves: std::array::from_fn(|_| Cell::new(None)),
+            tables: std::array::from_fn(|_| Cell::new(None)),
+            uppers: std::array::from_fn(|_| Cell::new(None)),
+        }
+    }
+
+    /// What a walk finds, and keeps. The caller has interrupts off.
+    fn walk(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> Option<Translation> {
+        let page = addr.page() as usize;
+        let table = match self.tables[page / PTRS_PER_TABLE].get() {
+            Some(table) => table,
+            None => match self.walk_upper(mm, addr)? {
+                Upper::Table(table) => table,
+                Upper::Huge(translation) => return Some(translation),
+            },
+        };
+        explore::label(|| {
+            format!(
+                "{}: walk reads pte of {}",
+                self.title(),
+                names::page(mm.id, addr)
+            )
+        });
+        let pte = Pte::from_bits(Model::entry(table, page % PTRS_PER_TABLE).load());
+        if !pte.is_present() {
+            return None;
+        }
+        let translation = Translation {
+            pfn: pte.pfn(),
+            writable: pte.is_writable(),
+        };
+        self.leaves[page].set(Some(translation));
+        Some(translation)
+    }
+
+    fn walk_upper(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> Option<Upper> {
+        let page = addr.page() as usize;
+        let huge = page / PTRS_PER_TABLE;
+        let top = huge / PTRS_PER_TABLE;
+        let upper = match self.uppers[top].get() {
+            Some(upper) => upper,
+            None => {
+                explore::label(|| format!("{}: walk reads pud", self.title()));
+                let pud = Pte::from_bits(Model::entry(mm.root(), top).load());
+                if !pud.is_table() {
+                    return None;
+                }
+                self.uppers[top].set(Some(pud.pfn()));
+                pud.pfn()
+            }
+        };
+        explore::label(|| {
+            format!(
+                "{}: walk reads pmd of {}",
+                self.title(),
+                names::page(mm.id, addr)
+            )
+        });
+        let pmd = Pte::from_bits(Model::entry(upper, huge % PTRS_PER_TABLE).load());
+        if pmd.is_huge() {
+            let translation = Translation {
+                pfn: pmd.pfn().add(page % PTRS_PER_TABLE),
+                writable: pmd.is_writable(),
+            };
+            self.leaves[page].set(Some(translation));
+            return Some(Upper::Huge(translation));
+        }
+        if !pmd.is_table() {
+            return None;
+        }
+        self.tables[huge].set(Some(pmd.pfn()));
+        Some(Upper::Table(pmd.pfn()))
+    }
+
+    /// The translation for an access, if it may go on.
+    fn translate(
+        &self,
+        mm: Ref<Model, Mm<Model>>,
+        addr: VirtAddr,
+        write: bool,
+    ) -> Option<Translation> {
+        let cached = self.leaves[addr.page() as usize].get();
+        if let Some(translation) = cached.filter(|found| found.writable || !write) {
+            return Some(translation);
+        }
+        // An entry that does not allow the access is dropped before the walk, as hardware does.
+        self.leaves[addr.page() as usize].set(None);
+        self.walk(mm, addr).filter(|found| found.writable || !write)
+    }
+
+    fn forget(&self, range: AddrRange, kind: FlushKind) {
+        for (page, leaf) in self.leaves.iter().enumerate() {
+            if range.contains(VirtAddr::of_page(page as u64)) {
+                leaf.set(None);
+            }
+        }
+        if kind == FlushKind::LeavesAndTables {
+            forget_spans(&self.tables, PTRS_PER_TABLE, range);
+            forget_spans(&self.uppers, PTRS_PER_TABLE * PTRS_PER_TABLE, range);
+        }
+    }
+
+    pub(crate) fn title(&self) -> &'static str {
+        match self.kind.get() {
+            CpuKind::Absent | CpuKind::Cpu => "cpu",
+            CpuKind::Device => "iommu",
+            CpuKind::Vcpu => "vcpu",
+        }
+    }
+}
+
+fn forget_spans(cache: &[Cell<Option<Pfn>>], pages: usize, range: AddrRange) {
+    for (index, entry) in cache.iter().enumerate() {
+        let span = AddrRange::pages(VirtAddr::of_page((index * pages) as u64), pages as u64);
+        if span.overlaps(range) {
+            entry.set(None);
+        }
+    }
+}
+
+enum Upper {
+    Table(Pfn),
+    Huge(Translation),
+}
+
+/// What an access does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    Load,
+    Store(u64),
+}
+
+impl Access {
+    pub(crate) fn is_write(self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+}
+
+/// One try of an instruction that accesses memory: `None` is a fault. No interrupt is taken within it.
+pub(crate) fn try_access(
+    cpu: &Cpu,
+    mm: Ref<Model, Mm<Model>>,
+    addr: VirtAddr,
+    access: Access,
+) -> Option<u64> {
+    cpu.irq.disable();
+    let translation = cpu.translate(mm, addr, access.is_write());
+    let value = translation.map(|found| touch(mm.id, addr, found.pfn, access));
+    cpu.irq.enable();
+    value
+}
+
+/// One try of an instruction of a virtual CPU.
+pub(crate) fn try_guest_access(
+    cpu: &Cpu,
+    mm: Ref<Model, Mm<Model>>,
+    kvm: Ref<Model, Kvm<Model>>,
+    addr: VirtAddr,
+    access: Access,
+) -> Option<u64> {
+    cpu.irq.disable();
+    let spte = kvm
+        .spte(addr)
+        .filter(|spte| spte.is_present() && (spte.is_writable() || !access.is_write()));
+    let value = spte.map(|spte| touch(mm.id, addr, spte.pfn(), access));
+    cpu.irq.enable();
+    value
+}
+
+/// A walk that the hardware begins on its own: it never faults, and keeps what it finds.
+pub(crate) fn prefetch(cpu: &Cpu, mm: Ref<Model, Mm<Model>>, addr: VirtAddr) {
+    cpu.irq.disable();
+    let _ = cpu.translate(mm, addr, false);
+    cpu.irq.enable();
+}
+
+/// The access to the frame itself.
+fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
+    let world = World::current();
+    match access {
+        Access::Load => {
+            explore::label(|| format!("load {} (frame {})", names::page(mm, addr), pfn.0));
+            let value = world.content(pfn).load();
+            explore::note(|| format!("= {value}"));
+            world.books.check_load(mm, addr, value);
+            value
+        }
+        Access::Store(value) => {
+            explore::label(|| {
+                format!(
+                    "store {} = {value} (frame {})",
+                    names::page(mm, addr),
+                    pfn.0
+                )
+            });
+            world.content(pfn).store(value);
+            world.books.note_store(mm, addr, value);
+            value
+        }
+    }
+}
+
+/// Interrupts all CPUs but the current one that `wanted` names, makes each do `action`, and waits for all of them.
+pub(crate) fn interrupt_all(
+    label: &'static str,
+    wanted: impl Fn(&Cpu) -> bool,
+    action: impl Fn(&'static Cpu) + Copy + 'static,
+) {
+    let world = World::current();
+    let current = world.current_cpu().map(|cpu| cpu.number);
+    let mut sent: [Option<explore::interrupt::Ipi>; CPUS] = [const { None }; CPUS];
+    for cpu in &world.cpus[..world.nr_cpus.get()] {
+        if !wanted(cpu) {
+            continue;
+        }
+        if current == Some(cpu.number) {
+            action(cpu);
+        } else if !explore::is_quiet() {
+            explore::label(|| format!("send {label} to {} {}", cpu.title(), cpu.number));
+            // SAFETY: the action owns nothing but copies.
+            sent[cpu.number] = Some(unsafe { cpu.irq.ipi_forgettable(move || action(cpu)) });
+        } else {
+            action(cpu);
+        }
+    }
+    for ipi in sent.into_iter().flatten() {
+        explore::label(|| format!("wait for {label}"));
+        ipi.join();
+    }
+}
+
+/// Flushes the translation caches of the CPUs that run threads of an address space.
+pub(crate) fn flush_cpus(mm: u32, range: AddrRange, kind: FlushKind) {
+    interrupt_all(
+        "TLB flush",
+        |cpu| cpu.kind.get() == CpuKind::Cpu && cpu.mm.get() == mm,
+        move |cpu| cpu.forget(range, kind),
+    );
+}
+
+/// Flushes the translation caches of the devices that use the tables of an address space.
+pub(crate) fn flush_devices(mm: u32, range: AddrRange, kind: FlushKind) {
+    interrupt_all(
+        "IOTLB flush",
+        |cpu| cpu.kind.get() == CpuKind::Device && cpu.mm.get() == mm,
+        move |cpu| cpu.forget(range, kind),
+    );
+}
+
+/// Makes virtual CPUs leave guest mode once.
+pub(crate) fn kick_vcpus(mm: u32) {
+    interrupt_all(
+        "kick",
+        |cpu| cpu.kind.get() == CpuKind::Vcpu && cpu.mm.get() == mm,
+        |_| (),
+    );
+}

@@ -1,0 +1,170 @@
+//! The machine under the model checker.
+//!
+//! [`Model`] is the engine's platform: its words, locks, RCU and interrupts are events of `pagefold-explore`, which tries every
+//! order of them that can matter. Around it stand what a program's memory consists of in reality: CPUs with translation
+//! caches ([`cpu`]), devices that walk page tables, frames that are freed ([`world`]), and oracles that watch all of
+//! it ([`oracle`]). [`check`](fn@check) runs a scenario.
+//!
+//! Geometry: page tables have [`PTRS_PER_TABLE`] entries, so a huge page is two small ones. That suffices for the known bugs
+//! (`linux-protocol.md`, 5.3), since nothing in the engine depends on the number.
+
+mod arena;
+mod check;
+mod cpu;
+mod names;
+mod oracle;
+mod violation;
+mod word;
+mod world;
+
+pub use check::{Checked, Outcome, RunConfig, ScenarioLimit, check, replay};
+pub use violation::Kind;
+
+use pagefold::accounting::Fact;
+use pagefold::addr::{AddrRange, Pfn};
+use pagefold::frame::Frame;
+use pagefold::handle::Ref;
+use pagefold::mm::Mm;
+use pagefold::platform::{FlushKind, Order, Platform, Word};
+use pagefold::protocol::{Protocol, Safeguard};
+use pagefold::step::Step;
+use pagefold_explore as explore;
+
+use arena::ModelPtr;
+use world::World;
+
+/// Entries of a page table of the model, and so small pages in a huge page.
+pub const PTRS_PER_TABLE: usize = 2;
+
+/// The platform of the model checker.
+#[derive(Debug)]
+pub struct Model;
+
+impl Platform for Model {
+    const PTRS_PER_TABLE: usize = PTRS_PER_TABLE;
+
+    type Word = word::ModelWord;
+    type Counter = word::ModelCounter;
+    type Lock = word::ModelLock;
+    type RwSem = word::ModelRwSem;
+    type Ptr<T: 'static> = ModelPtr<T>;
+    type Link<T: 'static> = word::ModelLink;
+
+    #[inline]
+    fn protocol() -> Protocol {
+        World::current().protocol
+    }
+
+    #[inline]
+    fn enforces(safeguard: Safeguard) -> bool {
+        World::current().enforces(safeguard)
+    }
+
+    #[inline]
+    fn split_ptlocks() -> bool {
+        World::current().split_ptlocks
+    }
+
+    fn alloc<T: 'static>(value: T) -> Self::Ptr<T> {
+        World::current().place(value)
+    }
+
+    unsafe fn free<T: 'static>(object: Self::Ptr<T>) {
+        object.kill();
+    }
+
+    fn alloc_frames(order: Order) -> Option<Pfn> {
+        World::current().alloc_frames(order)
+    }
+
+    fn free_frames(pfn: Pfn, order: Order) {
+        World::current().free_frames(pfn, order);
+    }
+
+    fn frame(pfn: Pfn) -> &'static Frame<Self> {
+        World::current().frame(pfn)
+    }
+
+    fn entry(table: Pfn, index: usize) -> &'static Self::Word {
+        World::current().entry(table, index)
+    }
+
+    fn copy_page(to: Pfn, from: Pfn) {
+        let world = World::current();
+        explore::label(|| format!("copy_page: read frame {}", from.0));
+        let value = world.content(from).load();
+        explore::label(|| format!("copy_page: write {value} to frame {}", to.0));
+        world.content(to).store(value);
+    }
+
+    fn clear_page(pfn: Pfn) {
+        explore::label(|| format!("clear_page frame {}", pfn.0));
+        World::current().content(pfn).store(0);
+    }
+
+    fn rcu_read_lock() {
+        explore::rcu::read_lock();
+    }
+
+    fn rcu_read_unlock() {
+        explore::rcu::read_unlock();
+    }
+
+    fn call_rcu(callback: impl FnOnce() + Send + 'static) {
+        if explore::is_quiet() {
+            // Nobody else runs: there is nobody to wait for.
+            callback();
+            return;
+        }
+        explore::label(|| "call_rcu".into());
+        // SAFETY: callbacks of the engine own only copies of frame numbers and references.
+        let thread = unsafe { explore::rcu::call_forgettable(callback) };
+        World::current().note_callback(thread);
+    }
+
+    fn irq_save() {
+        // A grace period waits for a CPU that has its interrupts off.
+        explore::rcu::read_lock();
+        if let Some(cpu) = World::current().current_cpu() {
+            explore::label(|| "local_irq_save".into());
+            cpu.irq.disable();
+        }
+    }
+
+    fn irq_restore() {
+        if let Some(cpu) = World::current().current_cpu() {
+            explore::label(|| "local_irq_restore".into());
+            cpu.irq.enable();
+        }
+        explore::rcu::read_unlock();
+    }
+
+    fn sync_walkers() {
+        cpu::interrupt_all("sync IPI", |_| true, |_| ());
+    }
+
+    fn flush_tlb(mm: Ref<Self, Mm<Self>>, range: AddrRange, kind: FlushKind) {
+        cpu::flush_cpus(mm.id, range, kind);
+    }
+
+    fn flush_secondary_tlb(mm: Ref<Self, Mm<Self>>, range: AddrRange, kind: FlushKind) {
+        cpu::flush_devices(mm.id, range, kind);
+    }
+
+    fn kick_vcpus(mm: Ref<Self, Mm<Self>>) {
+        cpu::kick_vcpus(mm.id);
+    }
+
+    fn cpu_relax() {
+        explore::hint::relax();
+    }
+
+    #[inline]
+    fn step(step: Step) {
+        explore::label(|| names::describe(step));
+    }
+
+    fn observe(fact: Fact) {
+        World::current().observe(fact);
+    }
+}

@@ -1,0 +1,79 @@
+//! What counts as broken, and how it is called.
+
+use std::fmt;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// The invariants that the oracles watch.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Kind {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Kind {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name by which a scenario expects it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The invariant, in words.
+            #[must_use]
+            pub const fn describe(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Nobody (CPU, device, kernel code) uses a frame or an object after it was freed.
+    UseAfterFree = "use-after-free",
+    /// A page table is freed only when it is empty: no page is lost with it.
+    TableNotEmpty = "table-not-empty",
+    /// A marker stays as long as its VMA keeps the feature.
+    MarkerLost = "marker-lost",
+    /// Each load equals the last store to that page of the object, or to the private copy.
+    Content = "content",
+    /// The counts of resident pages equal what the page tables map.
+    Rss = "rss",
+    /// The count of page tables equals the tables that are attached.
+    NrPtes = "nr-ptes",
+    /// The count of mappings of a folio equals the entries that map it.
+    Mapcount = "mapcount",
+    /// The references to a folio are those of its mappings and of the page cache; it is freed with the last.
+    Refcount = "refcount",
+    /// No frame is lost: each is free or in use.
+    Leak = "leak",
+    /// No frame is mapped both as a private page and as a page of an object.
+    PageTableCheck = "page-table-check",
+    /// After all flushes, translation caches agree with the page tables.
+    StaleTranslation = "stale-translation",
+    /// A secondary MMU maps only what the address space maps.
+    SecondaryMapping = "secondary-mapping",
+    /// No RETRY entry is left in a page cache.
+    RetryEntry = "retry-entry",
+    /// A hole that a process registered MISSING saw as a hole is not filled without an event.
+    UffdMissing = "uffd-missing",
+    /// The table that is used is there, where the protocol relies on locks that keep it.
+    MissingTable = "missing-table",
+    /// The condition of the scenario.
+    Condition = "condition",
+    /// The modelled machine is large enough for the scenario.
+    Limit = "limit",
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Stops this execution: an invariant is broken.
+#[cold]
+pub(crate) fn fail(kind: Kind, message: String) -> ! {
+    pagefold_explore::fail(kind.name(), message)
+}

@@ -1,0 +1,227 @@
+//! The platform's words, counters and locks, each an event of the explorer.
+
+use pagefold::handle::Ref;
+use pagefold::lock_order::LockClass;
+use pagefold::platform::{Counter, Link, RawLock, RawRwSem, Word};
+use pagefold_explore as explore;
+use pagefold_explore::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use super::arena::ModelPtr;
+use super::{Model, world};
+
+/// A word of memory. If it lies in a frame, each use checks that the frame is in use.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct ModelWord(AtomicU64);
+
+impl ModelWord {
+    /// Called after each use of the word: the use came too late if the frame is free by now.
+    #[inline]
+    fn check(&self) {
+        world::check_frame_of(std::ptr::from_ref(self).cast());
+    }
+}
+
+impl Word for ModelWord {
+    fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+    fn load(&self) -> u64 {
+        let value = self.0.load(SeqCst);
+        self.check();
+        value
+    }
+    fn store(&self, value: u64) {
+        self.0.store(value, SeqCst);
+        self.check();
+    }
+    fn swap(&self, value: u64) -> u64 {
+        let old = self.0.swap(value, SeqCst);
+        self.check();
+        old
+    }
+    fn compare_exchange(&self, old: u64, new: u64) -> Result<u64, u64> {
+        let result = self.0.compare_exchange(old, new, SeqCst, SeqCst);
+        self.check();
+        result
+    }
+    fn fetch_or(&self, bits: u64) -> u64 {
+        let old = self.0.fetch_or(bits, SeqCst);
+        self.check();
+        old
+    }
+    fn fetch_and(&self, bits: u64) -> u64 {
+        let old = self.0.fetch_and(bits, SeqCst);
+        self.check();
+        old
+    }
+    fn load_protected(&self) -> u64 {
+        self.check();
+        self.0.load_quiet()
+    }
+    fn store_protected(&self, value: u64) {
+        self.check();
+        self.0.store_quiet(value);
+    }
+    fn wait_while(&self, value: u64) {
+        self.0.wait_until(|now| now != value);
+    }
+}
+
+/// A counter; additions without a result commute.
+#[derive(Debug)]
+pub struct ModelCounter(explore::sync::Counter);
+
+impl Counter for ModelCounter {
+    fn new(value: i64) -> Self {
+        Self(explore::sync::Counter::new(value))
+    }
+    fn add(&self, delta: i64) {
+        self.0.add(delta);
+    }
+    fn add_return(&self, delta: i64) -> i64 {
+        self.0.add_return(delta)
+    }
+    fn inc_not_zero(&self) -> bool {
+        self.0.inc_not_zero()
+    }
+    fn get(&self) -> i64 {
+        self.0.get()
+    }
+    fn set_protected(&self, value: i64) {
+        self.0.set_quiet(value);
+    }
+}
+
+impl ModelCounter {
+    /// The value, for oracles.
+    pub(crate) fn peek(&self) -> i64 {
+        self.0.get_quiet()
+    }
+}
+
+/// The explorer's description of each of the engine's lock classes.
+static CLASSES: [explore::LockClass; LockClass::ALL.len()] = {
+    let mut classes = [const { explore::LockClass::spin("") }; LockClass::ALL.len()];
+    let mut i = 0;
+    while i < classes.len() {
+        let class = LockClass::ALL[i];
+        let described = if class.sleeps() {
+            explore::LockClass::sleep(class.name())
+        } else {
+            explore::LockClass::spin(class.name())
+        };
+        classes[i] = described.ranked(class.rank());
+        i += 1;
+    }
+    classes
+};
+
+fn class_of(class: LockClass) -> &'static explore::LockClass {
+    &CLASSES[class.rank() as usize]
+}
+
+/// A lock. The lock of a page table is checked as a word of a frame is.
+#[derive(Debug)]
+pub struct ModelLock {
+    raw: explore::sync::RawLock,
+    guards_table: bool,
+}
+
+impl ModelLock {
+    fn check(&self) {
+        if self.guards_table {
+            world::check_frame_of(std::ptr::from_ref(self).cast());
+        }
+    }
+}
+
+impl RawLock for ModelLock {
+    fn new(class: LockClass) -> Self {
+        Self {
+            raw: explore::sync::RawLock::new(class_of(class)),
+            guards_table: matches!(class, LockClass::Ptl | LockClass::Pml),
+        }
+    }
+    fn lock(&self) {
+        self.raw.lock();
+        self.check();
+    }
+    fn lock_nested(&self) {
+        self.raw.lock_nested();
+        self.check();
+    }
+    fn try_lock(&self) -> bool {
+        let locked = self.raw.try_lock();
+        self.check();
+        locked
+    }
+    fn unlock(&self) {
+        self.check();
+        self.raw.unlock();
+    }
+}
+
+/// A reader-writer semaphore.
+#[derive(Debug)]
+pub struct ModelRwSem(explore::sync::RawRwSem);
+
+impl RawRwSem for ModelRwSem {
+    fn new(class: LockClass) -> Self {
+        Self(explore::sync::RawRwSem::new(class_of(class)))
+    }
+    fn read(&self) {
+        self.0.read();
+    }
+    fn try_read(&self) -> bool {
+        self.0.try_read()
+    }
+    fn read_unlock(&self) {
+        self.0.read_unlock();
+    }
+    fn write(&self) {
+        self.0.write();
+    }
+    fn write_nested(&self) {
+        self.0.write_out_of_order();
+    }
+    fn try_write(&self) -> bool {
+        self.0.try_write()
+    }
+    fn write_unlock(&self) {
+        self.0.write_unlock();
+    }
+    fn downgrade(&self) {
+        self.0.downgrade();
+    }
+}
+
+/// A place for a reference.
+#[derive(Debug)]
+pub struct ModelLink(AtomicU64);
+
+fn bits<T>(target: Option<Ref<Model, T>>) -> u64 {
+    target.map_or(0, |target| target.raw().to_bits())
+}
+
+fn target<T>(bits: u64) -> Option<Ref<Model, T>> {
+    ModelPtr::from_bits(bits).map(Ref::from_raw)
+}
+
+impl<T: 'static> Link<Model, T> for ModelLink {
+    fn new(to: Option<Ref<Model, T>>) -> Self {
+        Self(AtomicU64::new(bits(to)))
+    }
+    fn load(&self) -> Option<Ref<Model, T>> {
+        target(self.0.load(SeqCst))
+    }
+    fn store(&self, to: Option<Ref<Model, T>>) {
+        self.0.store(bits(to), SeqCst);
+    }
+    fn load_protected(&self) -> Option<Ref<Model, T>> {
+        target(self.0.load_quiet())
+    }
+    fn store_protected(&self, to: Option<Ref<Model, T>>) {
+        self.0.store_quiet(bits(to));
+    }
+}

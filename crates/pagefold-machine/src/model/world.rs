@@ -1,0 +1,244 @@
+//! A modelled machine: frames, CPUs, and the oracles' books, all in one arena.
+
+use std::cell::Cell;
+use std::ptr;
+
+use pagefold::addr::{PAGE_SHIFT, Pfn};
+use pagefold::frame::Frame;
+use pagefold::platform::{Order, Platform, Word};
+use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
+use pagefold_explore as explore;
+
+use super::arena::{Arena, ModelPtr};
+use super::cpu::Cpu;
+use super::oracle::Books;
+use super::violation::{self, Kind};
+use super::word::ModelWord;
+use super::{Model, PTRS_PER_TABLE};
+
+/// Frames of the machine. Frame 0 is never used.
+pub(crate) const FRAMES: usize = 96;
+/// CPUs, devices and virtual CPUs.
+pub(crate) const CPUS: usize = 16;
+/// Threads of an execution, as the explorer counts them.
+const THREADS: usize = explore::MAX_THREADS;
+
+/// What a frame is used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Use {
+    Free,
+    Allocated,
+    Freed,
+}
+
+/// A frame with its metadata. All of it is one object for the purpose of being freed.
+#[repr(C)]
+pub(crate) struct FrameSlot {
+    pub(crate) state: Cell<Use>,
+    meta: Frame<Model>,
+    words: [ModelWord; PTRS_PER_TABLE],
+    content: ModelWord,
+}
+
+/// The machine.
+pub(crate) struct World {
+    arena: *const Arena,
+    pub(crate) protocol: Protocol,
+    removed: SafeguardSet,
+    pub(crate) split_ptlocks: bool,
+    pub(crate) strict: bool,
+    next_frame: Cell<usize>,
+    pub(crate) frames: [FrameSlot; FRAMES],
+    pub(crate) cpus: [Cpu; CPUS],
+    pub(crate) nr_cpus: Cell<usize>,
+    cpu_of_thread: [Cell<u8>; THREADS],
+    /// RCU callbacks of this execution.
+    callbacks: [Cell<Option<explore::thread::ThreadId>>; THREADS],
+    pub(crate) books: Books,
+}
+
+const NO_CPU: u8 = u8::MAX;
+
+thread_local! {
+    static CURRENT: Cell<*const World> = const { Cell::new(ptr::null()) };
+}
+
+/// What the scenario asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) protocol: Protocol,
+    pub(crate) without: SafeguardSet,
+    pub(crate) split_ptlocks: bool,
+    pub(crate) strict: bool,
+}
+
+impl World {
+    /// Builds a machine in `arena` and makes it the one of this OS thread.
+    pub(crate) fn build(arena: &Arena, rules: Rules) {
+        let world = World {
+            arena,
+            protocol: rules.protocol,
+            removed: rules.without.union(rules.protocol.lacks),
+            split_ptlocks: rules.split_ptlocks,
+            strict: rules.strict,
+            next_frame: Cell::new(1),
+            frames: std::array::from_fn(|_| FrameSlot {
+                state: Cell::new(Use::Free),
+                meta: Frame::new(),
+                words: std::array::from_fn(|_| ModelWord::new(0)),
+                content: ModelWord::new(0),
+            }),
+            cpus: std::array::from_fn(Cpu::new),
+            nr_cpus: Cell::new(0),
+            cpu_of_thread: std::array::from_fn(|_| Cell::new(NO_CPU)),
+            callbacks: std::array::from_fn(|_| Cell::new(None)),
+            books: Books::new(),
+        };
+        let place = arena
+            .place(world)
+            .expect("an empty arena has room for a machine");
+        CURRENT.set(place.as_ptr());
+    }
+
+    /// The machine of this OS thread.
+    #[inline]
+    pub(crate) fn current() -> &'static World {
+        let world = CURRENT.get();
+        debug_assert!(!world.is_null(), "the engine runs only inside a check");
+        // SAFETY: set by `build` to an object of an arena that lives until the check that runs on this OS thread is over;
+        // only code of that check gets here. All of the machine is changed through cells and atomics.
+        unsafe { &*world }
+    }
+
+    /// Forgets the machine of this OS thread, whose arena is going away.
+    pub(crate) fn forget() {
+        CURRENT.set(ptr::null());
+    }
+
+    pub(crate) fn enforces(&self, safeguard: Safeguard) -> bool {
+        !self.removed.contains(safeguard)
+    }
+
+    pub(crate) fn place<T: 'static>(&self, value: T) -> ModelPtr<T> {
+        // SAFETY: the arena that the machine lies in outlives it.
+        ModelPtr::new(unsafe { &*self.arena }, value)
+    }
+
+    fn slot(&self, pfn: Pfn) -> &FrameSlot {
+        match self.frames.get(pfn.0 as usize) {
+            Some(slot) => slot,
+            None => violation::fail(
+                Kind::UseAfterFree,
+                format!(
+                    "frame {:#x} does not exist: its number was read from garbage",
+                    pfn.0
+                ),
+            ),
+        }
+    }
+
+    /// The frame that the metadata, word or lock at an address lies in.
+    fn frame_at(&self, address: *const u8) -> Option<(Pfn, &FrameSlot)> {
+        let first = ptr::from_ref(&self.frames).addr();
+        let offset = address.addr().wrapping_sub(first);
+        let index = offset / size_of::<FrameSlot>();
+        self.frames.get(index).map(|slot| (Pfn(index as u64), slot))
+    }
+
+    pub(crate) fn frame(&'static self, pfn: Pfn) -> &'static Frame<Model> {
+        &self.slot(pfn).meta
+    }
+
+    pub(crate) fn entry(&'static self, table: Pfn, index: usize) -> &'static ModelWord {
+        &self.slot(table).words[index]
+    }
+
+    pub(crate) fn content(&self, pfn: Pfn) -> &ModelWord {
+        &self.slot(pfn).content
+    }
+
+    pub(crate) fn alloc_frames(&self, order: Order) -> Option<Pfn> {
+        let pages = pages(order);
+        // Frames are not used twice in an execution while there are fresh ones, so that a late use is told from a new one.
+        let first = self.next_frame.get().next_multiple_of(pages);
+        if first + pages > FRAMES {
+            return None;
+        }
+        self.next_frame.set(first + pages);
+        for slot in &self.frames[first..first + pages] {
+            slot.state.set(Use::Allocated);
+        }
+        Some(Pfn(first as u64))
+    }
+
+    pub(crate) fn free_frames(&self, pfn: Pfn, order: Order) {
+        for i in 0..pages(order) {
+            let pfn = pfn.add(i);
+            let slot = self.slot(pfn);
+            explore::label(|| format!("free frame {}", pfn.0));
+            explore::write_range(ptr::from_ref(slot).cast(), size_of::<FrameSlot>());
+            if slot.state.replace(Use::Freed) != Use::Allocated {
+                violation::fail(
+                    Kind::UseAfterFree,
+                    format!("frame {} is freed twice", pfn.0),
+                );
+            }
+        }
+    }
+
+    /// The CPU that the current thread runs on; none for the kernel's own actors.
+    #[inline]
+    pub(crate) fn current_cpu(&self) -> Option<&Cpu> {
+        let number = self.cpu_of_thread[explore::thread::current().index()].get();
+        self.cpus.get(number as usize)
+    }
+
+    /// Remembers an RCU callback.
+    pub(crate) fn note_callback(&self, thread: explore::thread::ThreadId) {
+        self.callbacks[thread.index()].set(Some(thread));
+    }
+
+    /// Waits until all RCU callbacks have run.
+    pub(crate) fn rcu_barrier(&self) {
+        for callback in &self.callbacks {
+            if let Some(thread) = callback.get() {
+                explore::label(|| "rcu_barrier".into());
+                explore::thread::join(thread);
+            }
+        }
+    }
+
+    /// Makes a thread one that runs on a CPU.
+    pub(crate) fn place_thread(&self, thread: explore::thread::ThreadId, cpu: usize) {
+        self.cpu_of_thread[thread.index()].set(u8::try_from(cpu).expect("CPUs are few"));
+    }
+}
+
+fn pages(order: Order) -> usize {
+    match order {
+        Order::Small => 1,
+        Order::Huge => Model::PTRS_PER_TABLE,
+    }
+}
+
+/// Called after each use of a word or lock: if it lies in a frame, the frame must be in use.
+#[inline]
+pub(crate) fn check_frame_of(address: *const u8) {
+    let world = CURRENT.get();
+    if world.is_null() {
+        return;
+    }
+    if let Some((pfn, slot)) = World::current().frame_at(address)
+        && slot.state.get() == Use::Freed
+    {
+        violation::fail(
+            Kind::UseAfterFree,
+            format!("frame {} is used after it was freed", pfn.0),
+        );
+    }
+}
+
+/// The virtual page numbers an address space of the model has.
+pub(crate) const VIRT_PAGES: usize = PTRS_PER_TABLE * PTRS_PER_TABLE * PTRS_PER_TABLE;
+
+const _: () = assert!(PAGE_SHIFT == 12);

@@ -1,0 +1,70 @@
+//! The books: resident pages and page tables of each address space, mappings of each frame.
+//!
+//! What Linux calls `mm->rss_stat`, `mm_dec_nr_ptes` and `page_table_check`. A wrong balance is how most lost pages
+//! show up on a running kernel ("BUG: Bad rss-counter state"), so every change of an entry goes through here.
+//!
+//! [`Fact`]s tell an oracle of the machine what a step meant, where the words alone do not say it.
+
+use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
+use crate::mm::Mm;
+use crate::platform::{Counter, Platform};
+use crate::protocol::Safeguard;
+
+/// What kind of page an entry maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageKind {
+    /// A page of a shmem object.
+    Shmem,
+    /// A private page of one process.
+    Anon,
+}
+
+/// Something an oracle wants to know.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact {
+    /// The page at an address is now a private one; its content is in the frame.
+    PrivatePage(u32, VirtAddr, Pfn),
+    /// Page `index` of an object was a hole and is now the content of the frame.
+    Filled(u32, PageIndex, Pfn),
+    /// Collapse fills page `index` of an object, which was a hole, with zeros.
+    HoleFilled(u32, PageIndex),
+    /// The private pages and markers in a range were given up on purpose (munmap, exit, MADV_DONTNEED).
+    Discarded(u32, AddrRange),
+    /// The private page at an address was given up on purpose; its marker stays (MADV_DONTNEED).
+    DiscardedPage(u32, VirtAddr),
+    /// A write-protect marker or bit was set for an address.
+    Protected(u32, VirtAddr),
+    /// A write-protect marker or bit was removed on purpose.
+    Unprotected(u32, VirtAddr),
+    /// A poison marker was set for an address.
+    Poisoned(u32, VirtAddr),
+    /// A frame is mapped once more (+1) or once less (-1) as a page of the kind: page_table_check.
+    Mapped(Pfn, PageKind, i32),
+    /// A page table was taken from an address space and will be freed.
+    TableRemoved(Pfn, u32, AddrRange),
+    /// An entry was about to be used that names no table, where the protocol relies on locks that keep the table.
+    MissingTable(u32, VirtAddr),
+    /// A process learned, by asking, that the page at an address that it has registered MISSING is a hole.
+    HoleSeen(u32, VirtAddr),
+    /// The page at an address is missing and a userfaultfd event for it was raised.
+    MissingEvent(u32, VirtAddr),
+}
+
+/// Counts `pages` more (or, negative, less) resident pages.
+pub(crate) fn add_mm_counter<P: Platform>(mm: &Mm<P>, kind: PageKind, pages: i64) {
+    if P::enforces(Safeguard::Accounting) {
+        mm.rss(kind).add(pages);
+    }
+}
+
+/// Counts one more page table.
+pub(crate) fn mm_inc_nr_ptes<P: Platform>(mm: &Mm<P>) {
+    mm.nr_ptes.add(1);
+}
+
+/// Counts one page table less.
+pub(crate) fn mm_dec_nr_ptes<P: Platform>(mm: &Mm<P>) {
+    if P::enforces(Safeguard::Accounting) {
+        mm.nr_ptes.add(-1);
+    }
+}

@@ -1,0 +1,291 @@
+//! `collapse_file`: the pages of an object are copied into one huge folio, which takes their place in the page cache.
+//!
+//! Guarantee: at every moment each page of the object has one content, the same through every mapping. All or nothing:
+//! if it does not succeed, every page is where it was (unmapped ones fault in again).
+//!
+//! Locks, in order: the lock of the new folio and those of all old ones (which are tried, never waited for), `i_mmap_rwsem` for
+//! the check of mappings, `xa_lock`.
+//!
+//! Why that is enough: a page is replaced only when it is locked (so no fault maps it), unmapped and flushed (so no CPU
+//! or device can write it any more), and has no references but the cache's and ours (so nobody has it pinned). The content
+//! cannot change then, and is copied. The new folio becomes visible whole, by one store, already up to date and still
+//! locked; it stays locked until the old page tables are retracted, so that nobody maps a page of it into a table
+//! that is about to go. Who waits for an old page's lock finds that it belongs to no object any more, and looks again.
+
+use crate::accounting::Fact;
+use crate::addr::PageIndex;
+use crate::collapse::{ScanResult, Target, retract};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::page_cache::{Entry, Mapping};
+use crate::platform::{Order, Platform};
+use crate::protocol::Safeguard;
+use crate::rmap::try_to_unmap;
+use crate::step::Step;
+use crate::sync::ReadGuard;
+use crate::tlb::UnmapBatch;
+
+/// Collapses the huge range of the object that starts at `start`, and retracts the page tables that mapped it.
+pub(super) fn collapse_file<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+    target: Option<&Target<P>>,
+) -> ScanResult {
+    let Some(new) = Folio::alloc::<P>(Order::Huge, false) else {
+        return ScanResult::AllocHugePageFail;
+    };
+    new.lock_new::<P>();
+    new.set_mapping::<P>(Some(mapping), start);
+    let mut gathered = Gathered::<P>::new(mapping, start);
+    let result = gathered
+        .gather()
+        .and_then(|()| gathered.copy_to(new))
+        .and_then(|()| gathered.commit(new));
+    if let Err(refusal) = result {
+        gathered.release(Release::Kept);
+        new.set_mapping::<P>(None, start);
+        new.unlock::<P>();
+        new.put::<P>(1);
+        return refusal;
+    }
+    if P::enforces(Safeguard::LockNewFolio) {
+        retract::retract_page_tables(mapping, start, target);
+        new.unlock::<P>();
+    } else {
+        new.unlock::<P>();
+        retract::retract_page_tables(mapping, start, target);
+    }
+    gathered.release(Release::Replaced);
+    // The cache has its own references.
+    new.put::<P>(1);
+    ScanResult::Succeed
+}
+
+/// The old folios, locked, referenced and unmapped.
+struct Gathered<P: Platform> {
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+    first: Option<Folio>,
+    last: Option<Folio>,
+    holes: usize,
+}
+
+/// What became of the old folios.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Release {
+    /// They are in the cache as before.
+    Kept,
+    /// The new folio took their place.
+    Replaced,
+}
+
+impl<P: Platform> Gathered<P> {
+    fn new(mapping: Ref<P, Mapping<P>>, start: PageIndex) -> Self {
+        Self {
+            mapping,
+            start,
+            first: None,
+            last: None,
+            holes: 0,
+        }
+    }
+
+    fn indices(&self) -> impl Iterator<Item = PageIndex> + use<P> {
+        let start = self.start;
+        (0..P::PTRS_PER_TABLE as u64).map(move |i| start.add(i))
+    }
+
+    fn folios(&self) -> impl Iterator<Item = Folio> + use<P> {
+        core::iter::successors(self.first, |folio| folio.next_on_list::<P>())
+    }
+
+    /// Locks, unmaps and counts the pages one by one; flushes at the end, whether it succeeded or not.
+    fn gather(&mut self) -> Result<(), ScanResult> {
+        {
+            let _xa = self.mapping.lock_pages();
+            self.mapping
+                .create_range(self.start)
+                .map_err(|_| ScanResult::PteMappedHugepage)?;
+        }
+        let mut batch = UnmapBatch::<P>::new();
+        let mut result = Ok(());
+        for index in self.indices() {
+            result = self.gather_page(index, &mut batch);
+            if result.is_err() {
+                break;
+            }
+        }
+        if P::enforces(Safeguard::FlushBeforeCopy) {
+            P::step(Step::Named("try_to_unmap_flush"));
+            batch.flush();
+        }
+        if result.is_ok() && self.first.is_none() {
+            // Truncated or punched since the scan: nothing is to be made out of nothing.
+            return Err(ScanResult::Truncated);
+        }
+        result
+    }
+
+    fn gather_page(
+        &mut self,
+        index: PageIndex,
+        batch: &mut UnmapBatch<P>,
+    ) -> Result<(), ScanResult> {
+        let mapping = self.mapping;
+        let folio = {
+            let _xa = mapping.lock_pages();
+            match mapping.load_protected(index) {
+                Entry::None => {
+                    self.holes += 1;
+                    return Ok(());
+                }
+                Entry::Folio(folio) if folio.is_huge::<P>() => {
+                    return Err(ScanResult::PteMappedHugepage);
+                }
+                Entry::Folio(folio) => {
+                    if !folio.try_lock::<P>() {
+                        return Err(ScanResult::PageLock);
+                    }
+                    folio.get::<P>(1);
+                    folio
+                }
+                Entry::Retry | Entry::Node(_) => return Err(ScanResult::Fail),
+            }
+        };
+        folio.set_next_on_list::<P>(None);
+        match self.last {
+            Some(last) => last.set_next_on_list::<P>(Some(folio)),
+            None => self.first = Some(folio),
+        }
+        self.last = Some(folio);
+        try_to_unmap(folio, mapping, batch);
+        // One reference is the cache's, one is ours. A locked folio cannot leave the cache.
+        if P::enforces(Safeguard::RefcountCheck) && folio.refcount::<P>() != 2 {
+            return Err(ScanResult::PageCount);
+        }
+        Ok(())
+    }
+
+    /// Copies the content; nobody can change it now.
+    fn copy_to(&self, new: Folio) -> Result<(), ScanResult> {
+        if self.holes > 0 && P::enforces(Safeguard::ClearHoles) {
+            for index in self.indices() {
+                P::clear_page(new.page::<P>(index));
+            }
+        }
+        for folio in self.folios() {
+            P::step(Step::Folio("copy_page", folio.pfn()));
+            P::copy_page(new.page::<P>(folio.index::<P>()), folio.pfn());
+        }
+        Ok(())
+    }
+
+    /// Puts the new folio into the cache.
+    fn commit(&self, new: Folio) -> Result<(), ScanResult> {
+        let mapping = self.mapping;
+        if P::enforces(Safeguard::UptodateBeforeInsert) {
+            new.mark_uptodate::<P>();
+        }
+        if self.holes > 0 {
+            // i_mmap before xa_lock; the list is needed only for the check, xa_lock until the insertion.
+            P::step(Step::Named("i_mmap_lock_read"));
+            let i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
+            let _xa = mapping.lock_pages();
+            let mut closed = 0;
+            let mut result = self.close_holes(&mut closed);
+            if result.is_ok() && P::enforces(Safeguard::MissingVmaCheck) {
+                result = self.check_missing_vmas();
+            }
+            drop(i_mmap);
+            if let Err(refusal) = result {
+                self.reopen_holes(closed);
+                return Err(refusal);
+            }
+            self.insert(new);
+        } else {
+            let _xa = mapping.lock_pages();
+            self.insert(new);
+        }
+        if !P::enforces(Safeguard::UptodateBeforeInsert) {
+            new.mark_uptodate::<P>();
+        }
+        Ok(())
+    }
+
+    fn insert(&self, new: Folio) {
+        for index in self.indices() {
+            if matches!(
+                self.mapping.load_protected(index),
+                Entry::None | Entry::Retry
+            ) {
+                P::observe(Fact::HoleFilled(self.mapping.id, index));
+            }
+        }
+        new.get::<P>(P::PTRS_PER_TABLE);
+        self.mapping.store_huge(self.start, new);
+    }
+
+    /// Marks the holes as changing, so that nobody sees a hole any more that will be filled without an event: from
+    /// now on lookups wait until the new folio is there, or the hole is open again.
+    fn close_holes(&self, closed: &mut usize) -> Result<(), ScanResult> {
+        let mut holes = 0;
+        for index in self.indices() {
+            if self.mapping.load_protected(index) == Entry::None {
+                holes += 1;
+                if P::enforces(Safeguard::RetryEntries) {
+                    self.mapping.store(index, Entry::Retry);
+                    *closed += 1;
+                }
+            }
+        }
+        if holes == self.holes {
+            Ok(())
+        } else {
+            Err(ScanResult::PageFilled)
+        }
+    }
+
+    fn reopen_holes(&self, closed: usize) {
+        if closed > 0 {
+            for index in self.indices() {
+                if self.mapping.load_protected(index) == Entry::Retry {
+                    self.mapping.store(index, Entry::None);
+                }
+            }
+        }
+    }
+
+    /// A hole that a process wants to hear about when it is first touched must not be filled behind its back.
+    /// Registration does not take `i_mmap_rwsem`: a VMA that registers after this finds the holes closed.
+    fn check_missing_vmas(&self) -> Result<(), ScanResult> {
+        for index in self.indices() {
+            if self.mapping.load_protected(index) != Entry::Retry
+                && self.mapping.load_protected(index) != Entry::None
+            {
+                continue;
+            }
+            for (vma, _) in self.mapping.vmas_of(index) {
+                if vma.flags("check userfaultfd_missing") & crate::vma::VM_UFFD_MISSING != 0 {
+                    return Err(ScanResult::ExceedNonePte);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Unlocks the old folios and gives their references back.
+    fn release(&self, what: Release) {
+        for folio in self.folios() {
+            let references = match what {
+                Release::Kept => 1,
+                Release::Replaced => {
+                    folio.set_mapping::<P>(None, folio.index::<P>());
+                    // The cache's reference as well.
+                    2
+                }
+            };
+            folio.unlock::<P>();
+            folio.put::<P>(references);
+        }
+    }
+}

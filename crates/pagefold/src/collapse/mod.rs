@@ -1,0 +1,246 @@
+//! Collapse: the small pages of an object become one huge page, while everybody goes on using them.
+//!
+//! The way of a collapse: [`file`] gathers the pages, copies them and puts the huge folio into the page cache;
+//! [`retract`] takes the emptied page tables from every process that maps the object; [`pte_mapped`] gives the caller of
+//! `MADV_COLLAPSE` its huge entry. Others get theirs when they next fault.
+//!
+//! `MADV_COLLAPSE` and khugepaged differ in what they do at the end: khugepaged gives nobody a huge entry.
+
+mod file;
+mod pte_mapped;
+mod retract;
+
+use core::fmt;
+
+use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::page_cache::Mapping;
+use crate::page_table::pmd_offset;
+use crate::platform::{Link, Platform};
+use pte_mapped::collapse_pte_mapped_thp;
+
+macro_rules! scan_results {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal => $errno:literal,)+) => {
+        /// How a collapse of one huge page ended; the names are those of Linux' `enum scan_result`.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[non_exhaustive]
+        pub enum ScanResult {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl ScanResult {
+            /// All results.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Linux' name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The errno that `madvise(MADV_COLLAPSE)` returns for it; empty for success.
+            /// (Linux: `madvise_collapse_errno`)
+            #[must_use]
+            pub const fn errno(self) -> &'static str {
+                match self { $(Self::$variant => $errno,)+ }
+            }
+        }
+    };
+}
+
+scan_results! {
+    /// The range is now one huge page.
+    Succeed = "SCAN_SUCCEED" => "",
+    /// It was mapped by a huge entry already.
+    PmdMapped = "SCAN_PMD_MAPPED" => "",
+    /// The cache has a huge page; it is mapped by small entries, or not at all.
+    PteMappedHugepage = "SCAN_PTE_MAPPED_HUGEPAGE" => "EINVAL",
+    /// There is no upper entry.
+    PmdNull = "SCAN_PMD_NULL" => "EINVAL",
+    /// The upper entry is empty.
+    PmdNone = "SCAN_PMD_NONE" => "EINVAL",
+    /// An entry is not what it must be.
+    Fail = "SCAN_FAIL" => "EINVAL",
+    /// The VMA does not allow a huge page there, or is gone.
+    VmaCheck = "SCAN_VMA_CHECK" => "EINVAL",
+    /// There is no VMA.
+    VmaNull = "SCAN_VMA_NULL" => "EINVAL",
+    /// The address space is going away.
+    AnyProcess = "SCAN_ANY_PROCESS" => "EINVAL",
+    /// An entry maps something else than a page.
+    PteNonPresent = "SCAN_PTE_NON_PRESENT" => "EINVAL",
+    /// The VMA is registered for write protection by userfaultfd.
+    PteUffdWp = "SCAN_PTE_UFFD_WP" => "EINVAL",
+    /// The VMA has private pages.
+    PageAnon = "SCAN_PAGE_ANON" => "EINVAL",
+    /// Nothing is cached there.
+    PageNull = "SCAN_PAGE_NULL" => "EINVAL",
+    /// The folio is of another size.
+    PageCompound = "SCAN_PAGE_COMPOUND" => "EINVAL",
+    /// Somebody has a page locked.
+    PageLock = "SCAN_PAGE_LOCK" => "EAGAIN",
+    /// Somebody has a reference to a page.
+    PageCount = "SCAN_PAGE_COUNT" => "EAGAIN",
+    /// A hole was filled meanwhile.
+    PageFilled = "SCAN_PAGE_FILLED" => "EAGAIN",
+    /// The range was truncated, or is empty.
+    Truncated = "SCAN_TRUNCATED" => "EINVAL",
+    /// Holes may not be filled.
+    ExceedNonePte = "SCAN_EXCEED_NONE_PTE" => "EBUSY",
+    /// There is no memory for the slots of the cache.
+    StoreFailed = "SCAN_STORE_FAILED" => "EINVAL",
+    /// There is no huge page.
+    AllocHugePageFail = "SCAN_ALLOC_HUGE_PAGE_FAIL" => "ENOMEM",
+}
+
+impl fmt::Display for ScanResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// For whom `retract_page_tables` and `collapse_pte_mapped_thp` work.
+pub(crate) struct Target<P: Platform> {
+    pub(crate) mm: Ref<P, Mm<P>>,
+    pub(crate) addr: VirtAddr,
+}
+
+/// Collapses every huge page's worth of `range` (Linux: `madvise(MADV_COLLAPSE)`), calling `report` with the result of each.
+///
+/// Best effort: it goes on after a range that could not be collapsed.
+///
+/// # Errors
+/// The last result that was not a success; what was collapsed stays so.
+pub fn madvise_collapse<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    mut report: impl FnMut(VirtAddr, ScanResult),
+) -> Result<(), ScanResult> {
+    let mut last = Ok(());
+    let mut addr = range.start.huge_start(P::PTRS_PER_TABLE);
+    while addr < range.end {
+        let huge = AddrRange::pages(addr, P::PTRS_PER_TABLE as u64);
+        if range.covers(huge) {
+            let result = collapse_one(mm, addr, true);
+            report(addr, result);
+            if !matches!(result, ScanResult::Succeed | ScanResult::PmdMapped) {
+                last = Err(result);
+            }
+        }
+        addr = huge.end;
+    }
+    last
+}
+
+/// Collapses what it can of the VMAs of `mm`, as khugepaged does: no huge entry is installed.
+pub fn khugepaged_scan_mm<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    mut report: impl FnMut(VirtAddr, ScanResult),
+) {
+    let mut next = VirtAddr(0);
+    loop {
+        mm.mmap_read_lock();
+        let found = if mm.is_exiting() {
+            None
+        } else {
+            huge_range_from(mm, next)
+        };
+        mm.mmap_read_unlock();
+        let Some(huge) = found else {
+            return;
+        };
+        report(huge.start, collapse_one(mm, huge.start, false));
+        next = huge.end;
+    }
+}
+
+/// Collapses the huge range of an object that starts at `start`, on behalf of no process.
+pub fn collapse_mapping<P: Platform>(mapping: Ref<P, Mapping<P>>, start: PageIndex) -> ScanResult {
+    match scan_file(mapping, start) {
+        ScanResult::Succeed => file::collapse_file(mapping, start, None),
+        other => other,
+    }
+}
+
+/// The first huge page's worth of a VMA at or behind `addr`. The caller has `mmap_lock`.
+fn huge_range_from<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<AddrRange> {
+    let pages = P::PTRS_PER_TABLE as u64;
+    core::iter::successors(mm.vmas.load_protected(), |vma| vma.next.load_protected()).find_map(
+        |vma| {
+            let mut start = vma.range.start.max(addr).huge_start(P::PTRS_PER_TABLE);
+            while start < vma.range.end {
+                if start >= addr
+                    && let Some(huge) = vma.huge_range(start)
+                {
+                    return Some(huge);
+                }
+                start = start.add_pages(pages);
+            }
+            None
+        },
+    )
+}
+
+/// One huge page's worth: collapse the object's pages, then, for `install`, map the result by a huge entry.
+fn collapse_one<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, install: bool) -> ScanResult {
+    mm.mmap_read_lock();
+    let found = match mm.find_vma(addr) {
+        None => Err(ScanResult::VmaNull),
+        Some(vma) if vma.huge_range(addr).is_none() => Err(ScanResult::VmaCheck),
+        Some(vma) => Ok((vma.mapping, vma.index_of(addr))),
+    };
+    mm.mmap_read_unlock();
+    // The object outlives its mappings; no lock of the address space is held from here.
+    let (mapping, start) = match found {
+        Ok(found) => found,
+        Err(result) => return result,
+    };
+    let target = install.then_some(Target { mm, addr });
+    let result = match scan_file(mapping, start) {
+        ScanResult::Succeed => file::collapse_file(mapping, start, target.as_ref()),
+        other => other,
+    };
+    match result {
+        ScanResult::Succeed | ScanResult::PteMappedHugepage => {
+            collapse_pte_mapped_thp(mm, addr, install)
+        }
+        other => other,
+    }
+}
+
+/// A look, without locks, at whether a collapse is worth trying. (Linux: `hpage_collapse_scan_file`)
+fn scan_file<P: Platform>(mapping: Ref<P, Mapping<P>>, start: PageIndex) -> ScanResult {
+    let mut present = false;
+    for i in 0..P::PTRS_PER_TABLE as u64 {
+        if let Ok(Some(folio)) = mapping.peek_folio(start.add(i)) {
+            let huge = folio.is_huge::<P>();
+            folio.put::<P>(1);
+            if huge {
+                return ScanResult::PteMappedHugepage;
+            }
+            present = true;
+        }
+    }
+    if present {
+        ScanResult::Succeed
+    } else {
+        ScanResult::PageNull
+    }
+}
+
+/// What the upper entry of `addr` holds: a table, a huge page, nothing. (Linux: `find_pmd_or_thp_or_none`)
+fn find_pmd<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+) -> Result<crate::page_table::PmdRef<P>, ScanResult> {
+    let pmd = pmd_offset(mm, addr).ok_or(ScanResult::PmdNull)?;
+    let value = pmd.load("find_pmd");
+    if value.is_none() {
+        Err(ScanResult::PmdNone)
+    } else if value.is_huge() {
+        Err(ScanResult::PmdMapped)
+    } else {
+        Ok(pmd)
+    }
+}

@@ -1,0 +1,160 @@
+//! Folios: one page, or the pages of a huge page, that are counted, locked and cached together.
+//!
+//! A reference keeps the frames from being freed; the folio lock keeps `mapping` and the place in the page cache.
+//! Who got a reference without a lock (from a page-cache lookup, from a page-table entry) has to look again whether
+//! the folio is still what it was found as.
+
+use crate::addr::{PageIndex, Pfn};
+use crate::frame::{FLAG_ANON, FLAG_HUGE, FLAG_UPTODATE, Frame};
+use crate::handle::Ref;
+use crate::page_cache::Mapping;
+use crate::platform::{Counter, Link, Order, Platform, RawLock, Word};
+use crate::step::Step;
+
+/// A folio, named by its first frame. Copying the name takes no reference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Folio(pub(crate) Pfn);
+
+impl Folio {
+    /// A new folio with one reference, of undefined content.
+    pub(crate) fn alloc<P: Platform>(order: Order, anon: bool) -> Option<Self> {
+        let pfn = P::alloc_frames(order)?;
+        Frame::<P>::init_folio(pfn, order, if anon { FLAG_ANON } else { 0 });
+        Some(Self(pfn))
+    }
+
+    /// The folio that a frame belongs to.
+    pub(crate) fn of<P: Platform>(pfn: Pfn) -> Self {
+        Self(P::frame(pfn).head())
+    }
+
+    fn frame<P: Platform>(self) -> &'static Frame<P> {
+        P::frame(self.0)
+    }
+
+    /// The first frame.
+    #[must_use]
+    pub fn pfn(self) -> Pfn {
+        self.0
+    }
+
+    pub(crate) fn order<P: Platform>(self) -> Order {
+        if self.frame::<P>().has(FLAG_HUGE) {
+            Order::Huge
+        } else {
+            Order::Small
+        }
+    }
+
+    pub(crate) fn is_huge<P: Platform>(self) -> bool {
+        self.order::<P>() == Order::Huge
+    }
+
+    pub(crate) fn is_anon<P: Platform>(self) -> bool {
+        self.frame::<P>().has(FLAG_ANON)
+    }
+
+    pub(crate) fn is_uptodate<P: Platform>(self) -> bool {
+        self.frame::<P>().has(FLAG_UPTODATE)
+    }
+
+    pub(crate) fn mark_uptodate<P: Platform>(self) {
+        self.frame::<P>().set(FLAG_UPTODATE);
+    }
+
+    /// The frame that holds page `index` of the object; the folio must be the one that caches it.
+    pub(crate) fn page<P: Platform>(self, index: PageIndex) -> Pfn {
+        self.0.add((index.0 - self.index::<P>().0) as usize)
+    }
+
+    pub(crate) fn index<P: Platform>(self) -> PageIndex {
+        PageIndex(self.frame::<P>().index.load_protected())
+    }
+
+    /// The object that the folio is cached by. The caller has the folio lock.
+    pub(crate) fn mapping<P: Platform>(self) -> Option<Ref<P, Mapping<P>>> {
+        self.frame::<P>().mapping.load_protected()
+    }
+
+    /// Changes the object that the folio is cached by. The caller has the folio lock.
+    pub(crate) fn set_mapping<P: Platform>(
+        self,
+        mapping: Option<Ref<P, Mapping<P>>>,
+        index: PageIndex,
+    ) {
+        let frame = self.frame::<P>();
+        frame.mapping.store_protected(mapping);
+        frame.index.store_protected(index.0);
+    }
+
+    /// Takes `n` references more; the caller has one.
+    pub(crate) fn get<P: Platform>(self, n: usize) {
+        P::step(Step::Folio("folio_get", self.0));
+        self.frame::<P>().refcount.add(n as i64);
+    }
+
+    /// Takes a reference unless the folio is being freed.
+    pub(crate) fn try_get<P: Platform>(self) -> bool {
+        P::step(Step::Folio("folio_try_get", self.0));
+        self.frame::<P>().refcount.inc_not_zero()
+    }
+
+    /// Gives back `n` references; frees the frames with the last.
+    pub(crate) fn put<P: Platform>(self, n: usize) {
+        P::step(Step::Folio("folio_put", self.0));
+        if self.frame::<P>().refcount.add_return(-(n as i64)) == 0 {
+            P::step(Step::Folio("free_frame", self.0));
+            P::free_frames(self.0, self.order::<P>());
+        }
+    }
+
+    /// References now.
+    pub(crate) fn refcount<P: Platform>(self) -> i64 {
+        P::step(Step::Folio("folio_ref_count", self.0));
+        self.frame::<P>().refcount.get()
+    }
+
+    /// Counts mappings.
+    pub(crate) fn add_mapcount<P: Platform>(self, n: i64) {
+        P::step(Step::Folio("folio mapcount", self.0));
+        self.frame::<P>().mapcount.add(n);
+    }
+
+    /// Waits for the folio lock; the caller has a reference.
+    pub(crate) fn lock<P: Platform>(self) {
+        P::step(Step::Folio("folio_lock", self.0));
+        self.frame::<P>().lock.lock();
+    }
+
+    /// Takes the folio lock if it is free.
+    pub(crate) fn try_lock<P: Platform>(self) -> bool {
+        P::step(Step::Folio("folio_trylock", self.0));
+        self.frame::<P>().lock.try_lock()
+    }
+
+    /// Releases the folio lock.
+    pub(crate) fn unlock<P: Platform>(self) {
+        P::step(Step::Folio("folio_unlock", self.0));
+        self.frame::<P>().lock.unlock();
+    }
+
+    /// Takes the lock of a new folio, whether or not a lock of another folio is held: nobody else knows of it.
+    pub(crate) fn lock_new<P: Platform>(self) {
+        P::step(Step::Folio("folio_trylock", self.0));
+        let locked = self.frame::<P>().lock.try_lock();
+        debug_assert!(locked, "nobody knows of a new folio");
+    }
+
+    pub(crate) fn next_on_list<P: Platform>(self) -> Option<Self> {
+        match self.frame::<P>().next.load_protected() {
+            0 => None,
+            pfn => Some(Self(Pfn(pfn))),
+        }
+    }
+
+    pub(crate) fn set_next_on_list<P: Platform>(self, next: Option<Self>) {
+        self.frame::<P>()
+            .next
+            .store_protected(next.map_or(0, |folio| folio.0.0));
+    }
+}

@@ -1,0 +1,119 @@
+//! Metadata of page frames (Linux: `struct page`, `struct ptdesc`).
+//!
+//! A frame is free, or a page of a folio, or a table of words (a page table, or a node of a page cache). The
+//! metadata is never freed and so may be looked at at any time; what it says holds only while the frame is kept.
+
+use crate::addr::{PageIndex, Pfn};
+use crate::lock_order::LockClass;
+use crate::page_cache::Mapping;
+use crate::platform::{Counter, Link, Order, Platform, RawLock, Word};
+
+/// The metadata of one frame. For a huge folio, that of its first frame (its head) counts, but for `head` itself.
+pub struct Frame<P: Platform> {
+    /// References: one for each mapping, one for each page in the page cache, and temporary ones. The folio is freed
+    /// at zero.
+    pub(crate) refcount: P::Counter,
+    /// Entries that map the folio or a page of it.
+    pub(crate) mapcount: P::Counter,
+    /// The folio lock.
+    pub(crate) lock: P::Lock,
+    /// The object whose page cache the folio is in; `None` for anonymous pages and after removal. Changed under the
+    /// folio lock.
+    pub(crate) mapping: P::Link<Mapping<P>>,
+    /// The index of the folio in the object.
+    pub(crate) index: P::Word,
+    /// The first frame of the folio.
+    head: P::Word,
+    /// [`FLAG_HUGE`] and so on.
+    flags: P::Word,
+    /// The next folio on a list that the holder of the folio locks builds.
+    pub(crate) next: P::Word,
+    /// The lock of a table of small-page entries.
+    pub(crate) ptl: P::Lock,
+    /// The lock of a table of huge-page entries.
+    pub(crate) pml: P::Lock,
+}
+
+/// The folio is huge.
+pub(crate) const FLAG_HUGE: u64 = 1;
+/// The content is valid.
+pub(crate) const FLAG_UPTODATE: u64 = 2;
+/// A private page of one process, not a page of an object.
+pub(crate) const FLAG_ANON: u64 = 4;
+
+impl<P: Platform> Frame<P> {
+    /// The metadata of a free frame.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            refcount: P::Counter::new(0),
+            mapcount: P::Counter::new(0),
+            lock: P::Lock::new(LockClass::FolioLock),
+            mapping: P::Link::new(None),
+            index: P::Word::new(0),
+            head: P::Word::new(0),
+            flags: P::Word::new(0),
+            next: P::Word::new(0),
+            ptl: P::Lock::new(LockClass::Ptl),
+            pml: P::Lock::new(LockClass::Pml),
+        }
+    }
+
+    pub(crate) fn head(&self) -> Pfn {
+        Pfn(self.head.load_protected())
+    }
+
+    pub(crate) fn has(&self, flag: u64) -> bool {
+        self.flags.load_protected() & flag != 0
+    }
+
+    pub(crate) fn set(&self, flag: u64) {
+        self.flags
+            .store_protected(self.flags.load_protected() | flag);
+    }
+
+    /// Makes new frames into a folio that nobody else knows of, with one reference.
+    pub(crate) fn init_folio(pfn: Pfn, order: Order, flags: u64) {
+        let (pages, huge) = match order {
+            Order::Small => (1, 0),
+            Order::Huge => (P::PTRS_PER_TABLE, FLAG_HUGE),
+        };
+        for i in 0..pages {
+            P::frame(pfn.add(i)).head.store_protected(pfn.0);
+        }
+        let frame = P::frame(pfn);
+        frame.refcount.set_protected(1);
+        frame.mapcount.set_protected(0);
+        frame.mapping.store_protected(None);
+        frame.index.store_protected(0);
+        frame.next.store_protected(0);
+        frame.flags.store_protected(flags | huge);
+    }
+
+    /// References to the folio now, for oracles and reports.
+    pub fn refcount(&self) -> &P::Counter {
+        &self.refcount
+    }
+    /// Mappings of the folio now, for oracles and reports.
+    pub fn mapcount(&self) -> &P::Counter {
+        &self.mapcount
+    }
+    /// Whether the frame holds a private page.
+    pub fn is_anon(&self) -> bool {
+        self.has(FLAG_ANON)
+    }
+    /// The first frame of the folio that the frame belongs to.
+    pub fn folio_head(&self) -> Pfn {
+        self.head()
+    }
+    /// The index of the folio in its object.
+    pub fn folio_index(&self) -> PageIndex {
+        PageIndex(self.index.load_protected())
+    }
+}
+
+impl<P: Platform> Default for Frame<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,229 @@
+//! Address spaces (Linux: `struct mm_struct`).
+//!
+//! Guarantees: the set of VMAs changes only under `mmap_lock` for writing. A reader of the set has either
+//! `mmap_lock`, or is in an RCU section and then takes the lock of the VMA that it found
+//! ([`lock_vma_under_rcu`](Mm::lock_vma_under_rcu)). Page tables belong to the VMAs: an upper table stays as long as a
+//! VMA that it serves is in the set (or still in the `i_mmap` list of its object); tables of small-page entries may
+//! go earlier, see [`page_table`](crate::page_table).
+
+use crate::accounting::PageKind;
+use crate::addr::{AddrRange, Pfn, VirtAddr};
+use crate::handle::Ref;
+use crate::lock_order::LockClass;
+use crate::notifier::Subscription;
+use crate::platform::{Counter, Link, Platform, RawLock, RawRwSem, Word};
+use crate::step::Step;
+use crate::sync::RcuGuard;
+use crate::vma::Vma;
+
+/// An address space.
+pub struct Mm<P: Platform> {
+    /// A number that tells address spaces apart.
+    pub id: u32,
+    /// The lock of the set of VMAs.
+    pub(crate) mmap_lock: P::RwSem,
+    /// Guards the attachment of `anon_vma` and of upper page tables; and all page tables where their locks are not split.
+    pub(crate) page_table_lock: P::Lock,
+    /// The top-level page table.
+    root: Pfn,
+    /// How many threads use the address space. At zero it is exiting.
+    pub(crate) mm_users: P::Counter,
+    /// Counts how often the VMAs were changed: VMAs that carry the number are write-locked.
+    mm_lock_seq: P::Word,
+    /// VMAs by ascending address.
+    pub(crate) vmas: P::Link<Vma<P>>,
+    rss_shmem: P::Counter,
+    rss_anon: P::Counter,
+    /// Tables of small-page entries (Linux: `mm_nr_ptes`, shown as VmPTE).
+    pub(crate) nr_ptes: P::Counter,
+    /// Secondary MMUs that follow this address space.
+    pub(crate) subscriptions: P::Link<Subscription<P>>,
+}
+
+impl<P: Platform> Mm<P> {
+    /// A new, empty address space, used by one thread.
+    ///
+    /// `None` when there is no frame for its top-level table.
+    #[must_use]
+    pub fn new(id: u32) -> Option<Ref<P, Self>> {
+        let root = P::alloc_frames(crate::platform::Order::Small)?;
+        crate::page_table::clear_table::<P>(root);
+        Some(Ref::new(Self {
+            id,
+            mmap_lock: P::RwSem::new(LockClass::MmapLock),
+            page_table_lock: P::Lock::new(LockClass::PageTableLock),
+            root,
+            mm_users: P::Counter::new(1),
+            mm_lock_seq: P::Word::new(1),
+            vmas: P::Link::new(None),
+            rss_shmem: P::Counter::new(0),
+            rss_anon: P::Counter::new(0),
+            nr_ptes: P::Counter::new(0),
+            subscriptions: P::Link::new(None),
+        }))
+    }
+
+    /// The top-level page table: where a hardware walk begins.
+    pub fn root(&self) -> Pfn {
+        self.root
+    }
+
+    /// Resident pages of a kind.
+    pub fn rss(&self, kind: PageKind) -> &P::Counter {
+        match kind {
+            PageKind::Shmem => &self.rss_shmem,
+            PageKind::Anon => &self.rss_anon,
+        }
+    }
+
+    /// Tables of small-page entries.
+    pub fn nr_ptes(&self) -> &P::Counter {
+        &self.nr_ptes
+    }
+
+    /// Whether nobody uses the address space any more (Linux: `hpage_collapse_test_exit`).
+    pub(crate) fn is_exiting(&self) -> bool {
+        P::step(Step::Mm("test mm_users", self.id));
+        self.mm_users.get() == 0
+    }
+
+    /// The VMA that `addr` lies in. The caller has `mmap_lock`.
+    pub(crate) fn find_vma(&self, addr: VirtAddr) -> Option<Ref<P, Vma<P>>> {
+        let mut next = self.vmas.load_protected();
+        while let Some(vma) = next {
+            if vma.range.contains(addr) {
+                return Some(vma);
+            }
+            next = vma.next.load_protected();
+        }
+        None
+    }
+
+    /// Adds a VMA to the set. The caller has `mmap_lock` for writing, and the range is free.
+    pub(crate) fn insert_vma(&self, vma: Ref<P, Vma<P>>) {
+        let mut link = Position::Head;
+        let mut next = self.vmas.load_protected();
+        while let Some(other) = next {
+            if other.range.start.0 > vma.range.start.0 {
+                break;
+            }
+            link = Position::After(other);
+            next = other.next.load_protected();
+        }
+        vma.next.store_protected(next);
+        self.set_link(link, Some(vma));
+    }
+
+    /// Takes a VMA out of the set. The caller has `mmap_lock` for writing.
+    pub(crate) fn remove_vma(&self, vma: Ref<P, Vma<P>>) {
+        let mut link = Position::Head;
+        let mut next = self.vmas.load_protected();
+        while let Some(other) = next {
+            if other == vma {
+                self.set_link(link, other.next.load_protected());
+                return;
+            }
+            link = Position::After(other);
+            next = other.next.load_protected();
+        }
+    }
+
+    fn set_link(&self, position: Position<P>, target: Option<Ref<P, Vma<P>>>) {
+        P::step(Step::Mm("change the set of VMAs", self.id));
+        match position {
+            Position::Head => self.vmas.store(target),
+            Position::After(vma) => vma.next.store(target),
+        }
+    }
+
+    /// Whether a VMA overlaps `range`. The caller has `mmap_lock`.
+    pub(crate) fn is_free(&self, range: AddrRange) -> bool {
+        let mut next = self.vmas.load_protected();
+        while let Some(vma) = next {
+            if vma.range.overlaps(range) {
+                return false;
+            }
+            next = vma.next.load_protected();
+        }
+        true
+    }
+
+    pub(crate) fn mmap_write_lock(&self) {
+        P::step(Step::Mm("mmap_write_lock", self.id));
+        self.mmap_lock.write();
+    }
+
+    pub(crate) fn mmap_write_trylock(&self) -> bool {
+        P::step(Step::Mm("mmap_write_trylock", self.id));
+        self.mmap_lock.try_write()
+    }
+
+    /// Ends changing the set of VMAs, and with it all their write locks.
+    pub(crate) fn mmap_write_unlock(&self) {
+        self.vma_end_write_all();
+        P::step(Step::Mm("mmap_write_unlock", self.id));
+        self.mmap_lock.write_unlock();
+    }
+
+    /// As [`mmap_write_unlock`](Self::mmap_write_unlock), but keeps `mmap_lock` for reading.
+    pub(crate) fn mmap_write_downgrade(&self) {
+        self.vma_end_write_all();
+        P::step(Step::Mm("mmap_write_downgrade", self.id));
+        self.mmap_lock.downgrade();
+    }
+
+    fn vma_end_write_all(&self) {
+        let seq = self.mm_lock_seq.load_protected();
+        P::step(Step::Mm("vma_end_write_all", self.id));
+        self.mm_lock_seq.store(seq + 1);
+    }
+
+    pub(crate) fn mmap_read_lock(&self) {
+        P::step(Step::Mm("mmap_read_lock", self.id));
+        self.mmap_lock.read();
+    }
+
+    pub(crate) fn mmap_read_trylock(&self) -> bool {
+        P::step(Step::Mm("mmap_read_trylock", self.id));
+        self.mmap_lock.try_read()
+    }
+
+    pub(crate) fn mmap_read_unlock(&self) {
+        P::step(Step::Mm("mmap_read_unlock", self.id));
+        self.mmap_lock.read_unlock();
+    }
+
+    /// The number that marks VMAs as write-locked. The caller has `mmap_lock` for writing.
+    pub(crate) fn lock_seq_protected(&self) -> u64 {
+        self.mm_lock_seq.load_protected()
+    }
+
+    pub(crate) fn lock_seq(&self) -> u64 {
+        P::step(Step::Mm("read mm_lock_seq", self.id));
+        self.mm_lock_seq.load()
+    }
+
+    /// The VMA that `addr` lies in, read-locked, without `mmap_lock`. `None` when there is none, or when somebody is
+    /// changing it: the caller then takes `mmap_lock`.
+    ///
+    /// Linux: `lock_vma_under_rcu`. That the VMA is still in the set is known because its remover write-locks and
+    /// marks it first, and this looks at the mark with the lock held.
+    pub(crate) fn lock_vma_under_rcu(&self, addr: VirtAddr) -> Option<Ref<P, Vma<P>>> {
+        let _rcu = RcuGuard::<P>::read_lock();
+        P::step(Step::Mm("find VMA under RCU", self.id));
+        let mut next = self.vmas.load();
+        while let Some(vma) = next {
+            if vma.range.contains(addr) {
+                return vma.start_read().then_some(vma);
+            }
+            P::step(Step::Mm("find VMA under RCU", self.id));
+            next = vma.next.load();
+        }
+        None
+    }
+}
+
+enum Position<P: Platform> {
+    Head,
+    After(Ref<P, Vma<P>>),
+}

@@ -1,0 +1,184 @@
+//! The system calls that change the set of VMAs: mmap, munmap, exit; and `MADV_DONTNEED`.
+//!
+//! Locks: `mmap_lock` for writing while the set changes. munmap then gives it up for writing and unmaps with it held for
+//! reading only ("downgraded tail"): the VMA is not in the set any more, but its page tables are still there and are
+//! being freed. Whoever works with `mmap_lock` for reading must therefore have found a VMA in the set before it
+//! walks page tables at an address.
+
+use crate::accounting::Fact;
+use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::page_cache::Mapping;
+use crate::platform::{Counter, Link, Platform};
+use crate::rmap::link_vma;
+use crate::step::Step;
+use crate::vma::{VM_SHARED, Vma};
+use crate::zap::{Markers, free_pgtables, zap_range};
+
+/// Why the set of VMAs was not changed. The errno that Linux returns has the same name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MmapError {
+    /// Something is mapped there already (EEXIST).
+    Exists,
+    /// The range is empty, or no VMA has exactly this range (EINVAL).
+    Invalid,
+    /// Nothing is mapped there (ENOMEM).
+    NoMemory,
+}
+
+impl MmapError {
+    /// The name of the errno.
+    #[must_use]
+    pub const fn errno(self) -> &'static str {
+        match self {
+            Self::Exists => "EEXIST",
+            Self::Invalid => "EINVAL",
+            Self::NoMemory => "ENOMEM",
+        }
+    }
+}
+
+impl core::fmt::Display for MmapError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.errno())
+    }
+}
+
+impl core::error::Error for MmapError {}
+
+/// Whether writes go to the object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// `MAP_SHARED`
+    Shared,
+    /// `MAP_PRIVATE`
+    Private,
+}
+
+/// Maps the object, from page `pgoff` on, at `range`, readable and writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
+///
+/// # Errors
+/// [`MmapError::Exists`] if the range is not free.
+pub fn mmap<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    mapping: Ref<P, Mapping<P>>,
+    pgoff: PageIndex,
+    sharing: Sharing,
+) -> Result<(), MmapError> {
+    if range.start >= range.end {
+        return Err(MmapError::Invalid);
+    }
+    mm.mmap_write_lock();
+    let free = mm.is_free(range);
+    if free {
+        let flags = match sharing {
+            Sharing::Shared => VM_SHARED,
+            Sharing::Private => 0,
+        };
+        let vma = Vma::new(mm, range, mapping, pgoff, flags);
+        link_vma(vma);
+        mm.insert_vma(vma);
+    }
+    mm.mmap_write_unlock();
+    if free { Ok(()) } else { Err(MmapError::Exists) }
+}
+
+/// Unmaps the VMA whose range is exactly `range`.
+///
+/// # Errors
+/// [`MmapError::Invalid`] if there is none.
+pub fn munmap<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
+    mm.mmap_write_lock();
+    let Some(vma) = mm.find_vma(range.start).filter(|vma| vma.range == range) else {
+        mm.mmap_write_unlock();
+        return Err(MmapError::Invalid);
+    };
+    vma.start_write();
+    mm.remove_vma(vma);
+    vma.mark_detached();
+    mm.mmap_write_downgrade();
+    zap_range(vma, range, Markers::Drop);
+    free_pgtables(mm, vma);
+    mm.mmap_read_unlock();
+    free_vma(vma);
+    Ok(())
+}
+
+/// Gives up the pages of a range; the mapping stays. (Linux: `madvise(MADV_DONTNEED)`)
+///
+/// # Errors
+/// [`MmapError::Invalid`] if no VMA covers the range.
+pub fn madvise_dontneed<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
+    mm.mmap_read_lock();
+    let vma = mm
+        .find_vma(range.start)
+        .filter(|vma| vma.range.covers(range));
+    if let Some(vma) = vma {
+        zap_range(vma, range, Markers::Keep);
+    }
+    mm.mmap_read_unlock();
+    vma.map(|_| ()).ok_or(MmapError::Invalid)
+}
+
+/// Whether the page of the object that is mapped at `addr` is cached, looked up without a lock of the object.
+///
+/// # Errors
+/// [`MmapError::NoMemory`] if nothing is mapped there.
+pub fn mincore<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<bool, MmapError> {
+    mm.mmap_read_lock();
+    let cached = mm.find_vma(addr).map(|vma| {
+        let cached = vma.mapping.is_cached(vma.index_of(addr));
+        if !cached && vma.is_uffd_missing_protected() {
+            P::observe(Fact::HoleSeen(mm.id, addr));
+        }
+        cached
+    });
+    mm.mmap_read_unlock();
+    cached.ok_or(MmapError::NoMemory)
+}
+
+/// Ends the use of an address space by a thread; the last one takes it apart. (Linux: `mmput`, `exit_mmap`)
+///
+/// The address space itself and its top-level table stay until the caller frees them.
+pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
+    P::step(Step::Mm("mm_users--", mm.id));
+    if mm.mm_users.add_return(-1) > 0 {
+        return;
+    }
+    mm.mmap_read_lock();
+    let mut next = mm.vmas.load_protected();
+    while let Some(vma) = next {
+        zap_range(vma, vma.range, Markers::Drop);
+        next = vma.next.load_protected();
+    }
+    mm.mmap_read_unlock();
+    mm.mmap_write_lock();
+    while let Some(vma) = mm.vmas.load_protected() {
+        vma.start_write();
+        mm.remove_vma(vma);
+        vma.mark_detached();
+        free_pgtables(mm, vma);
+        free_vma(vma);
+    }
+    mm.mmap_write_unlock();
+}
+
+/// Counts one more thread that uses the address space.
+pub fn mmget<P: Platform>(mm: Ref<P, Mm<P>>) {
+    mm.mm_users.add(1);
+}
+
+/// Frees a VMA that is in no list any more, after a grace period: who found it under RCU may be trying its lock.
+fn free_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
+    P::call_rcu(move || {
+        if let Some(anon_vma) = vma.anon_vma_protected() {
+            // SAFETY: the `anon_vma` is found only through its VMA, which nobody can find any more: it has left the set of
+            // VMAs and the object's list, and who found it under RCU before has left the read section.
+            unsafe { anon_vma.free() };
+        }
+        // SAFETY: as above; who held one of the VMA's locks or `mmap_lock` gave it back before the VMA was removed.
+        unsafe { vma.free() };
+    });
+}

@@ -1,0 +1,262 @@
+//! Finding, making and mapping page tables.
+
+use crate::accounting::{self, Fact};
+use crate::addr::{Pfn, VirtAddr};
+use crate::arch::Pte;
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::page_table::{PtLock, PtLockGuard};
+use crate::platform::{Order, Platform, Word};
+use crate::protocol::Safeguard;
+use crate::step::Step;
+use crate::sync::RcuGuard;
+
+/// Empties a frame that becomes a table, before anybody else knows of it.
+pub(crate) fn clear_table<P: Platform>(table: Pfn) {
+    for index in 0..P::PTRS_PER_TABLE {
+        P::entry(table, index).store_protected(0);
+    }
+}
+
+fn index_at<P: Platform>(addr: VirtAddr, level: u32) -> usize {
+    let span = (P::PTRS_PER_TABLE as u64).pow(level);
+    (addr.page() / span) as usize % P::PTRS_PER_TABLE
+}
+
+/// The entry of a huge page's worth of addresses, in a table of such entries (Linux: `pmd_t *`).
+pub(crate) struct PmdRef<P: Platform> {
+    pub(crate) mm: Ref<P, Mm<P>>,
+    /// An address that the entry maps.
+    pub(crate) addr: VirtAddr,
+    table: Pfn,
+}
+
+impl<P: Platform> Clone for PmdRef<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Platform> Copy for PmdRef<P> {}
+
+impl<P: Platform> PmdRef<P> {
+    fn entry(&self) -> &'static P::Word {
+        P::entry(self.table, index_at::<P>(self.addr, 1))
+    }
+
+    /// Reads the entry once (Linux: `pmdp_get_lockless`).
+    pub(crate) fn load(&self, step: &'static str) -> Pte {
+        P::step(Step::Pmd(step, self.mm.id, self.addr));
+        Pte::from_bits(self.entry().load())
+    }
+
+    /// Reads the entry, which nobody else changes now.
+    pub(crate) fn load_protected(&self) -> Pte {
+        Pte::from_bits(self.entry().load_protected())
+    }
+
+    /// Writes the entry. The caller has the pmd lock.
+    pub(crate) fn set(&self, step: &'static str, value: Pte) {
+        P::step(Step::SetPte(step, self.mm.id, self.addr, value));
+        self.entry().store(value.bits());
+    }
+
+    /// Empties the entry and returns what was there, as one step.
+    pub(crate) fn take(&self, step: &'static str) -> Pte {
+        P::step(Step::Pmd(step, self.mm.id, self.addr));
+        Pte::from_bits(self.entry().swap(0))
+    }
+
+    /// The lock of the table that the entry is in (Linux: `pmd_lockptr`).
+    pub(crate) fn lockptr(&self) -> PtLock<P> {
+        if P::split_ptlocks() {
+            PtLock::Pml(self.table)
+        } else {
+            PtLock::Mm(self.mm)
+        }
+    }
+
+    /// Takes that lock (Linux: `pmd_lock`).
+    pub(crate) fn lock(&self) -> PtLockGuard<P> {
+        self.lockptr()
+            .lock(Step::Pmd("pmd_lock", self.mm.id, self.addr))
+    }
+
+    /// The lock of the table of small-page entries that `value`, read from this entry, names
+    /// (Linux: `pte_lockptr`, but never by reading the entry again).
+    pub(crate) fn pte_lockptr(&self, value: Pte) -> PtLock<P> {
+        if P::split_ptlocks() {
+            PtLock::Ptl(value.pfn())
+        } else {
+            PtLock::Mm(self.mm)
+        }
+    }
+}
+
+/// The entry for `addr` in a table of huge-page entries, if there is such a table.
+pub(crate) fn pmd_offset<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<PmdRef<P>> {
+    P::step(Step::Mm("read pud", mm.id));
+    let upper = Pte::from_bits(P::entry(mm.root(), index_at::<P>(addr, 2)).load());
+    upper.is_table().then(|| PmdRef {
+        mm,
+        addr,
+        table: upper.pfn(),
+    })
+}
+
+/// The entry for `addr` in a table of huge-page entries; makes the table if there is none. `None` when there is no
+/// memory. The caller has a VMA at `addr` that cannot go away.
+pub(crate) fn pmd_alloc<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<PmdRef<P>> {
+    if let Some(pmd) = pmd_offset(mm, addr) {
+        return Some(pmd);
+    }
+    let table = P::alloc_frames(Order::Small)?;
+    clear_table::<P>(table);
+    let upper = P::entry(mm.root(), index_at::<P>(addr, 2));
+    let lost = {
+        let _guard = PtLock::<P>::Mm(mm).lock(Step::Mm("page_table_lock", mm.id));
+        let lost = upper.load_protected() != 0;
+        if !lost {
+            P::step(Step::Mm("install pmd table", mm.id));
+            upper.store(Pte::table(table).bits());
+        }
+        lost
+    };
+    if lost {
+        P::free_frames(table, Order::Small);
+    }
+    pmd_offset(mm, addr)
+}
+
+/// Detaches the table of huge-page entries that serves `addr`, whose VMAs are all gone. Its frame is the caller's to
+/// free, once nobody can walk it.
+pub(crate) fn take_upper_table<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<Pfn> {
+    let upper = P::entry(mm.root(), index_at::<P>(addr, 2));
+    P::step(Step::Mm("pud_clear", mm.id));
+    let old = Pte::from_bits(upper.swap(0));
+    old.is_table().then(|| old.pfn())
+}
+
+/// Makes a table of small-page entries where there is nothing. Whether there is one, or something else, now: `false`
+/// is out of memory. (Linux: `pte_alloc`, `pmd_install`)
+pub(crate) fn pte_alloc<P: Platform>(pmd: PmdRef<P>) -> bool {
+    if !pmd.load("read pmd").is_none() {
+        return true;
+    }
+    let Some(table) = P::alloc_frames(Order::Small) else {
+        return false;
+    };
+    clear_table::<P>(table);
+    let installed = {
+        let _pml = pmd.lock();
+        let none = pmd.load_protected().is_none();
+        if none {
+            accounting::mm_inc_nr_ptes::<P>(&pmd.mm);
+            pmd.set("pmd_populate", Pte::table(table));
+        }
+        none
+    };
+    if !installed {
+        P::free_frames(table, Order::Small);
+    }
+    true
+}
+
+/// A table of small-page entries that is looked at. It stays a page table until this is dropped, but may be detached and
+/// is then empty.
+pub(crate) struct PteMap<P: Platform> {
+    pub(crate) pmd: PmdRef<P>,
+    /// What the upper entry held when the table was found.
+    pub(crate) seen: Pte,
+    _rcu: Option<RcuGuard<P>>,
+}
+
+impl<P: Platform> PteMap<P> {
+    fn entry(&self, addr: VirtAddr) -> &'static P::Word {
+        P::entry(self.seen.pfn(), index_at::<P>(addr, 0))
+    }
+
+    /// Reads the entry of `addr` once, without a lock.
+    pub(crate) fn load(&self, addr: VirtAddr) -> Pte {
+        P::step(Step::Pte("read pte", self.pmd.mm.id, addr));
+        Pte::from_bits(self.entry(addr).load())
+    }
+
+    /// The lock of the table.
+    pub(crate) fn lockptr(&self) -> PtLock<P> {
+        self.pmd.pte_lockptr(self.seen)
+    }
+
+    /// Reads the entry of `addr`. The caller has the lock of the table.
+    pub(crate) fn get(&self, addr: VirtAddr) -> Pte {
+        Pte::from_bits(self.entry(addr).load_protected())
+    }
+
+    /// Writes the entry of `addr`. The caller has the lock of the table.
+    pub(crate) fn set(&self, addr: VirtAddr, value: Pte) {
+        P::step(Step::SetPte("set_pte", self.pmd.mm.id, addr, value));
+        self.entry(addr).store(value.bits());
+    }
+
+    /// Empties the entry of `addr` and returns what was there. The caller has the lock of the table.
+    pub(crate) fn take(&self, addr: VirtAddr) -> Pte {
+        P::step(Step::Pte("ptep_get_and_clear", self.pmd.mm.id, addr));
+        Pte::from_bits(self.entry(addr).swap(0))
+    }
+}
+
+/// A table of small-page entries whose lock is held, and that is attached.
+pub(crate) struct PteLocked<P: Platform> {
+    // Fields are dropped in order: first the lock is released, then the table unmapped.
+    _ptl: PtLockGuard<P>,
+    map: PteMap<P>,
+}
+
+impl<P: Platform> core::ops::Deref for PteLocked<P> {
+    type Target = PteMap<P>;
+    fn deref(&self) -> &PteMap<P> {
+        &self.map
+    }
+}
+
+/// Looks at the table that `pmd` names. `None` when it names none. (Linux: `pte_offset_map`)
+pub(crate) fn pte_offset_map<P: Platform>(pmd: PmdRef<P>) -> Option<PteMap<P>> {
+    let rcu = (P::protocol().map_may_fail && P::enforces(Safeguard::WalkUnderRcu))
+        .then(RcuGuard::<P>::read_lock);
+    let seen = pmd.load("read pmd");
+    if !seen.is_table() {
+        if !P::protocol().map_may_fail && !seen.is_huge() {
+            P::observe(Fact::MissingTable(pmd.mm.id, pmd.addr));
+        }
+        return None;
+    }
+    Some(PteMap {
+        pmd,
+        seen,
+        _rcu: rcu,
+    })
+}
+
+/// As [`pte_offset_map`]; the caller takes the [lock of the table](PteMap::lockptr) later. If it then writes where
+/// it expects an empty entry, it has to look at the upper entry again, since a detached table is empty as well.
+/// (Linux: `pte_offset_map_nolock`)
+pub(crate) fn pte_offset_map_nolock<P: Platform>(pmd: PmdRef<P>) -> Option<PteMap<P>> {
+    pte_offset_map(pmd)
+}
+
+/// Looks at the table that `pmd` names and takes its lock. `None`, with no lock held, when it names none.
+///
+/// The lock may have been waited for while the table was removed, so the upper entry is looked at again.
+/// (Linux: `pte_offset_map_lock`)
+pub(crate) fn pte_offset_map_lock<P: Platform>(pmd: PmdRef<P>) -> Option<PteLocked<P>> {
+    loop {
+        let map = pte_offset_map(pmd)?;
+        let ptl = map
+            .lockptr()
+            .lock(Step::Pte("pte_offset_map_lock", pmd.mm.id, pmd.addr));
+        let recheck = P::protocol().map_may_fail && P::enforces(Safeguard::RecheckPmd);
+        if !recheck || pmd.load("recheck pmd") == map.seen {
+            return Some(PteLocked { _ptl: ptl, map });
+        }
+    }
+}

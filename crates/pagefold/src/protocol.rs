@@ -1,0 +1,282 @@
+//! Named protocols, and the safeguards they consist of.
+//!
+//! A *safeguard* is a step whose only purpose is to make a race impossible: a recheck under a lock, a flush, a
+//! notifier call, a deferral, an order of two steps. The engine asks [`Platform::enforces`](crate::Platform::enforces)
+//! before each; the answer is a constant `true` in a real machine. A *protocol* is a version of the rules: which
+//! locks retraction takes, and which safeguards exist in it.
+
+use core::fmt;
+
+macro_rules! safeguards {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// A step whose only purpose is to make a race impossible.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Safeguard {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Safeguard {
+            /// All safeguards.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name by which a user removes it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What it does and against whom, in a sentence or two.
+            #[must_use]
+            pub const fn describe(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+safeguards! {
+    /// The new folio stays locked until all page tables are retracted, so that nobody maps a page of it into a
+    /// table that is about to go.
+    LockNewFolio = "lock_new_folio",
+    /// Cached translations of the old pages are flushed before their content is copied.
+    FlushBeforeCopy = "flush_before_copy",
+    /// The references to an unmapped page are counted before it is copied: a pinned page stays where it is.
+    RefcountCheck = "refcount_check",
+    /// The new folio is marked up to date before it is inserted into the page cache.
+    UptodateBeforeInsert = "uptodate_before_insert",
+    /// Holes that the new folio fills are cleared.
+    ClearHoles = "clear_holes",
+    /// Holes are kept closed with RETRY entries from the check for MISSING mappings to the insertion of the folio.
+    RetryEntries = "retry_entries",
+    /// An object with holes is not collapsed while a mapping of it is registered MISSING with userfaultfd.
+    MissingVmaCheck = "missing_vma_check",
+    /// Secondary MMUs are told when a page is unmapped from an address space.
+    UnmapNotifier = "unmap_notifier",
+    /// Secondary MMUs are told when a page table is retracted.
+    RetractNotifier = "retract_notifier",
+    /// `vma->anon_vma` is looked at again once the page-table lock is held.
+    RecheckAnonVma = "recheck_anon_vma",
+    /// The userfaultfd write-protect flag is looked at again once the page-table lock is held.
+    RecheckUffdWp = "recheck_uffd_wp",
+    /// Retraction leaves the tables of an exiting process alone.
+    ExitTest = "exit_test",
+    /// The translation caches are flushed when a page table is taken away.
+    FlushOnCollapse = "flush_on_collapse",
+    /// That flush includes cached upper-level entries, which name the table, not only leaf entries.
+    FlushTables = "flush_tables",
+    /// A table that was taken away is freed after a grace period (before 6.6: after an IPI), not at once.
+    DeferTableFree = "defer_table_free",
+    /// Who locked a page table looks again whether the table is still the one the upper entry names.
+    RecheckPmd = "recheck_pmd",
+    /// `collapse_pte_mapped_thp` takes the pmd lock before it empties a table of a private userfaultfd VMA.
+    EarlyPmdLock = "early_pmd_lock",
+    /// `collapse_pte_mapped_thp` looks up the VMA before it walks the page tables.
+    VmaLookupFirst = "vma_lookup_first",
+    /// `collapse_pte_mapped_thp` looks at each entry again once it may change them.
+    RecheckEntries = "recheck_entries",
+    /// The one page-table lock of an address space whose locks are not split is taken once, not twice.
+    CompareLocks = "compare_locks",
+    /// `get_user_pages_fast` looks at the upper-level entry again once it has a reference.
+    GupRecheckPmd = "gup_recheck_pmd",
+    /// `get_user_pages_fast` looks at the leaf entry again once it has a reference.
+    GupRecheckPte = "gup_recheck_pte",
+    /// `get_user_pages_fast` walks with interrupts off.
+    GupIrqOff = "gup_irq_off",
+    /// Walkers of page tables are RCU readers from `pte_offset_map` to `pte_unmap`.
+    WalkUnderRcu = "walk_under_rcu",
+    /// A COW fault that copied a page looks again whether the entry still names it.
+    RecheckCowEntry = "recheck_cow_entry",
+    /// A COW fault flushes the old translation before it maps the copy.
+    FlushOnCow = "flush_on_cow",
+    /// Userfaultfd registration waits for faults that run under the VMA lock.
+    RegisterVmaLock = "register_vma_lock",
+    /// UFFDIO_COPY attaches an `anon_vma` before it takes the page-table lock.
+    CopyAnonVmaFirst = "copy_anon_vma_first",
+    /// UFFDIO_WRITEPROTECT flushes the translation caches.
+    FlushOnProtect = "flush_on_protect",
+    /// A KVM-like user samples the sequence count before it translates, and looks again before it maps.
+    KvmRetry = "kvm_retry",
+    /// Virtual CPUs are made to leave guest mode when an entry is taken from them.
+    KvmKick = "kvm_kick",
+    /// The translation caches are flushed when pages are unmapped by munmap, before the pages are freed.
+    FlushOnZap = "flush_on_zap",
+    /// Tables removed by munmap are freed after a grace period.
+    DeferZapTables = "defer_zap_tables",
+    /// A lookup without lock that got a reference looks again whether the cache still has the page.
+    RecheckCacheSlot = "recheck_cache_slot",
+    /// A page that was waited for is used only if it still belongs to the object.
+    RecheckMapping = "recheck_mapping",
+    /// `rss` and the count of page tables are kept.
+    Accounting = "accounting",
+}
+
+/// A set of safeguards.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SafeguardSet(u64);
+
+const _: () = assert!(Safeguard::ALL.len() <= 64);
+
+impl SafeguardSet {
+    /// No safeguard.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set with `safeguard` added.
+    #[must_use]
+    pub const fn with(self, safeguard: Safeguard) -> Self {
+        Self(self.0 | 1 << safeguard as u64)
+    }
+    /// The set with all of `other` added.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+    /// Whether the set has `safeguard`.
+    #[must_use]
+    pub const fn contains(self, safeguard: Safeguard) -> bool {
+        self.0 & 1 << safeguard as u64 != 0
+    }
+    /// The safeguards in the set, in the order of [`Safeguard::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Safeguard> {
+        Safeguard::ALL
+            .iter()
+            .copied()
+            .filter(move |&safeguard| self.contains(safeguard))
+    }
+}
+
+/// How `retract_page_tables` keeps others away from a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exclusion {
+    /// The sleeping locks of the mapping process, all for writing: `mmap_lock` and VMA lock by trylock, `i_mmap_rwsem`.
+    /// A process that is busy keeps its table. (Linux up to 6.5)
+    MmapWrite,
+    /// `mmap_lock` for reading, by trylock, then the page-table locks. (Peter Xu, 2023-05-29)
+    MmapRead,
+    /// The page-table locks alone. (Linux from 6.6)
+    PageTableLocks,
+}
+
+/// How retraction makes sure, under the page-table lock, that a table has nothing in it that the page cache
+/// cannot restore.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Emptiness {
+    /// By the flags of the VMA whose setting comes before any such entry: `anon_vma`, `VM_UFFD_WP`. (Linux)
+    VmaFlags,
+    /// By looking at each entry. (Jann Horn, 2023-05-31)
+    Scan,
+}
+
+/// When IOMMUs that walk the CPU's page tables are told to forget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SecondaryTlb {
+    /// When a notifier range ends. (Linux up to 6.5: `invalidate_range`)
+    NotifierEnd,
+    /// With each flush of the CPUs' translation caches. (Linux from 6.6, 6bbd42e2df8f)
+    Flush,
+}
+
+/// A version of the rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Protocol {
+    /// The name by which a user chooses it.
+    pub name: &'static str,
+    /// How retraction excludes others.
+    pub exclusion: Exclusion,
+    /// How retraction knows that a table is empty.
+    pub emptiness: Emptiness,
+    /// When IOMMUs are told.
+    pub secondary_tlb: SecondaryTlb,
+    /// Whether `pte_offset_map` may find no table (Linux from 6.5), or relies on locks that keep the table.
+    pub map_may_fail: bool,
+    /// Whether faults in file mappings try to do with the VMA lock alone (Linux from 6.7).
+    pub file_faults_under_vma_lock: bool,
+    /// Safeguards that this version does not have.
+    pub lacks: SafeguardSet,
+}
+
+impl Protocol {
+    /// Linux 6.4, before the series: retraction needs the `mmap_lock` of every process that maps the object.
+    pub const LINUX_6_4: Self = Self {
+        name: "linux-6.4",
+        exclusion: Exclusion::MmapWrite,
+        emptiness: Emptiness::VmaFlags,
+        secondary_tlb: SecondaryTlb::NotifierEnd,
+        map_may_fail: false,
+        file_faults_under_vma_lock: false,
+        lacks: SafeguardSet::EMPTY,
+    };
+
+    /// The series as first posted on 2023-05-29, the version that the mail is about.
+    pub const POSTED_V1: Self = Self {
+        name: "posted-v1",
+        exclusion: Exclusion::PageTableLocks,
+        emptiness: Emptiness::VmaFlags,
+        secondary_tlb: SecondaryTlb::NotifierEnd,
+        map_may_fail: true,
+        file_faults_under_vma_lock: true,
+        lacks: SafeguardSet::EMPTY
+            .with(Safeguard::RecheckAnonVma)
+            .with(Safeguard::RecheckUffdWp)
+            .with(Safeguard::RetractNotifier)
+            .with(Safeguard::EarlyPmdLock)
+            .with(Safeguard::VmaLookupFirst),
+    };
+
+    /// Linux 6.6 to 6.12: the series as merged, with the fix of August 2023 (a98460494b16).
+    pub const LINUX_6_6: Self = Self {
+        name: "linux-6.6",
+        exclusion: Exclusion::PageTableLocks,
+        emptiness: Emptiness::VmaFlags,
+        secondary_tlb: SecondaryTlb::Flush,
+        map_may_fail: true,
+        file_faults_under_vma_lock: true,
+        lacks: SafeguardSet::EMPTY,
+    };
+
+    /// What Jann Horn proposed: no recheck of the flags, but a scan of the table under its lock.
+    pub const SCAN_EMPTY: Self = Self {
+        name: "scan-empty",
+        emptiness: Emptiness::Scan,
+        lacks: SafeguardSet::EMPTY
+            .with(Safeguard::RecheckAnonVma)
+            .with(Safeguard::RecheckUffdWp),
+        ..Self::LINUX_6_6
+    };
+
+    /// What Peter Xu proposed: the `mmap_lock` for reading, by trylock, instead of a recheck of the flags.
+    pub const MMAP_READ_TRYLOCK: Self = Self {
+        name: "mmap-read-trylock",
+        exclusion: Exclusion::MmapRead,
+        lacks: SafeguardSet::EMPTY
+            .with(Safeguard::RecheckAnonVma)
+            .with(Safeguard::RecheckUffdWp),
+        ..Self::LINUX_6_6
+    };
+
+    /// The protocol that is used when none is named.
+    pub const DEFAULT: Self = Self::LINUX_6_6;
+
+    /// All protocols, oldest first.
+    pub const ALL: &'static [Self] = &[
+        Self::LINUX_6_4,
+        Self::POSTED_V1,
+        Self::SCAN_EMPTY,
+        Self::MMAP_READ_TRYLOCK,
+        Self::LINUX_6_6,
+    ];
+
+    /// The protocol of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|protocol| protocol.name == name)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}

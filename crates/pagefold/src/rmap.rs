@@ -1,0 +1,173 @@
+//! From a page to the entries that map it (Linux: `mm/rmap.c`).
+//!
+//! The VMAs that map an object are in its `i_mmap` list, under `i_mmap_rwsem`. A VMA leaves the list before its upper page
+//! tables are freed; so who found a VMA in the list may walk its tables down to the table of small-page entries while
+//! it holds the semaphore, and treats that last one as one that may be gone.
+//!
+//! Locks, in order: folio lock, `i_mmap_rwsem`, (notifier), lock of the table.
+
+use crate::accounting::{self, Fact, PageKind};
+use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::arch::{Marker, Pte};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::lock_order::LockClass;
+use crate::notifier::NotifierRange;
+use crate::page_cache::Mapping;
+use crate::page_table::{PtLock, pmd_offset, pte_offset_map_lock};
+use crate::platform::{Link, Platform, RawRwSem};
+use crate::protocol::Safeguard;
+use crate::step::Step;
+use crate::sync::{ReadGuard, WriteGuard};
+use crate::tlb::UnmapBatch;
+use crate::vma::Vma;
+
+/// The VMAs in which private pages that were made in one of them may be mapped. Without fork that is the one.
+pub struct AnonVma<P: Platform> {
+    pub(crate) rwsem: P::RwSem,
+}
+
+/// Gives the VMA an `anon_vma` before its first private page. (Linux: `anon_vma_prepare`)
+///
+/// The caller has `mmap_lock` for reading. Two threads may come here at once: the second finds that the
+/// first was faster. Others may look at `vma->anon_vma` without any lock: they see it set early or late.
+pub(crate) fn anon_vma_prepare<P: Platform>(vma: Ref<P, Vma<P>>) {
+    if vma.anon_vma("read anon_vma").is_some() {
+        return;
+    }
+    let new = Ref::new(AnonVma::<P> {
+        rwsem: P::RwSem::new(LockClass::AnonVma),
+    });
+    let lost = {
+        let _guard = PtLock::<P>::Mm(vma.mm).lock(Step::Mm("page_table_lock", vma.mm.id));
+        let lost = vma.anon_vma_protected().is_some();
+        if !lost {
+            vma.set_anon_vma(new);
+        }
+        lost
+    };
+    if lost {
+        // SAFETY: the object was not published, so this is the only handle to it.
+        unsafe { new.free() };
+    }
+}
+
+/// Adds a VMA to the list of its object.
+pub(crate) fn link_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
+    P::step(Step::Named("i_mmap_lock_write"));
+    let _i_mmap = WriteGuard::write(&vma.mapping.i_mmap_rwsem);
+    vma.i_mmap_next
+        .store_protected(vma.mapping.i_mmap.load_protected());
+    vma.mapping.i_mmap.store_protected(Some(vma));
+}
+
+/// Takes a VMA out of the list of its object.
+pub(crate) fn unlink_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
+    P::step(Step::Named("i_mmap_lock_write"));
+    let _i_mmap = WriteGuard::write(&vma.mapping.i_mmap_rwsem);
+    let after = vma.i_mmap_next.load_protected();
+    let mut next = vma.mapping.i_mmap.load_protected();
+    if next == Some(vma) {
+        vma.mapping.i_mmap.store_protected(after);
+        return;
+    }
+    while let Some(other) = next {
+        next = other.i_mmap_next.load_protected();
+        if next == Some(vma) {
+            other.i_mmap_next.store_protected(after);
+            return;
+        }
+    }
+}
+
+/// Takes all mappings of a small folio away. The caller has its lock, so that no fault maps it again. The batch has to
+/// be flushed before the folio is used. (Linux: `try_to_unmap` with `TTU_BATCH_FLUSH`)
+pub(crate) fn try_to_unmap<P: Platform>(
+    folio: Folio,
+    mapping: Ref<P, Mapping<P>>,
+    batch: &mut UnmapBatch<P>,
+) {
+    P::step(Step::Named("i_mmap_lock_read"));
+    let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
+    for (vma, addr) in mapping.vmas_of(folio.index::<P>()) {
+        let range = AddrRange::pages(addr, 1);
+        let _notifier =
+            P::enforces(Safeguard::UnmapNotifier).then(|| NotifierRange::<P>::start(vma.mm, range));
+        unmap_one(folio, vma, addr, batch);
+    }
+}
+
+fn unmap_one<P: Platform>(
+    folio: Folio,
+    vma: Ref<P, Vma<P>>,
+    addr: VirtAddr,
+    batch: &mut UnmapBatch<P>,
+) {
+    let Some(table) = pmd_offset(vma.mm, addr).and_then(pte_offset_map_lock) else {
+        return;
+    };
+    let old = table.get(addr);
+    if !old.is_present() || old.pfn() != folio.pfn() {
+        return;
+    }
+    if old.is_uffd_wp() {
+        // The protection outlives the page: it stays as a marker.
+        table.set(addr, Pte::marker(Marker::UffdWp));
+    } else {
+        table.take(addr);
+    }
+    batch.add(vma.mm);
+    remove_mapping(folio, vma, 1, PageKind::Shmem);
+    folio.put::<P>(1);
+}
+
+/// Books that `pages` pages of `folio` are mapped by one entry less. The reference of the entry is the caller's.
+pub(crate) fn remove_mapping<P: Platform>(
+    folio: Folio,
+    vma: Ref<P, Vma<P>>,
+    pages: usize,
+    kind: PageKind,
+) {
+    P::observe(Fact::Mapped(folio.pfn(), kind, -1));
+    folio.add_mapcount::<P>(-1);
+    accounting::add_mm_counter(&*vma.mm, kind, -(pages as i64));
+}
+
+/// Books that `pages` pages of `folio` are mapped by one entry more, which has a reference.
+pub(crate) fn add_mapping<P: Platform>(
+    folio: Folio,
+    vma: Ref<P, Vma<P>>,
+    pages: usize,
+    kind: PageKind,
+) {
+    P::observe(Fact::Mapped(folio.pfn(), kind, 1));
+    folio.add_mapcount::<P>(1);
+    accounting::add_mm_counter(&*vma.mm, kind, pages as i64);
+}
+
+/// How many entries map page `index` of an object, as reclaim and migration find out by walking the page
+/// tables of everybody who maps it. (Linux: `rmap_walk_file`)
+pub fn rmap_walk<P: Platform>(mapping: Ref<P, Mapping<P>>, index: PageIndex) -> usize {
+    let Some(folio) = mapping.get_folio(index) else {
+        return 0;
+    };
+    let mut found = 0;
+    {
+        P::step(Step::Named("i_mmap_lock_read"));
+        let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
+        for (vma, addr) in mapping.vmas_of(index) {
+            let Some(pmd) = pmd_offset(vma.mm, addr) else {
+                continue;
+            };
+            let pte = match pte_offset_map_lock(pmd) {
+                Some(table) => table.get(addr),
+                None => pmd.load("read pmd"),
+            };
+            if pte.is_present() && Folio::of::<P>(pte.pfn()) == folio {
+                found += 1;
+            }
+        }
+    }
+    folio.put::<P>(1);
+    found
+}

@@ -1,0 +1,162 @@
+//! Translation caches: when they have to forget what.
+//!
+//! Guarantee: when a page is given away, no CPU and no device can reach it through a cached translation; when a table
+//! is given away, none can walk it through a cached upper-level entry. So every removal of an entry is followed
+//! by a flush *before* the page is copied or freed; flushes are batched where the pages are held on to meanwhile.
+
+use crate::accounting::Fact;
+use crate::addr::{AddrRange, Pfn, VirtAddr};
+use crate::arch::Pte;
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::page_table::{PmdRef, free_table_now};
+use crate::platform::{FlushKind, Platform};
+use crate::protocol::{Safeguard, SecondaryTlb};
+use crate::step::Step;
+
+/// Flushes a range everywhere. (Linux: `flush_tlb_range`)
+pub(crate) fn flush_tlb_range<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange, kind: FlushKind) {
+    P::step(Step::Mm("flush_tlb_range", mm.id));
+    P::flush_tlb(mm, range, kind);
+    if P::protocol().secondary_tlb == SecondaryTlb::Flush {
+        P::flush_secondary_tlb(mm, range, kind);
+    }
+}
+
+/// The whole user address range.
+pub(crate) const EVERYTHING: AddrRange = AddrRange {
+    start: VirtAddr(0),
+    end: VirtAddr(u64::MAX),
+};
+
+/// Takes the table or huge page out of an upper entry and makes everybody forget it. The caller has the pmd lock, or
+/// other means to be the only one. Returns what was there; its table can still be walked by RCU readers.
+/// (Linux: `pmdp_collapse_flush`)
+pub(crate) fn pmdp_collapse_flush<P: Platform>(pmd: PmdRef<P>, range: AddrRange) -> Pte {
+    let old = pmd.take("pmdp_collapse_flush: clear pmd");
+    if P::enforces(Safeguard::FlushOnCollapse) {
+        let kind = if P::enforces(Safeguard::FlushTables) {
+            FlushKind::LeavesAndTables
+        } else {
+            FlushKind::Leaves
+        };
+        flush_tlb_range(pmd.mm, range, kind);
+    }
+    old
+}
+
+const BATCH: usize = 16;
+
+/// Address spaces from which pages were unmapped and that have to be flushed before the pages are used.
+/// (Linux: `tlbflush_unmap_batch`)
+#[must_use = "pages that were unmapped must be flushed before they are copied or freed"]
+pub(crate) struct UnmapBatch<P: Platform> {
+    spaces: [Option<Ref<P, Mm<P>>>; BATCH],
+    used: usize,
+}
+
+impl<P: Platform> UnmapBatch<P> {
+    pub(crate) fn new() -> Self {
+        Self {
+            spaces: [None; BATCH],
+            used: 0,
+        }
+    }
+
+    /// Remembers that a page of `mm` was unmapped.
+    pub(crate) fn add(&mut self, mm: Ref<P, Mm<P>>) {
+        if self.spaces[..self.used].contains(&Some(mm)) {
+            return;
+        }
+        if self.used == BATCH {
+            self.flush();
+        }
+        self.spaces[self.used] = Some(mm);
+        self.used += 1;
+    }
+
+    /// Flushes. (Linux: `try_to_unmap_flush`)
+    pub(crate) fn flush(&mut self) {
+        for mm in self.spaces[..self.used].iter().flatten() {
+            flush_tlb_range(*mm, EVERYTHING, FlushKind::Leaves);
+        }
+        self.used = 0;
+    }
+}
+
+/// Pages and tables that were taken out of page tables, and are given back once everybody forgot them.
+/// (Linux: `mmu_gather`)
+pub(crate) struct Gather<P: Platform> {
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    pages: [Option<Folio>; BATCH],
+    nr_pages: usize,
+    tables: [Option<Pfn>; BATCH],
+    nr_tables: usize,
+    pending: bool,
+}
+
+impl<P: Platform> Gather<P> {
+    pub(crate) fn new(mm: Ref<P, Mm<P>>, range: AddrRange) -> Self {
+        Self {
+            mm,
+            range,
+            pages: [None; BATCH],
+            nr_pages: 0,
+            tables: [None; BATCH],
+            nr_tables: 0,
+            pending: false,
+        }
+    }
+
+    /// Whether the next page needs a [`flush`](Self::flush) first.
+    pub(crate) fn is_full(&self) -> bool {
+        self.nr_pages == BATCH || self.nr_tables == BATCH
+    }
+
+    /// A page that is not mapped any more; its reference is given back after the flush.
+    pub(crate) fn add_page(&mut self, folio: Folio) {
+        self.pages[self.nr_pages] = Some(folio);
+        self.nr_pages += 1;
+        self.pending = true;
+    }
+
+    /// A table that is not attached any more.
+    pub(crate) fn add_table(&mut self, table: Pfn) {
+        P::observe(Fact::TableRemoved(table, self.mm.id, self.range));
+        self.tables[self.nr_tables] = Some(table);
+        self.nr_tables += 1;
+        self.pending = true;
+    }
+
+    /// An entry without a page was changed.
+    pub(crate) fn note_change(&mut self) {
+        self.pending = true;
+    }
+
+    /// Flushes, then gives everything back. No spin lock may be held.
+    pub(crate) fn flush(&mut self) {
+        if !self.pending {
+            return;
+        }
+        self.pending = false;
+        if P::enforces(Safeguard::FlushOnZap) {
+            flush_tlb_range(self.mm, self.range, FlushKind::LeavesAndTables);
+        }
+        for folio in self.pages[..self.nr_pages].iter().flatten() {
+            folio.put::<P>(1);
+        }
+        self.nr_pages = 0;
+        for table in self.tables[..self.nr_tables].iter().flatten() {
+            let table = *table;
+            if P::enforces(Safeguard::DeferZapTables) {
+                P::step(Step::Folio("tlb_remove_table", table));
+                P::call_rcu(move || free_table_now::<P>(table));
+            } else {
+                free_table_now::<P>(table);
+            }
+        }
+        self.nr_tables = 0;
+    }
+}

@@ -1,0 +1,237 @@
+//! Virtual memory areas (Linux: `struct vm_area_struct`) and their per-VMA lock.
+//!
+//! A VMA's range, object and kind never change here; what changes is its flags, its `anon_vma` and whether it is in
+//! its address space at all.
+//!
+//! * The per-VMA lock: a reader (a page fault) holds `lock` for reading. A writer has `mmap_lock` for writing, waits
+//!   for the readers once ([`start_write`](Vma::start_write)) and marks the VMA with the address space's sequence
+//!   number; until `mmap_lock` is released, new readers see the mark and fall back to `mmap_lock`.
+//! * Flags change under `mmap_lock` and VMA lock for writing, so they are stable for whoever has either for reading. Page-table
+//!   retraction has neither, and so looks at them only as a hint, or under the page-table lock, see
+//!   [`collapse::retract`](crate::collapse::retract).
+//! * `anon_vma` is set once, under `mmap_lock` for reading and `page_table_lock`, never cleared while the VMA lives.
+
+use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::handle::Ref;
+use crate::lock_order::LockClass;
+use crate::mm::Mm;
+use crate::page_cache::Mapping;
+use crate::platform::{Link, Platform, RawRwSem, Word};
+use crate::rmap::AnonVma;
+use crate::step::Step;
+use crate::userfault::Userfaultfd;
+
+/// Writes go to the object (`MAP_SHARED`), not to private copies.
+pub const VM_SHARED: u64 = 1;
+/// Registered with userfaultfd for missing pages.
+pub const VM_UFFD_MISSING: u64 = 2;
+/// Registered with userfaultfd for writes to protected pages.
+pub const VM_UFFD_WP: u64 = 4;
+
+/// A range of an address space that maps a range of an object.
+pub struct Vma<P: Platform> {
+    /// The address space.
+    pub mm: Ref<P, Mm<P>>,
+    /// The addresses.
+    pub range: AddrRange,
+    /// The page of the object that is mapped at the start of the range.
+    pub pgoff: PageIndex,
+    /// The object.
+    pub mapping: Ref<P, Mapping<P>>,
+    flags: P::Word,
+    /// The set of VMAs in which private pages of this one may be found. `None` until the first private page.
+    anon_vma: P::Link<AnonVma<P>>,
+    /// The userfaultfd that the VMA is registered with.
+    userfaultfd: P::Link<Userfaultfd<P>>,
+    /// The next VMA of the address space.
+    pub(crate) next: P::Link<Vma<P>>,
+    /// The next VMA of the object; under the object's `i_mmap_rwsem`.
+    pub(crate) i_mmap_next: P::Link<Vma<P>>,
+    lock: P::RwSem,
+    /// The sequence number under which the VMA was last write-locked.
+    lock_seq: P::Word,
+    /// Not in the address space any more.
+    detached: P::Word,
+}
+
+impl<P: Platform> Vma<P> {
+    pub(crate) fn new(
+        mm: Ref<P, Mm<P>>,
+        range: AddrRange,
+        mapping: Ref<P, Mapping<P>>,
+        pgoff: PageIndex,
+        flags: u64,
+    ) -> Ref<P, Self> {
+        Ref::new(Self {
+            mm,
+            range,
+            pgoff,
+            mapping,
+            flags: P::Word::new(flags),
+            anon_vma: P::Link::new(None),
+            userfaultfd: P::Link::new(None),
+            next: P::Link::new(None),
+            i_mmap_next: P::Link::new(None),
+            lock: P::RwSem::new(LockClass::VmaLock),
+            lock_seq: P::Word::new(0),
+            detached: P::Word::new(0),
+        })
+    }
+
+    /// The page of the object that is mapped at `addr`.
+    pub(crate) fn index_of(&self, addr: VirtAddr) -> PageIndex {
+        self.pgoff.add(addr.page() - self.range.start.page())
+    }
+
+    /// Where page `index` of the object is mapped, if it is.
+    pub(crate) fn addr_of(&self, index: PageIndex) -> Option<VirtAddr> {
+        let pages = index.0.checked_sub(self.pgoff.0)?;
+        let addr = self.range.start.add_pages(pages);
+        self.range.contains(addr).then_some(addr)
+    }
+
+    /// The range of the huge page around `addr`, if the VMA covers it and the object has it at a huge index.
+    pub(crate) fn huge_range(&self, addr: VirtAddr) -> Option<AddrRange> {
+        let pages = P::PTRS_PER_TABLE;
+        let start = addr.huge_start(pages);
+        let range = AddrRange::pages(start, pages as u64);
+        let aligned = self.range.covers(range) && self.index_of(start).0 % pages as u64 == 0;
+        aligned.then_some(range)
+    }
+
+    /// Whether writes go to the object.
+    pub fn is_shared(&self) -> bool {
+        // VM_SHARED never changes, so that it can be read with any of the locks or none.
+        self.flags.load_protected() & VM_SHARED != 0
+    }
+
+    /// The flags. The caller has `mmap_lock` or the VMA lock, for reading.
+    pub fn flags_protected(&self) -> u64 {
+        self.flags.load_protected()
+    }
+
+    /// Whether the VMA is registered for missing pages; the caller has `mmap_lock` or the VMA lock, for reading.
+    pub(crate) fn is_uffd_missing_protected(&self) -> bool {
+        self.flags.load_protected() & VM_UFFD_MISSING != 0
+    }
+
+    /// Whether the VMA is registered for protected pages; the caller has `mmap_lock` or the VMA lock, for reading.
+    pub(crate) fn is_uffd_wp_protected(&self) -> bool {
+        self.flags.load_protected() & VM_UFFD_WP != 0
+    }
+
+    /// Whether the VMA is registered at all; the caller has `mmap_lock` or the VMA lock, for reading.
+    pub(crate) fn is_uffd_armed_protected(&self) -> bool {
+        self.flags.load_protected() & (VM_UFFD_MISSING | VM_UFFD_WP) != 0
+    }
+
+    /// The flags, read by somebody who may have no lock that keeps them.
+    pub(crate) fn flags(&self, step: &'static str) -> u64 {
+        P::step(Step::Mm(step, self.mm.id));
+        self.flags.load()
+    }
+
+    /// Changes flags. The caller has `mmap_lock` and the VMA lock for writing.
+    pub(crate) fn set_flags(&self, flags: u64) {
+        P::step(Step::Mm("change VMA flags", self.mm.id));
+        self.flags.store(flags);
+    }
+
+    /// `anon_vma`, which somebody else may be setting.
+    pub(crate) fn anon_vma(&self, step: &'static str) -> Option<Ref<P, AnonVma<P>>> {
+        P::step(Step::Mm(step, self.mm.id));
+        self.anon_vma.load()
+    }
+
+    /// Sets `anon_vma`. The caller has `page_table_lock`.
+    pub(crate) fn set_anon_vma(&self, anon_vma: Ref<P, AnonVma<P>>) {
+        P::step(Step::Mm("attach anon_vma", self.mm.id));
+        self.anon_vma.store(Some(anon_vma));
+    }
+
+    /// `anon_vma`, read by the one who takes the VMA apart.
+    pub(crate) fn anon_vma_protected(&self) -> Option<Ref<P, AnonVma<P>>> {
+        self.anon_vma.load_protected()
+    }
+
+    pub(crate) fn userfaultfd(&self) -> Option<Ref<P, Userfaultfd<P>>> {
+        self.userfaultfd.load_protected()
+    }
+
+    /// The caller has `mmap_lock` and the VMA lock for writing.
+    pub(crate) fn set_userfaultfd(&self, userfaultfd: Option<Ref<P, Userfaultfd<P>>>) {
+        self.userfaultfd.store_protected(userfaultfd);
+    }
+
+    /// Read-locks the VMA unless it is write-locked or gone. Whether it did. The caller is in an RCU section.
+    pub(crate) fn start_read(&self) -> bool {
+        P::step(Step::Mm("vma_start_read", self.mm.id));
+        if !self.lock.try_read() {
+            return false;
+        }
+        if self.lock_seq.load_protected() == self.mm.lock_seq() || self.is_detached() {
+            self.end_read();
+            return false;
+        }
+        true
+    }
+
+    fn is_detached(&self) -> bool {
+        self.detached.load_protected() != 0
+    }
+
+    pub(crate) fn end_read(&self) {
+        P::step(Step::Mm("vma_end_read", self.mm.id));
+        self.lock.read_unlock();
+    }
+
+    /// Waits for readers of the VMA and keeps new ones out until `mmap_lock`, which the caller has for writing, is
+    /// released.
+    pub(crate) fn start_write(&self) {
+        let seq = self.mm.lock_seq_protected();
+        if self.lock_seq.load_protected() == seq {
+            return;
+        }
+        P::step(Step::Mm("vma_start_write", self.mm.id));
+        self.lock.write();
+        self.mark_write_locked(seq);
+    }
+
+    /// As [`start_write`](Self::start_write), by one who holds locks that come after the VMA lock, which is
+    /// free of deadlock only where faults do not hold the VMA lock while they wait for those locks.
+    pub(crate) fn start_write_nested(&self) {
+        let seq = self.mm.lock_seq_protected();
+        if self.lock_seq.load_protected() == seq {
+            return;
+        }
+        P::step(Step::Mm("vma_start_write", self.mm.id));
+        self.lock.write_nested();
+        self.mark_write_locked(seq);
+    }
+
+    /// As [`start_write`](Self::start_write), if there is no reader. Whether it did.
+    pub(crate) fn try_start_write(&self) -> bool {
+        let seq = self.mm.lock_seq_protected();
+        if self.lock_seq.load_protected() == seq {
+            return true;
+        }
+        P::step(Step::Mm("vma_try_start_write", self.mm.id));
+        if !self.lock.try_write() {
+            return false;
+        }
+        self.mark_write_locked(seq);
+        true
+    }
+
+    fn mark_write_locked(&self, seq: u64) {
+        // Readers look at the mark only with `lock` held for reading, so it is protected here.
+        self.lock_seq.store_protected(seq);
+        P::step(Step::Mm("vma lock", self.mm.id));
+        self.lock.write_unlock();
+    }
+
+    /// Marks the VMA as gone from its address space. The caller has write-locked it.
+    pub(crate) fn mark_detached(&self) {
+        self.detached.store_protected(1);
+    }
+}

@@ -1,0 +1,238 @@
+//! Taking mappings away by address: munmap, MADV_DONTNEED, and the parts of exit.
+//!
+//! Guarantee: when these return, the range maps nothing, nobody can reach its pages through a cached translation, and
+//! the pages that nobody else has are free.
+//!
+//! Locks: [`zap_range`] needs the VMA to stay (`mmap_lock` for reading), and takes the lock of each table. It
+//! copes with tables that vanish. [`free_pgtables`] takes no page-table lock: the VMA is out of the address
+//! space and out of its object's list, so that nobody can begin to walk its tables; who is in them already is an RCU
+//! reader.
+
+use crate::accounting::{self, Fact, PageKind};
+use crate::addr::{AddrRange, VirtAddr};
+use crate::arch::{Marker, Pte};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::notifier::NotifierRange;
+use crate::page_table::{PmdRef, PteMap, pmd_offset, pte_offset_map_lock, take_upper_table};
+use crate::platform::{FlushKind, Link, Platform};
+use crate::rmap::{remove_mapping, unlink_vma};
+use crate::tlb::{Gather, flush_tlb_range};
+use crate::vma::Vma;
+
+/// What happens to markers in a range that is zapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Markers {
+    /// Write-protection set by userfaultfd stays (MADV_DONTNEED).
+    Keep,
+    /// Nothing stays (munmap, exit).
+    Drop,
+}
+
+/// Unmaps all pages of a range of a VMA. The caller keeps the VMA in place with `mmap_lock`, at least for reading.
+pub(crate) fn zap_range<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange, markers: Markers) {
+    let _notifier = NotifierRange::<P>::start(vma.mm, range);
+    let mut gather = Gather::<P>::new(vma.mm, range);
+    let mut addr = range.start;
+    while range.contains(addr) {
+        let end = next_table::<P>(addr, range);
+        zap_pmd(vma, AddrRange { start: addr, end }, markers, &mut gather);
+        addr = end;
+    }
+    gather.flush();
+}
+
+/// The first address behind the table of small-page entries that serves `addr`, or the end of the range.
+fn next_table<P: Platform>(addr: VirtAddr, range: AddrRange) -> VirtAddr {
+    let pages = P::PTRS_PER_TABLE;
+    addr.huge_start(pages)
+        .add_pages(pages as u64)
+        .min(range.end)
+}
+
+/// The part of a zap that one upper entry serves.
+fn zap_pmd<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    part: AddrRange,
+    markers: Markers,
+    gather: &mut Gather<P>,
+) {
+    let Some(pmd) = pmd_offset(vma.mm, part.start) else {
+        return;
+    };
+    loop {
+        let value = pmd.load("read pmd");
+        if value.is_none() {
+            return;
+        }
+        if value.is_huge() {
+            if part.end.page() - part.start.page() == P::PTRS_PER_TABLE as u64 {
+                zap_huge_pmd(vma, pmd, gather);
+            } else {
+                split_huge_pmd(vma, pmd);
+            }
+            continue;
+        }
+        // A table that vanished meanwhile: look at the same entry again.
+        if zap_ptes(vma, pmd, part, markers, gather) {
+            return;
+        }
+    }
+}
+
+/// Takes a huge mapping away, if it is still there.
+fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut Gather<P>) {
+    if gather.is_full() {
+        gather.flush();
+    }
+    let _pml = pmd.lock();
+    if !pmd.load_protected().is_huge() {
+        return;
+    }
+    let old = pmd.take("pmdp_huge_get_and_clear");
+    let folio = Folio::of::<P>(old.pfn());
+    remove_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
+    gather.add_page(folio);
+}
+
+/// Unmaps the small pages of a part. Whether it is done: not if the table vanished.
+fn zap_ptes<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
+    part: AddrRange,
+    markers: Markers,
+    gather: &mut Gather<P>,
+) -> bool {
+    let mut addr = part.start;
+    while part.contains(addr) {
+        let Some(table) = pte_offset_map_lock(pmd) else {
+            return false;
+        };
+        while part.contains(addr) && !gather.is_full() {
+            zap_pte(vma, &table, addr, markers, gather);
+            addr = addr.add_pages(1);
+        }
+        drop(table);
+        if gather.is_full() {
+            gather.flush();
+        }
+    }
+    true
+}
+
+fn zap_pte<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    table: &PteMap<P>,
+    addr: VirtAddr,
+    markers: Markers,
+    gather: &mut Gather<P>,
+) {
+    let old = table.get(addr);
+    let page = AddrRange::pages(addr, 1);
+    let protected = old.is_uffd_wp() || old.as_marker() == Some(Marker::UffdWp);
+    if old.is_none() || (!old.is_present() && protected && markers == Markers::Keep) {
+        return;
+    }
+    if protected && markers == Markers::Keep {
+        P::observe(Fact::DiscardedPage(vma.mm.id, addr));
+        table.set(addr, Pte::marker(Marker::UffdWp));
+    } else {
+        P::observe(Fact::Discarded(vma.mm.id, page));
+        table.take(addr);
+    }
+    if old.is_present() {
+        let folio = Folio::of::<P>(old.pfn());
+        let kind = if folio.is_anon::<P>() {
+            PageKind::Anon
+        } else {
+            PageKind::Shmem
+        };
+        remove_mapping(folio, vma, 1, kind);
+        gather.add_page(folio);
+    } else {
+        gather.note_change();
+    }
+}
+
+/// Takes a huge mapping of an object away, so that its pages can be mapped singly when they are next used.
+/// (Linux: `__split_huge_pmd` of a file)
+pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
+    let range = AddrRange::pages(
+        pmd.addr.huge_start(P::PTRS_PER_TABLE),
+        P::PTRS_PER_TABLE as u64,
+    );
+    let _notifier = NotifierRange::<P>::start(vma.mm, range);
+    let old = {
+        let _pml = pmd.lock();
+        if !pmd.load_protected().is_huge() {
+            return;
+        }
+        let old = pmd.take("pmdp_huge_clear_flush");
+        flush_tlb_range(vma.mm, range, FlushKind::LeavesAndTables);
+        remove_mapping(
+            Folio::of::<P>(old.pfn()),
+            vma,
+            P::PTRS_PER_TABLE,
+            PageKind::Shmem,
+        );
+        old
+    };
+    Folio::of::<P>(old.pfn()).put::<P>(1);
+}
+
+/// Frees the page tables of a VMA that is not in the set of VMAs any more, and whose pages are unmapped.
+///
+/// The VMA first leaves the list of its object: whoever walks the tables on behalf of the object holds that list's
+/// semaphore and has left then. Upper tables go if no other VMA needs them.
+pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>) {
+    unlink_vma(vma);
+    let mut gather = Gather::<P>::new(mm, vma.range);
+    let mut addr = vma.range.start;
+    while vma.range.contains(addr) {
+        let part = AddrRange {
+            start: addr,
+            end: next_table::<P>(addr, vma.range),
+        };
+        if gather.is_full() {
+            gather.flush();
+        }
+        if let Some(pmd) = pmd_offset(mm, addr).filter(|_| !is_shared_span(mm, addr, 1)) {
+            let old = pmd.load("read pmd");
+            if old.is_table() {
+                pmd.set("pmd_clear", Pte::NONE);
+                accounting::mm_dec_nr_ptes::<P>(&mm);
+                gather.add_table(old.pfn());
+            }
+        }
+        if gather.is_full() {
+            gather.flush();
+        }
+        let last_of_upper = !vma.range.contains(part.end) || !same_span::<P>(addr, part.end, 2);
+        if last_of_upper
+            && !is_shared_span(mm, addr, 2)
+            && let Some(upper) = take_upper_table(mm, addr)
+        {
+            gather.add_table(upper);
+        }
+        addr = part.end;
+    }
+    gather.flush();
+}
+
+fn span<P: Platform>(addr: VirtAddr, level: u32) -> u64 {
+    addr.page() / (P::PTRS_PER_TABLE as u64).pow(level)
+}
+
+fn same_span<P: Platform>(a: VirtAddr, b: VirtAddr, level: u32) -> bool {
+    span::<P>(a, level) == span::<P>(b, level)
+}
+
+/// Whether a VMA that is still in the set uses the table of `level` that serves `addr`.
+fn is_shared_span<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, level: u32) -> bool {
+    let wanted = span::<P>(addr, level);
+    core::iter::successors(mm.vmas.load_protected(), |vma| vma.next.load_protected()).any(|vma| {
+        let last = VirtAddr(vma.range.end.0 - 1);
+        span::<P>(vma.range.start, level) <= wanted && wanted <= span::<P>(last, level)
+    })
+}
