@@ -28,7 +28,7 @@ pub fn quiet<R>(f: impl FnOnce() -> R) -> R {
         }
     }
     let _restore = Restore(rt::with(|engine| {
-        let mode = engine.mode;
+        let mode = engine.mode();
         if mode == Mode::Normal {
             engine.mode = Mode::Quiet;
         }

@@ -35,6 +35,9 @@ pub struct Config {
     pub minimize_executions: u64,
     /// How the tree of schedules is walked.
     pub search: Search,
+    /// Where there is a choice, try threads that were spawned later first. What is explored is the
+    /// same up to equivalence; which violation is found first may not be.
+    pub newest_first: bool,
 }
 
 impl Default for Config {
@@ -46,6 +49,7 @@ impl Default for Config {
             stack_size: 64 * 1024,
             minimize_executions: 20_000,
             search: Search::Reduced,
+            newest_first: false,
         }
     }
 }
@@ -90,6 +94,13 @@ impl Config {
     #[must_use]
     pub fn search(mut self, search: Search) -> Self {
         self.search = search;
+        self
+    }
+
+    /// Sets [`newest_first`](Self::newest_first).
+    #[must_use]
+    pub fn newest_first(mut self, newest_first: bool) -> Self {
+        self.newest_first = newest_first;
         self
     }
 }

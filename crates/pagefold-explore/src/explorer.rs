@@ -9,7 +9,7 @@ use crate::engine::search::Stop;
 use crate::engine::{Broken, Engine, rt};
 use crate::fiber::{self, Installed};
 use crate::minimize::{self, Candidate};
-use crate::report::{Report, Verdict, Violation};
+use crate::report::{Report, Verdict, Violation, kind};
 use crate::trace::Trace;
 
 /// How an execution ended.
@@ -232,15 +232,18 @@ fn explore_program(
                 (None, _) => Ended::CutOff,
             });
         });
+        if let Some(broken) = &broken
+            && broken.kind == kind::NONDETERMINISM
+        {
+            // Nothing that was recorded can be relied upon.
+            report.verdict = Verdict::Broken(Box::new(violation(broken.clone())));
+            return report;
+        }
         if let Some(broken) = broken {
-            let candidate = rt::with(|engine| minimize::candidate(engine, broken));
             if best.is_none() {
                 found_at = report.executions;
             }
-            best = match (best, candidate) {
-                (Some(best), Some(new)) if new.is_better_than(&best) => Some(new),
-                (best, new) => best.or(new),
-            };
+            rt::with(|engine| minimize::improve(engine, broken, &mut best));
         }
         if stop == Stop::TooManyThreads || truncated >= config.max_truncated {
             break;

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use crate::engine::object::Object;
 use crate::engine::op::Op;
 use crate::engine::search::Stop;
 use crate::engine::{Broken, Engine, Fiber, Mode, rt};
@@ -27,7 +28,7 @@ pub(crate) unsafe fn spawn<'a>(
     body: impl FnOnce() + 'a,
 ) -> Option<usize> {
     let spawned = rt::with(|engine| {
-        if matches!(engine.mode, Mode::Unwinding | Mode::Inert) {
+        if matches!(engine.mode(), Mode::Unwinding | Mode::Inert) {
             return Some(None);
         }
         let thread = engine.spawn(name, first, forgettable)?;
@@ -85,21 +86,27 @@ fn run(thread: usize, yielder: &Yielder<(), ()>, body: impl FnOnce()) {
 fn resume(thread: usize) -> bool {
     let fiber = rt::with(|engine| {
         engine.current = thread;
+        engine.in_program = true;
         engine.fibers[thread].take()
     });
     let Some(mut fiber) = fiber.flatten() else {
         return true;
     };
-    match fiber.resume(()) {
-        CoroutineResult::Yield(()) => {
-            rt::with(|engine| engine.fibers[thread] = Some(fiber));
-            false
+    let result = fiber.resume(());
+    rt::with(|engine| {
+        engine.in_program = false;
+        match result {
+            CoroutineResult::Yield(()) => {
+                engine.fibers[thread] = Some(fiber);
+                false
+            }
+            CoroutineResult::Return(()) => {
+                engine.stacks.push(fiber.into_stack());
+                true
+            }
         }
-        CoroutineResult::Return(()) => {
-            rt::with(|engine| engine.stacks.push(fiber.into_stack()));
-            true
-        }
-    }
+    })
+    .unwrap_or(true)
 }
 
 /// Runs an execution from the first choice to its end, whatever that is, and cleans up after it.
@@ -122,16 +129,20 @@ pub(crate) fn run_to_end() -> (Stop, Option<Broken>) {
         }
     };
     let broken = rt::with(|engine| {
-        if matches!(stop, Stop::Violation | Stop::Blocked | Stop::Truncated) {
+        // In the middle of a replayed prefix there is nothing new to reverse.
+        let at_end = engine.step as usize == engine.log.len();
+        if at_end && matches!(stop, Stop::Violation | Stop::Blocked | Stop::Truncated) {
             engine.reverse_blocked();
         }
         engine.finish_script();
         engine.mode = Mode::Inert;
+        engine.in_program = true;
         engine.broken.take()
     });
     if stop != Stop::Complete {
         destroy_threads();
     }
+    rt::with(|engine| engine.in_program = false);
     (stop, broken.flatten())
 }
 
@@ -173,6 +184,31 @@ pub(crate) fn destroy(thread: usize) {
             std::mem::forget(fiber);
         }
     });
+}
+
+/// Makes way for a destructor that runs while an execution is destroyed and wants a lock: destroys
+/// the other threads that hold it first, so that they have let go of its content.
+pub(crate) fn evict_holders(object: &Object) {
+    let holders = rt::with(|engine| {
+        if engine.mode != Mode::Inert {
+            return Vec::new();
+        }
+        let Some(id) = engine.objects.lookup(object) else {
+            return Vec::new();
+        };
+        (0..engine.threads)
+            .filter(|&thread| thread != engine.current)
+            .filter(|&thread| {
+                engine.slots[thread]
+                    .held
+                    .iter()
+                    .any(|held| held.object == id)
+            })
+            .collect()
+    });
+    for holder in holders.unwrap_or_default() {
+        destroy(holder);
+    }
 }
 
 /// An engine that is installed while this lives.

@@ -12,7 +12,7 @@ use crate::engine::rt;
 ///
 /// If every thread waits, and some of them here, that is a livelock.
 pub fn relax() {
-    let watches = rt::with(|engine| engine.mode == crate::engine::Mode::Normal && engine.watch());
+    let watches = rt::with(|engine| engine.mode() == crate::engine::Mode::Normal && engine.watch());
     if watches == Some(true) {
         rt::visible_plain(Op::plain(Kind::Relax, 0));
     }

@@ -1,4 +1,114 @@
-//! A stateless model checker for real concurrent Rust code.
+//! A model checker for real concurrent Rust code.
+//!
+//! Write a test with the types of this crate in place of those of the standard library, and
+//! [`check`] runs it under *every* interleaving that can make a difference. If one of them panics,
+//! deadlocks, or breaks a rule about locks, it shows the simplest one that does.
+//!
+//! ```
+//! use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
+//! use pagefold_explore::sync::Arc;
+//! use pagefold_explore::{Config, Verdict, explore, thread};
+//!
+//! let report = explore(&Config::default(), || {
+//!     let count = Arc::new(AtomicU32::new(0));
+//!     let adders = [1, 2].map(|_| {
+//!         let count = Arc::clone(&count);
+//!         thread::spawn("adder", move || {
+//!             let seen = count.load(SeqCst);
+//!             count.store(seen + 1, SeqCst);
+//!         })
+//!     });
+//!     for adder in adders {
+//!         adder.join().unwrap();
+//!     }
+//!     assert_eq!(count.load(SeqCst), 2);
+//! });
+//!
+//! let Verdict::Broken(violation) = report.verdict else { panic!("an update gets lost") };
+//! assert_eq!(violation.kind, "panic");
+//! assert_eq!(violation.preemptions, 1);
+//! println!("{violation}");
+//! ```
+//!
+//! prints
+//!
+//! ```text
+//! panic: main panicked: assertion `left == right` failed
+//!   left: 1
+//!  right: 2, at src/lib.rs:20:5
+//! after 10 events, 4 context switches, 1 preemptions:
+//!    0  main   start
+//!    1  adder  start
+//!    2         load a1 -> 0
+//!    3  adder  start
+//!    4         load a1 -> 0
+//!    5         store a1 = 1
+//!    6  adder  store a1 = 1
+//!    7  main   join adder
+//!    8         join adder
+//!    9         load a1 -> 1
+//! ```
+//!
+//! Fix the code, and the same test says that it holds in every interleaving.
+//!
+//! # For users of loom and shuttle
+//!
+//! The program is run many times, as there. What is different:
+//!
+//! * **Few executions.** The reduction (source sets and sleep sets) starts one complete execution
+//!   for each class of equivalent interleavings. Three threads that increment under one mutex are
+//!   6 executions.
+//! * **Blocking is not an event.** Waiting for a lock is no retry; attempts ([`try_lock`]) never
+//!   block and see both outcomes. Retry loops end their rounds with [`hint::relax`].
+//! * **More to synchronize with**: [`rcu`] with grace periods, [`interrupt`]s, counters whose
+//!   additions commute ([`sync::Counter`]), waiting for a value ([`wait_until`]), memory
+//!   being freed ([`write_range`]).
+//! * **More is found**: recursive locks, lock order against [ranks](LockClass) or against itself,
+//!   sleeping where it is forbidden, locks that are never released, livelocks: see [`kind`].
+//! * **Traces are named steps**, minimized to few context switches, stored as JSON and
+//!   [replayed](replay); if the program has changed, the replay says where it departs.
+//! * Operations outside an exploration work as plain values of one thread.
+//!
+//! [`try_lock`]: sync::RawLock::try_lock
+//! [`wait_until`]: sync::atomic::AtomicU32::wait_until
+//!
+//! # What is explored, and what is not
+//!
+//! * **Sequential consistency.** Every atomic access is executed as `SeqCst`, whatever it asks for.
+//!   A missing barrier is not found.
+//! * **Determinism.** The program must depend on nothing but the schedule: no time, no random
+//!   numbers, no hash maps with random seeds, no state that survives from one execution to the
+//!   next (or restore it, see [`object_mark`]). If a difference is noticed, it is
+//!   [reported](kind::NONDETERMINISM).
+//! * **Plain memory** is invisible: what is not accessed through this crate is not interleaved.
+//!   Protect it with a lock, as in any race-free program.
+//! * **Finite executions.** Loops must end; a retry loop ends its rounds with [`hint::relax`].
+//!   Executions are cut off at [`Config::max_steps`], and the verdict then says so.
+//! * **Unfair locks.** Any waiting thread may be next.
+//! * **Grace periods** ([`rcu`]) wait for every read section that does not start after the call by
+//!   happens-before. A real grace period may be shorter: it need not wait for a section that merely
+//!   happened to start later, unrelated to the call. What is then explored is the callback before
+//!   the section and after it, but not in its middle.
+//! * **Interrupts** are threads that run when the CPU's interrupts are enabled; they are not
+//!   tied to the thread they interrupt.
+//! * At most [`MAX_THREADS`] threads in an execution.
+//!
+//! [`Verdict::Holds`] means: within these limits, no interleaving breaks the program.
+//!
+//! # How it works
+//!
+//! Threads are coroutines on one OS thread (several OS threads may explore at the same time). Each
+//! announces its next operation before executing it; the search picks who goes on. When an
+//! execution ends, the search goes back to the last choice with an alternative left, and runs the
+//! program again from its start: nothing needs to be copied or undone. Abandoned threads are unwound;
+//! those that own nothing can be forgotten instead, which is faster ([`thread::spawn_forgettable`],
+//! [`explore_forgetting`]).
+//!
+//! The arguments for what is pruned stand at the head of the modules that prune: `engine/search.rs`
+//! (source sets, sleep sets), `engine/race.rs` (which pairs of operations are races),
+//! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections). That nothing gets lost is
+//! tested by `tests/differential.rs`, which compares random programs with the enumeration of all their
+//! interleavings.
 
 mod annotate;
 mod class;

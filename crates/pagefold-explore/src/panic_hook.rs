@@ -20,7 +20,7 @@ pub(crate) fn install() {
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !rt::is_active() {
+            if rt::with(|engine| engine.in_program) != Some(true) {
                 previous(info);
                 return;
             }

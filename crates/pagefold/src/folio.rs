@@ -8,7 +8,7 @@ use crate::addr::{PageIndex, Pfn};
 use crate::frame::{FLAG_ANON, FLAG_HUGE, FLAG_UPTODATE, Frame};
 use crate::handle::Ref;
 use crate::page_cache::Mapping;
-use crate::platform::{Counter, Link, Order, Platform, RawLock, Word};
+use crate::platform::{Counter, Link, Order, Platform, RawLock, RefCount, Word};
 use crate::step::Step;
 
 /// A folio, named by its first frame. Copying the name takes no reference.
@@ -90,28 +90,28 @@ impl Folio {
     /// Takes `n` references more; the caller has one.
     pub(crate) fn get<P: Platform>(self, n: usize) {
         P::step(Step::Folio("folio_get", self.0));
-        self.frame::<P>().refcount.add(n as i64);
+        self.frame::<P>().refcount.get(n as u64);
     }
 
     /// Takes a reference unless the folio is being freed.
     pub(crate) fn try_get<P: Platform>(self) -> bool {
         P::step(Step::Folio("folio_try_get", self.0));
-        self.frame::<P>().refcount.inc_not_zero()
+        self.frame::<P>().refcount.try_get()
     }
 
     /// Gives back `n` references; frees the frames with the last.
     pub(crate) fn put<P: Platform>(self, n: usize) {
         P::step(Step::Folio("folio_put", self.0));
-        if self.frame::<P>().refcount.add_return(-(n as i64)) == 0 {
+        if self.frame::<P>().refcount.put(n as u64) {
             P::step(Step::Folio("free_frame", self.0));
             P::free_frames(self.0, self.order::<P>());
         }
     }
 
     /// References now.
-    pub(crate) fn refcount<P: Platform>(self) -> i64 {
+    pub(crate) fn refcount<P: Platform>(self) -> u64 {
         P::step(Step::Folio("folio_ref_count", self.0));
-        self.frame::<P>().refcount.get()
+        self.frame::<P>().refcount.read()
     }
 
     /// Counts mappings.

@@ -6,13 +6,13 @@
 use crate::addr::{PageIndex, Pfn};
 use crate::lock_order::LockClass;
 use crate::page_cache::Mapping;
-use crate::platform::{Counter, Link, Order, Platform, RawLock, Word};
+use crate::platform::{Counter, Link, Order, Platform, RawLock, RefCount, Word};
 
 /// The metadata of one frame. For a huge folio, that of its first frame (its head) counts, but for `head` itself.
 pub struct Frame<P: Platform> {
     /// References: one for each mapping, one for each page in the page cache, and temporary ones. The folio is freed
     /// at zero.
-    pub(crate) refcount: P::Counter,
+    pub(crate) refcount: P::RefCount,
     /// Entries that map the folio or a page of it.
     pub(crate) mapcount: P::Counter,
     /// The folio lock.
@@ -46,7 +46,7 @@ impl<P: Platform> Frame<P> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            refcount: P::Counter::new(0),
+            refcount: P::RefCount::new(0),
             mapcount: P::Counter::new(0),
             lock: P::Lock::new(LockClass::FolioLock),
             mapping: P::Link::new(None),
@@ -83,7 +83,7 @@ impl<P: Platform> Frame<P> {
         }
         let frame = P::frame(pfn);
         frame.refcount.set_protected(1);
-        frame.mapcount.set_protected(0);
+        debug_assert_eq!(frame.mapcount.get(), 0, "a free frame is not mapped");
         frame.mapping.store_protected(None);
         frame.index.store_protected(0);
         frame.next.store_protected(0);
@@ -91,7 +91,7 @@ impl<P: Platform> Frame<P> {
     }
 
     /// References to the folio now, for oracles and reports.
-    pub fn refcount(&self) -> &P::Counter {
+    pub fn refcount(&self) -> &P::RefCount {
         &self.refcount
     }
     /// Mappings of the folio now, for oracles and reports.

@@ -13,7 +13,7 @@ use crate::fault::{FaultError, handle_user_fault};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
-use crate::page_table::{pmd_offset, pte_offset_map};
+use crate::page_table::{pmd_offset, pte_offset_map_copy};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::sync::IrqGuard;
@@ -38,7 +38,7 @@ pub fn get_user_page_fast<P: Platform>(
         }
         return Some(pfn);
     }
-    let table = pte_offset_map(pmd).filter(|table| table.seen == value)?;
+    let table = pte_offset_map_copy(pmd, value)?;
     let pte = table.load(addr);
     let folio = grab::<P>(pte, pte.pfn(), write)?;
     let moved = P::enforces(Safeguard::GupRecheckPmd) && pmd.load("gup: recheck pmd") != value

@@ -100,19 +100,30 @@ impl<P: Platform> Kvm<P> {
         P::step(Step::Named("sample mmu_invalidate_seq"));
         let seq = self.invalidate_seq.load();
         let pfn = gup::get_user_page(self.mm, addr, write)?;
-        {
-            let _mmu = self.lock();
-            let overtaken = self.invalidate_in_progress.load_protected() != 0
-                || self.invalidate_seq.load_protected() != seq;
-            let retry = P::enforces(Safeguard::KvmRetry) && overtaken;
-            if let (false, Some(entry)) = (retry, self.entry(addr)) {
-                let spte = Pte::page(pfn, write);
-                P::step(Step::SetPte("set_spte", self.mm.id, addr, spte));
-                entry.store(spte.bits());
-            }
-        }
+        let overtaken = self.install(addr, write, pfn, seq);
         Folio::of::<P>(pfn).put::<P>(1);
+        if overtaken {
+            // Where an invalidation is in progress, nothing comes of trying again before it ends, with a new number.
+            P::step(Step::Named("wait for mmu_invalidate_seq"));
+            self.invalidate_seq.wait_while(seq);
+        }
         Ok(())
+    }
+
+    /// Maps the page unless an invalidation may have overtaken the look at the process's tables; whether it may.
+    fn install(&self, addr: VirtAddr, write: bool, pfn: Pfn, seq: u64) -> bool {
+        let _mmu = self.lock();
+        let overtaken = self.invalidate_in_progress.load_protected() != 0
+            || self.invalidate_seq.load_protected() != seq;
+        if overtaken && P::enforces(Safeguard::KvmRetry) {
+            return true;
+        }
+        if let Some(entry) = self.entry(addr) {
+            let spte = Pte::page(pfn, write);
+            P::step(Step::SetPte("set_spte", self.mm.id, addr, spte));
+            entry.store(spte.bits());
+        }
+        false
     }
 
     pub(crate) fn invalidate_range_start(&self, range: AddrRange) {

@@ -11,7 +11,7 @@ use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
 use crate::notifier::Subscription;
-use crate::platform::{Counter, Link, Platform, RawLock, RawRwSem, Word};
+use crate::platform::{Counter, Link, Platform, RawLock, RawRwSem, RefCount, Word};
 use crate::step::Step;
 use crate::sync::RcuGuard;
 use crate::vma::Vma;
@@ -27,7 +27,7 @@ pub struct Mm<P: Platform> {
     /// The top-level page table.
     root: Pfn,
     /// How many threads use the address space. At zero it is exiting.
-    pub(crate) mm_users: P::Counter,
+    pub(crate) mm_users: P::RefCount,
     /// Counts how often the VMAs were changed: VMAs that carry the number are write-locked.
     mm_lock_seq: P::Word,
     /// VMAs by ascending address.
@@ -53,7 +53,7 @@ impl<P: Platform> Mm<P> {
             mmap_lock: P::RwSem::new(LockClass::MmapLock),
             page_table_lock: P::Lock::new(LockClass::PageTableLock),
             root,
-            mm_users: P::Counter::new(1),
+            mm_users: P::RefCount::new(1),
             mm_lock_seq: P::Word::new(1),
             vmas: P::Link::new(None),
             rss_shmem: P::Counter::new(0),
@@ -84,7 +84,7 @@ impl<P: Platform> Mm<P> {
     /// Whether nobody uses the address space any more (Linux: `hpage_collapse_test_exit`).
     pub(crate) fn is_exiting(&self) -> bool {
         P::step(Step::Mm("test mm_users", self.id));
-        self.mm_users.get() == 0
+        self.mm_users.read() == 0
     }
 
     /// The VMA that `addr` lies in. The caller has `mmap_lock`.

@@ -10,7 +10,7 @@ use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_cache::Mapping;
-use crate::platform::{Counter, Link, Platform};
+use crate::platform::{Link, Platform, RefCount};
 use crate::rmap::link_vma;
 use crate::step::Step;
 use crate::vma::{VM_SHARED, Vma};
@@ -144,7 +144,7 @@ pub fn mincore<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<bool, M
 /// The address space itself and its top-level table stay until the caller frees them.
 pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
     P::step(Step::Mm("mm_users--", mm.id));
-    if mm.mm_users.add_return(-1) > 0 {
+    if !mm.mm_users.put(1) {
         return;
     }
     mm.mmap_read_lock();
@@ -167,7 +167,7 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
 
 /// Counts one more thread that uses the address space.
 pub fn mmget<P: Platform>(mm: Ref<P, Mm<P>>) {
-    mm.mm_users.add(1);
+    mm.mm_users.get(1);
 }
 
 /// Frees a VMA that is in no list any more, after a grace period: who found it under RCU may be trying its lock.

@@ -48,23 +48,30 @@ pub trait Word: Sized + 'static {
     fn wait_while(&self, value: u64);
 }
 
-/// A number that is counted up and down from many CPUs.
-///
-/// `add` is kept apart from `add_return` because additions whose result nobody looks at commute; a
-/// model checker needs to try only one order of them.
+/// A number that is counted up and down from many CPUs, and looked at only when nothing is under way.
 pub trait Counter: Sized + 'static {
     /// A counter that stands at `value`.
     fn new(value: i64) -> Self;
-    /// Adds without looking at the result.
+    /// Adds; the order of additions does not matter.
     fn add(&self, delta: i64);
-    /// Adds and returns the new value; a full barrier.
-    fn add_return(&self, delta: i64) -> i64;
-    /// Adds one unless the counter stands at zero; a full barrier. Whether it did.
-    fn inc_not_zero(&self) -> bool;
     /// The value now.
     fn get(&self) -> i64;
-    /// Sets a counter that nobody else can look at now.
-    fn set_protected(&self, value: i64);
+}
+
+/// A count of references. Each operation but [`new`](Self::new) is a full barrier where it decides something.
+pub trait RefCount: Sized + 'static {
+    /// A count that stands at `value`.
+    fn new(value: u64) -> Self;
+    /// Takes `n` references more; the caller has one.
+    fn get(&self, n: u64);
+    /// Takes a reference unless there is none left. Whether it did.
+    fn try_get(&self) -> bool;
+    /// Gives back `n` references that the caller has. Whether they were the last.
+    fn put(&self, n: u64) -> bool;
+    /// The count now.
+    fn read(&self) -> u64;
+    /// Sets a count that nobody else can look at now.
+    fn set_protected(&self, value: u64);
 }
 
 /// A mutual exclusion lock. Whether it spins or sleeps follows from its class.
@@ -151,6 +158,8 @@ pub trait Platform: Sized + 'static {
     type Word: Word;
     /// Counters.
     type Counter: Counter;
+    /// Reference counts.
+    type RefCount: RefCount;
     /// Locks.
     type Lock: RawLock;
     /// Reader-writer semaphores.

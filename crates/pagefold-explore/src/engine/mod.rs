@@ -76,6 +76,8 @@ pub(crate) struct Broken {
 
 pub(crate) struct Engine {
     pub(crate) mode: Mode,
+    /// Whether code of the program runs, be it destructors.
+    pub(crate) in_program: bool,
     /// The running thread.
     pub(crate) current: usize,
     /// How many events this execution has executed.
@@ -94,6 +96,7 @@ pub(crate) struct Engine {
     pub(crate) broken: Option<Broken>,
 
     search: Search,
+    newest_first: bool,
     max_steps: u32,
 
     script: Script,
@@ -119,6 +122,7 @@ impl Engine {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             mode: Mode::Normal,
+            in_program: false,
             current: 0,
             step: 0,
             next: Next::Stop(Stop::Complete),
@@ -132,6 +136,7 @@ impl Engine {
             order: Order::default(),
             broken: None,
             search: config.search,
+            newest_first: config.newest_first,
             max_steps: config.max_steps,
             script: Script::None,
             divergence: None,
@@ -157,6 +162,16 @@ impl Engine {
         self.sections.clear();
         self.order.clear();
         self.broken = None;
+    }
+
+    /// How operations are treated now.
+    #[inline]
+    pub(crate) fn mode(&mut self) -> Mode {
+        if self.mode == Mode::Unwinding && !std::thread::panicking() {
+            // The program caught its panic and goes on.
+            self.mode = Mode::Normal;
+        }
+        self.mode
     }
 
     /// Makes a thread known. `None` if there are too many; the execution stops then.
@@ -329,14 +344,17 @@ impl Engine {
                 break;
             }
             let reads = matches!(event.access, Access::Read | Access::ReadExclusive);
-            // What counts is the last look at an object, which comes first on the way back.
-            if reads
-                && !slot
+            if reads {
+                // What counts is the first look of the round: if the object changed after it, the
+                // round has worked with an old value, and the next one may go another way.
+                match slot
                     .watched
-                    .iter()
-                    .any(|&(object, _)| object == event.object)
-            {
-                slot.watched.push((event.object, index));
+                    .iter_mut()
+                    .find(|(object, _)| *object == event.object)
+                {
+                    Some((_, since)) => *since = index,
+                    None => slot.watched.push((event.object, index)),
+                }
             }
             next = event.previous_of_thread;
         }

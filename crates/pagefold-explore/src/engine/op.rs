@@ -16,6 +16,10 @@ pub(crate) enum Kind {
     CompareExchange,
     /// A commuting addition.
     Add,
+    /// An addition of one, unless the value is zero.
+    TryGet,
+    /// A subtraction which tells whether the value becomes zero.
+    Put,
     /// A load that waits until a predicate holds.
     Await,
     /// The end of a round of a retry loop; waits until something that was read has changed.
@@ -56,7 +60,7 @@ pub(crate) struct Op {
     /// The object. Valid while the operation is pending: the thread that announced it is
     /// suspended in a method of the primitive, which borrows it.
     pub(crate) target: *const Object,
-    /// The expected value, the start of the range, the thread to join, the index of the `Call`, or for an acquisition how
+    /// The expected value, the start of the range, the thread to join, the index of the `Call`, the references given back, or for an acquisition how
     /// it is to the lock order: 0 in order, 1 nested, 2 exempt.
     pub(crate) argument: u64,
     /// The length of the range; for a `Join`, not 0 if it spins.
@@ -105,6 +109,12 @@ impl Op {
             Kind::CompareExchange if self.word() == self.argument => Access::Write,
             Kind::CompareExchange => Access::Read,
             Kind::Add => Access::Add,
+            Kind::TryGet if self.word() != 0 => Access::Add,
+            Kind::TryGet => Access::Read,
+            // Before it is executed, and without knowing what else goes on: an addition only if far from zero. See
+            // `Engine::access_of_put` for the rest.
+            Kind::Put if self.word() > self.argument.saturating_add(1) => Access::Add,
+            Kind::Put => Access::Write,
             Kind::AcquireExclusive => Access::AcquireExclusive,
             Kind::AcquireShared => Access::AcquireShared,
             Kind::TryExclusive if state::is_free(self.word()) => Access::TryExclusive,

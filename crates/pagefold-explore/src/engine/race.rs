@@ -54,7 +54,10 @@ impl Engine {
     /// Executes the pending operation of `thread` in the log, and has its races reversed.
     pub(crate) fn append(&mut self, thread: usize) {
         let op = self.slots[thread].op;
-        let access = op.access();
+        let access = match op.kind {
+            Kind::Put => self.access_of_put(thread, &op),
+            _ => op.access(),
+        };
         let index = self.log.len();
 
         let mut ties = std::mem::take(&mut self.ties);
@@ -149,6 +152,8 @@ impl Engine {
             | Kind::Rmw
             | Kind::CompareExchange
             | Kind::Add
+            | Kind::TryGet
+            | Kind::Put
             | Kind::TryExclusive
             | Kind::TryShared
             | Kind::ReleaseExclusive
@@ -189,6 +194,39 @@ impl Engine {
             }
         }
         self.tie_sections(thread, ties, true)
+    }
+
+    /// How giving back references touches their count.
+    ///
+    /// Taking and giving back commute as long as no order of them passes zero: if giving back leads to zero, somebody
+    /// frees the object, and if it led there before somebody else took a reference, that one fails. So this one is
+    /// harmless, an [`Access::Add`], if the count stays above zero even when everybody who took a reference
+    /// without knowing of this thread, or unknown to it, had not taken it yet. Otherwise it is a write: its order to
+    /// all the others matters. (References that others give back later can lead to zero as well; then it is those that
+    /// are writes.)
+    fn access_of_put(&self, thread: usize, op: &Op) -> Access {
+        let mut after = op.word();
+        let Some(left) = after.checked_sub(op.argument) else {
+            return Access::Write;
+        };
+        let known = self.slots[thread].last.checked_sub(1);
+        let mut unknown = 0;
+        for (index, earlier) in self.log.chain(op.object, &self.objects) {
+            if is_barrier(earlier) {
+                break;
+            }
+            let before = self.log.event(index).before;
+            let ordered = known.is_some_and(|known| self.log.happens_before(index, known as usize));
+            if !ordered && earlier == Access::Add {
+                unknown += after.saturating_sub(before);
+            }
+            after = before;
+        }
+        if left > unknown {
+            Access::Add
+        } else {
+            Access::Write
+        }
     }
 
     /// If the operation begins a read section: grace periods which the section would have delayed.

@@ -178,7 +178,7 @@ enum Announced {
 
 #[inline]
 fn announce(engine: &mut Engine, op: Op) -> Announced {
-    if engine.mode != Mode::Normal {
+    if engine.mode() != Mode::Normal {
         return announce_direct(engine, op);
     }
     let me = engine.current;
@@ -218,12 +218,7 @@ fn announce_direct(engine: &mut Engine, op: Op) -> Announced {
             engine.account(me);
             How::Quiet
         }
-        Mode::Unwinding if std::thread::panicking() => How::Inert,
-        Mode::Unwinding => {
-            // The program caught the panic and goes on.
-            engine.mode = Mode::Normal;
-            return announce(engine, op);
-        }
+        Mode::Unwinding => How::Inert,
         Mode::Inert if std::thread::panicking() => How::Inert,
         // The thread is to be destroyed, but caught the unwinding: unwind it further.
         Mode::Inert => return Announced::Away(engine.yielder()),
@@ -273,7 +268,7 @@ fn leave(yielder: *const corosensei::Yielder<(), ()>) -> ! {
 
 /// Stops this execution: something is broken.
 pub(crate) fn fail(kind: Cow<'static, str>, message: String) -> ! {
-    let yielder = with(|engine| match engine.mode {
+    let yielder = with(|engine| match engine.mode() {
         Mode::Normal | Mode::Quiet => {
             engine.break_off(kind.clone(), message.clone());
             Some(engine.yielder())
@@ -302,7 +297,7 @@ pub(crate) fn current_number() -> u8 {
 
 /// Whether operations are checked: inside an exploration, and not while things are destroyed.
 pub(crate) fn is_checked() -> bool {
-    with(|engine| matches!(engine.mode, Mode::Normal | Mode::Quiet)) == Some(true)
+    with(|engine| matches!(engine.mode(), Mode::Normal | Mode::Quiet)) == Some(true)
 }
 
 /// Whether the current thread shares a lock. Outside an exploration: whether anyone does.

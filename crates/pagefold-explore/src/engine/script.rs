@@ -169,6 +169,8 @@ impl Engine {
             Kind::Rmw => format!("update {}", object()),
             Kind::CompareExchange => format!("compare-exchange {}", object()),
             Kind::Add => format!("add to {}", object()),
+            Kind::TryGet => format!("take a reference of {}", object()),
+            Kind::Put => format!("give back a reference of {}", object()),
             Kind::Await => format!("wait for {}", object()),
             Kind::Relax => "retry".to_owned(),
             Kind::AcquireExclusive => format!("lock {}", object()),

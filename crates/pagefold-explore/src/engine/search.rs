@@ -19,7 +19,7 @@
 use super::Engine;
 use super::log::as_u32;
 use super::op::{Access, Kind};
-use super::threads::{ThreadSet, bit, first, members};
+use super::threads::{ThreadSet, bit, first, last, members};
 use crate::config::{MAX_THREADS, Search};
 
 /// A node: a state on the current path, with the choices there.
@@ -112,7 +112,7 @@ impl Engine {
         let preferred = match self.scripted() {
             Some(thread) => thread,
             None if available & bit(self.current) != 0 => self.current,
-            None => match first(available) {
+            None => match self.prefer(available) {
                 Some(thread) => thread,
                 None => return Next::Stop(Stop::Blocked),
             },
@@ -129,6 +129,16 @@ impl Engine {
             choice,
         });
         Next::Thread(preferred)
+    }
+
+    /// The thread of a set to take first.
+    #[inline]
+    fn prefer(&self, set: ThreadSet) -> Option<usize> {
+        if self.newest_first {
+            last(set)
+        } else {
+            first(set)
+        }
     }
 
     /// The threads asleep at the new node: those that slept at the node before (among them the
@@ -186,6 +196,14 @@ impl Engine {
                 .watched
                 .iter()
                 .any(|&(object, _)| Access::Read.conflicts(self.log.access_on(event, object))),
+            // Judged by the smaller of the counts before and after the event, as either order must stay above zero.
+            Kind::Put
+                if executed.object == op.object
+                    && executed.access == Access::Add
+                    && executed.before.min(op.word()) > op.argument =>
+            {
+                false
+            }
             _ if op.object == 0 => false,
             _ => op.access().conflicts(self.log.access_on(event, op.object)),
         }
@@ -216,15 +234,15 @@ impl Engine {
             seen |= bit(thread);
             first_seq[thread] = event.seq;
         }
-        let node = &mut self.nodes[earlier];
+        let node = self.nodes[earlier];
         if initials & (node.backtrack | node.sleep) != 0 {
             return;
         }
         let possible = initials & node.enabled;
         let racing = bit(usize::from(self.log.event(later).thread));
-        node.backtrack |= if possible & racing != 0 {
+        self.nodes[earlier].backtrack |= if possible & racing != 0 {
             racing
-        } else if let Some(thread) = first(possible) {
+        } else if let Some(thread) = self.prefer(possible) {
             bit(thread)
         } else {
             node.enabled
@@ -257,8 +275,9 @@ impl Engine {
             }
             let node = &mut self.nodes[last];
             node.sleep |= bit(usize::from(node.choice));
-            if let Some(choice) = first(node.backtrack & node.enabled & !node.sleep) {
-                node.choice = super::race::as_number(choice);
+            let left = node.backtrack & node.enabled & !node.sleep;
+            if let Some(choice) = self.prefer(left) {
+                self.nodes[last].choice = super::race::as_number(choice);
                 return true;
             }
             self.nodes.pop();

@@ -33,6 +33,11 @@ pub(crate) fn first(set: ThreadSet) -> Option<usize> {
     (set != 0).then_some(set.trailing_zeros() as usize)
 }
 
+#[inline]
+pub(crate) fn last(set: ThreadSet) -> Option<usize> {
+    set.checked_ilog2().map(|thread| thread as usize)
+}
+
 /// A lock in the hands of a thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {

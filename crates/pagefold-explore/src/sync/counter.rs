@@ -37,34 +37,6 @@ impl Counter {
         self.set_quiet(self.get_quiet().wrapping_add(value));
     }
 
-    /// Adds, wrapping around, and returns the sum. As others may have added before, this commutes with nothing.
-    #[inline]
-    pub fn add_return(&self, value: i64) -> i64 {
-        let turn = rt::visible(&self.object, Shape::Counter, Kind::Rmw, 0);
-        let sum = self.get_quiet().wrapping_add(value);
-        self.set_quiet(sum);
-        turn.outcome(|| format!(": {value:+} -> {sum}"));
-        sum
-    }
-
-    /// Adds one unless the value is zero; whether it did. Commutes with nothing.
-    #[inline]
-    pub fn inc_not_zero(&self) -> bool {
-        let turn = rt::visible(&self.object, Shape::Counter, Kind::Rmw, 0);
-        let value = self.get_quiet();
-        if value != 0 {
-            self.set_quiet(value.wrapping_add(1));
-        }
-        turn.outcome(|| {
-            if value == 0 {
-                ": is zero".to_owned()
-            } else {
-                format!(": {} -> {}", value, value + 1)
-            }
-        });
-        value != 0
-    }
-
     /// The value.
     #[inline]
     #[must_use]

@@ -4,6 +4,7 @@ use crate::class::LockClass;
 use crate::engine::object::{Object, Shape};
 use crate::engine::op::Kind;
 use crate::engine::{rt, state};
+use crate::fiber;
 
 /// An exclusive lock without content. Who gets it next is not decided by who came first.
 #[derive(Debug)]
@@ -76,6 +77,22 @@ impl RawLock {
             Kind::ReleaseExclusive,
             0,
         );
+        self.object.set(0);
+    }
+
+    /// Called before content guarded by the lock is lent out. Only does something in destructors of
+    /// abandoned threads, which do not wait for each other.
+    #[inline]
+    pub(super) fn make_way(&self) {
+        if !rt::is_checked() {
+            fiber::evict_holders(&self.object);
+        }
+    }
+
+    /// Makes the lock free, without an event, whoever held it: for setting up again what an
+    /// abandoned execution left behind.
+    #[inline]
+    pub fn reset_quiet(&self) {
         self.object.set(0);
     }
 

@@ -7,6 +7,7 @@ pub mod atomic;
 mod counter;
 mod lock;
 mod mutex;
+mod refcount;
 mod rwlock;
 mod rwsem;
 
@@ -15,6 +16,7 @@ pub use std::sync::Arc;
 pub use self::counter::Counter;
 pub use self::lock::RawLock;
 pub use self::mutex::{Mutex, MutexGuard};
+pub use self::refcount::RefCount;
 pub use self::rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use self::rwsem::RawRwSem;
 pub use crate::class::{LockClass, LockKind};

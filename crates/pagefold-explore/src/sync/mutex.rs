@@ -91,6 +91,7 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn guard(&self) -> MutexGuard<'_, T> {
+        self.lock.make_way();
         self.access.begin();
         MutexGuard {
             mutex: self,

@@ -126,6 +126,7 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     fn read_guard(&self) -> RwLockReadGuard<'_, T> {
+        self.lock.make_way();
         self.access.begin_read();
         RwLockReadGuard {
             lock: self,
@@ -134,6 +135,7 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     fn write_guard(&self) -> RwLockWriteGuard<'_, T> {
+        self.lock.make_way();
         self.access.begin_write();
         RwLockWriteGuard {
             lock: self,

@@ -88,13 +88,33 @@ pub struct Checked {
 /// The name of the violation that stands for a satisfied `exists`.
 const WITNESS: &str = "witness";
 
+/// Whether the model has room for a scenario.
+///
+/// # Errors
+/// If the scenario needs a larger machine than the model has.
+pub fn fits(scenario: &Scenario) -> Result<(), ScenarioLimit> {
+    Layout::of(scenario).map(drop)
+}
+
 /// Explores a scenario.
 ///
 /// # Errors
 /// If the scenario needs a larger machine than the model has.
 pub fn check(scenario: &Scenario, config: &RunConfig) -> Result<Checked, ScenarioLimit> {
+    check_observed(scenario, config, || ())
+}
+
+/// As [`check`], and calls `observer` after each execution.
+///
+/// # Errors
+/// If the scenario needs a larger machine than the model has.
+pub fn check_observed(
+    scenario: &Scenario,
+    config: &RunConfig,
+    mut observer: impl FnMut(),
+) -> Result<Checked, ScenarioLimit> {
     let session = Session::new(scenario, config, Goal::Invariants)?;
-    let report = session.explore(&config.bounds);
+    let report = session.explore(&config.bounds, &mut observer);
     let mut checked = Checked {
         outcome: Outcome::Holds,
         executions: report.executions,
@@ -108,7 +128,7 @@ pub fn check(scenario: &Scenario, config: &RunConfig) -> Result<Checked, Scenari
         explore::Verdict::Holds if session.witness.get() => {
             // No invariant broke. A second search ends at the witness, to show the simplest.
             let session = Session::new(scenario, config, Goal::Witness)?;
-            match session.explore(&config.bounds).verdict {
+            match session.explore(&config.bounds, &mut observer).verdict {
                 explore::Verdict::Broken(violation) => Outcome::Allowed(violation),
                 explore::Verdict::Holds => unreachable!("the same search found a witness before"),
                 explore::Verdict::NotExhausted(bound) => Outcome::NotExhausted(bound),
@@ -207,11 +227,13 @@ impl<'a> Session<'a> {
             .map(|condition| condition.quantifier)
     }
 
-    fn explore(&self, bounds: &explore::Config) -> explore::Report {
+    fn explore(&self, bounds: &explore::Config, observer: &mut dyn FnMut()) -> explore::Report {
         names::set(self.layout.names.clone());
         // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks; the registers, which
         // do not, are reset at the start of each execution. So it may be forgotten at any event.
-        let report = unsafe { explore::explore_forgetting(bounds, || self.execution()) };
+        let report = unsafe {
+            explore::explore_forgetting_observed(bounds, || self.execution(), |_| observer())
+        };
         World::forget();
         report
     }

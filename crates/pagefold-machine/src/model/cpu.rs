@@ -5,6 +5,7 @@
 //! * A walk reads the entry of each level once, from the top or from a cached upper-level entry (paging-structure
 //!   cache), and may keep each present entry it read, until it is flushed.
 //! * An access uses a cached translation without looking at the page tables.
+//! * A page fault makes a CPU forget what it has cached for the address (5.10.4.1). An IOMMU forgets nothing by itself.
 //! * An interrupt is taken between instructions. A flush is complete when all CPUs have taken the interrupt for it: it does
 //!   not overtake a walk.
 //! * An IOMMU walks the same tables and caches in the same way; it is told to flush by a command that completes
@@ -153,7 +154,11 @@ impl Cpu {
         }
         // An entry that does not allow the access is dropped before the walk, as hardware does.
         self.leaves[addr.page() as usize].set(None);
-        self.walk(mm, addr).filter(|found| found.writable || !write)
+        let found = self.walk(mm, addr).filter(|found| found.writable || !write);
+        if found.is_none() && self.kind.get() == CpuKind::Cpu {
+            self.forget(AddrRange::pages(addr, 1), FlushKind::LeavesAndTables);
+        }
+        found
     }
 
     fn forget(&self, range: AddrRange, kind: FlushKind) {

@@ -17,7 +17,7 @@ mod violation;
 mod word;
 mod world;
 
-pub use check::{Checked, Outcome, RunConfig, ScenarioLimit, check, replay};
+pub use check::{Checked, Outcome, RunConfig, ScenarioLimit, check, check_observed, fits, replay};
 pub use violation::Kind;
 
 use pagefold::accounting::Fact;
@@ -45,6 +45,7 @@ impl Platform for Model {
 
     type Word = word::ModelWord;
     type Counter = word::ModelCounter;
+    type RefCount = word::ModelRefCount;
     type Lock = word::ModelLock;
     type RwSem = word::ModelRwSem;
     type Ptr<T: 'static> = ModelPtr<T>;

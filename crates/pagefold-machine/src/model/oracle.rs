@@ -516,7 +516,7 @@ fn check_frames(world: &World, census: &Census) {
             );
         }
         let refcount = frame.refcount().peek();
-        if refcount != maps + cached {
+        if refcount != (maps + cached).unsigned_abs() {
             fail(
                 Kind::Refcount,
                 format!(

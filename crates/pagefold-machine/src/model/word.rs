@@ -2,7 +2,7 @@
 
 use pagefold::handle::Ref;
 use pagefold::lock_order::LockClass;
-use pagefold::platform::{Counter, Link, RawLock, RawRwSem, Word};
+use pagefold::platform::{Counter, Link, RawLock, RawRwSem, RefCount, Word};
 use pagefold_explore as explore;
 use pagefold_explore::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -68,7 +68,7 @@ impl Word for ModelWord {
     }
 }
 
-/// A counter; additions without a result commute.
+/// A counter, whose additions commute.
 #[derive(Debug)]
 pub struct ModelCounter(explore::sync::Counter);
 
@@ -79,23 +79,46 @@ impl Counter for ModelCounter {
     fn add(&self, delta: i64) {
         self.0.add(delta);
     }
-    fn add_return(&self, delta: i64) -> i64 {
-        self.0.add_return(delta)
-    }
-    fn inc_not_zero(&self) -> bool {
-        self.0.inc_not_zero()
-    }
     fn get(&self) -> i64 {
         self.0.get()
-    }
-    fn set_protected(&self, value: i64) {
-        self.0.set_quiet(value);
     }
 }
 
 impl ModelCounter {
     /// The value, for oracles.
     pub(crate) fn peek(&self) -> i64 {
+        self.0.get_quiet()
+    }
+}
+
+/// A reference count.
+#[derive(Debug)]
+pub struct ModelRefCount(explore::sync::RefCount);
+
+impl RefCount for ModelRefCount {
+    fn new(value: u64) -> Self {
+        Self(explore::sync::RefCount::new(value))
+    }
+    fn get(&self, n: u64) {
+        self.0.get(n);
+    }
+    fn try_get(&self) -> bool {
+        self.0.try_get()
+    }
+    fn put(&self, n: u64) -> bool {
+        self.0.put(n)
+    }
+    fn read(&self) -> u64 {
+        self.0.read()
+    }
+    fn set_protected(&self, value: u64) {
+        self.0.set_quiet(value);
+    }
+}
+
+impl ModelRefCount {
+    /// The count, for oracles.
+    pub(crate) fn peek(&self) -> u64 {
         self.0.get_quiet()
     }
 }

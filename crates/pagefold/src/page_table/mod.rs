@@ -23,5 +23,5 @@ pub(crate) use free::{free_table_now, pte_free_defer};
 pub(crate) use lock::{PtLock, PtLockGuard};
 pub(crate) use walk::{
     PmdRef, PteLocked, PteMap, clear_table, pmd_alloc, pmd_offset, pte_alloc, pte_offset_map,
-    pte_offset_map_lock, pte_offset_map_nolock, take_upper_table,
+    pte_offset_map_copy, pte_offset_map_lock, pte_offset_map_nolock, take_upper_table,
 };

@@ -220,20 +220,39 @@ impl<P: Platform> core::ops::Deref for PteLocked<P> {
 }
 
 /// Looks at the table that `pmd` names. `None` when it names none. (Linux: `pte_offset_map`)
+///
+/// Where mapping cannot fail (Linux up to 6.4), the caller looks whether there is a table, and this reads the
+/// entry again to find it, trusting that the caller's locks keep it.
 pub(crate) fn pte_offset_map<P: Platform>(pmd: PmdRef<P>) -> Option<PteMap<P>> {
-    let rcu = (P::protocol().map_may_fail && P::enforces(Safeguard::WalkUnderRcu))
-        .then(RcuGuard::<P>::read_lock);
-    let seen = pmd.load("read pmd");
-    if !seen.is_table() {
-        if !P::protocol().map_may_fail && !seen.is_huge() {
-            P::observe(Fact::MissingTable(pmd.mm.id, pmd.addr));
-        }
+    if P::protocol().map_may_fail {
+        let rcu = P::enforces(Safeguard::WalkUnderRcu).then(RcuGuard::<P>::read_lock);
+        let seen = pmd.load("read pmd");
+        return seen.is_table().then_some(PteMap {
+            pmd,
+            seen,
+            _rcu: rcu,
+        });
+    }
+    if !pmd.load("read pmd").is_table() {
         return None;
     }
-    Some(PteMap {
+    let seen = pmd.load("pte_offset_map: read pmd again");
+    if seen.is_none() {
+        P::observe(Fact::MissingTable(pmd.mm.id, pmd.addr));
+    }
+    seen.is_table().then_some(PteMap {
         pmd,
         seen,
-        _rcu: rcu,
+        _rcu: None,
+    })
+}
+
+/// Looks at the table that `seen`, a copy of the entry, names. The caller keeps the table from being freed.
+pub(crate) fn pte_offset_map_copy<P: Platform>(pmd: PmdRef<P>, seen: Pte) -> Option<PteMap<P>> {
+    seen.is_table().then_some(PteMap {
+        pmd,
+        seen,
+        _rcu: None,
     })
 }
 

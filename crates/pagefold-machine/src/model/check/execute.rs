@@ -42,6 +42,11 @@ impl Machine {
     }
 }
 
+/// Faults that an access may take one after the other before it waits for somebody else. While nobody else does
+/// anything it needs at most four (a huge page is split, a page is mapped, its protection is lifted, a stale entry is dropped),
+/// and each interference of another thread costs it one more.
+const FAULTS: u32 = 8;
+
 /// Who executes a statement.
 #[derive(Clone, Copy)]
 struct Who<'m> {
@@ -114,7 +119,15 @@ impl Session<'_> {
         let addr = self.addr(page);
         let write = matches!(access, Access::Store(_));
         let world = World::current();
+        let mut faults = 0;
         loop {
+            if faults == FAULTS {
+                // Either somebody else is in the way or a cache is stale: nothing comes of trying again before something has
+                // changed.
+                explore::hint::relax();
+                faults = 0;
+            }
+            faults += 1;
             let (value, fault) = match (who.actor, who.cpu) {
                 (Actor::Vcpu(id), Some(cpu)) => {
                     let kvm = who.machine.kvms[id.index()].expect("a vcpu has a virtual machine");

@@ -1,0 +1,781 @@
+//! What the checker detects, and that it stays silent where nothing is wrong.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use pagefold_explore::interrupt::Cpu;
+use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use pagefold_explore::sync::{Arc, Counter, LockClass, Mutex, RawLock, RawRwSem, RwLock};
+use pagefold_explore::{
+    Bound, Config, Report, Trace, Verdict, Violation, check, explore, fail, hint, kind, label,
+    note, object_mark, quiet, rcu, replay, reset_objects_to, thread, write_range,
+};
+
+static SPIN: LockClass = LockClass::spin("spin");
+static OUTER: LockClass = LockClass::spin("outer").ranked(1);
+static INNER: LockClass = LockClass::spin("inner").ranked(2);
+static SLEEP: LockClass = LockClass::sleep("sleep");
+static OTHER: LockClass = LockClass::sleep("other");
+
+fn run(program: impl FnMut()) -> Report {
+    explore(&Config::default(), program)
+}
+
+#[track_caller]
+fn broken(kind: &str, program: impl FnMut()) -> Violation {
+    let report = run(program);
+    let Verdict::Broken(violation) = report.verdict else {
+        panic!("expected {kind}: {report}")
+    };
+    assert_eq!(violation.kind, kind, "{violation}");
+    *violation
+}
+
+#[track_caller]
+fn holds(program: impl FnMut()) -> Report {
+    let report = run(program);
+    assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    report
+}
+
+/// Two locks shared by the threads of a program.
+fn locks(class: &'static LockClass) -> Arc<[RawLock; 2]> {
+    Arc::new([RawLock::new(class), RawLock::new(class)])
+}
+
+#[test]
+fn deadlock_names_waiters_and_holders() {
+    static A: LockClass = LockClass::spin("a").ranked(1);
+    let violation = broken(kind::DEADLOCK, || {
+        let pair = locks(&A);
+        let other = Arc::clone(&pair);
+        thread::spawn("left", move || {
+            other[0].lock();
+            other[1].lock_nested();
+            other[1].unlock();
+            other[0].unlock();
+        });
+        thread::spawn("right", move || {
+            pair[1].lock();
+            pair[0].lock_nested();
+            pair[0].unlock();
+            pair[1].unlock();
+        });
+    });
+    assert!(
+        violation.message.contains("left waits for a#"),
+        "{violation}"
+    );
+    assert!(
+        violation.message.contains("held by right, taken at step"),
+        "{violation}"
+    );
+    assert!(
+        violation.message.contains("held by left, taken at step"),
+        "{violation}"
+    );
+    assert!(!violation.message.contains("main"), "{violation}");
+    assert_eq!(violation.preemptions, 1, "{violation}");
+}
+
+#[test]
+fn deadlock_through_a_wait() {
+    let violation = broken(kind::DEADLOCK, || {
+        let word = AtomicU32::new(0);
+        word.wait_until(|value| value == 1);
+    });
+    assert!(
+        violation.message.contains("main waits for a1"),
+        "{violation}"
+    );
+}
+
+#[test]
+fn joining_is_not_interesting_in_a_deadlock() {
+    let violation = broken(kind::DEADLOCK, || {
+        let word = Arc::new(AtomicU32::new(0));
+        let waiter = thread::spawn("waiter", move || word.wait_until(|value| value == 1));
+        waiter.join().unwrap();
+    });
+    assert!(!violation.message.contains("main"), "{violation}");
+}
+
+#[test]
+fn recursive_lock() {
+    let violation = broken(kind::RECURSIVE_LOCK, || {
+        let lock = RawLock::new(&SPIN);
+        lock.lock();
+        lock.lock();
+    });
+    assert!(violation.message.contains("taken at step"), "{violation}");
+    broken(kind::RECURSIVE_LOCK, || {
+        let sem = RawRwSem::new(&SLEEP);
+        sem.write();
+        sem.read();
+    });
+}
+
+#[test]
+fn lock_order_by_rank() {
+    broken(kind::LOCK_ORDER, || {
+        let (outer, inner) = (RawLock::new(&OUTER), RawLock::new(&INNER));
+        inner.lock();
+        outer.lock();
+    });
+    // An attempt cannot deadlock.
+    holds(|| {
+        let (outer, inner) = (RawLock::new(&OUTER), RawLock::new(&INNER));
+        inner.lock();
+        assert!(outer.try_lock());
+        outer.unlock();
+        inner.unlock();
+    });
+    // Equal ranks only if marked.
+    broken(kind::LOCK_ORDER, || {
+        let pair = locks(&OUTER);
+        pair[0].lock();
+        pair[1].lock();
+    });
+    holds(|| {
+        let pair = locks(&OUTER);
+        pair[0].lock();
+        pair[1].lock_nested();
+        pair[1].unlock();
+        pair[0].unlock();
+    });
+}
+
+#[test]
+fn lock_order_by_observation() {
+    let violation = broken(kind::LOCK_ORDER, || {
+        let (a, b) = (RawLock::new(&SLEEP), RawLock::new(&OTHER));
+        a.lock();
+        b.lock();
+        b.unlock();
+        a.unlock();
+        b.lock();
+        a.lock();
+    });
+    assert!(
+        violation.message.contains("the other way round"),
+        "{violation}"
+    );
+}
+
+#[test]
+fn sleep_in_atomic() {
+    broken(kind::SLEEP_IN_ATOMIC, || {
+        let (spin, sleep) = (RawLock::new(&SPIN), RawLock::new(&SLEEP));
+        spin.lock();
+        sleep.lock();
+    });
+    let violation = broken(kind::SLEEP_IN_ATOMIC, || {
+        let _section = rcu::read();
+        RawRwSem::new(&SLEEP).read();
+    });
+    assert!(violation.message.contains("RCU"), "{violation}");
+    broken(kind::SLEEP_IN_ATOMIC, || {
+        let cpu = Cpu::new(0);
+        cpu.disable();
+        AtomicU32::new(1).wait_until(|value| value == 1);
+    });
+    broken(kind::SLEEP_IN_ATOMIC, || {
+        let _section = rcu::read();
+        rcu::synchronize();
+    });
+    broken(kind::SLEEP_IN_ATOMIC, || {
+        let thread = thread::spawn("t", || {});
+        let spin = RawLock::new(&SPIN);
+        spin.lock();
+        thread.join().unwrap();
+    });
+    // Spinning there is allowed, and so is trying.
+    holds(|| {
+        let _section = rcu::read();
+        let (spin, sleep) = (RawLock::new(&SPIN), RawLock::new(&SLEEP));
+        spin.lock();
+        assert!(sleep.try_lock());
+        sleep.unlock();
+        spin.unlock();
+    });
+}
+
+#[test]
+fn leaks() {
+    let violation = broken(kind::LEAK, || RawLock::new(&SPIN).lock());
+    assert!(violation.message.contains("spin#1"), "{violation}");
+    broken(kind::LEAK, || RawRwSem::new(&SLEEP).read());
+    broken(kind::LEAK, rcu::read_lock);
+    broken(kind::LEAK, || Cpu::new(0).disable());
+}
+
+#[test]
+fn releasing_what_is_not_held() {
+    broken(kind::NOT_HELD, || RawLock::new(&SPIN).unlock());
+    broken(kind::NOT_HELD, || RawRwSem::new(&SLEEP).read_unlock());
+    broken(kind::NOT_HELD, || RawRwSem::new(&SLEEP).downgrade());
+    broken(kind::NOT_HELD, rcu::read_unlock);
+    broken(kind::NOT_HELD, || Cpu::new(0).enable());
+}
+
+#[test]
+fn panics_are_found_and_destructors_run() {
+    let dropped = Rc::new(Cell::new(0_u32));
+    struct Count(Rc<Cell<u32>>);
+    impl Drop for Count {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let made = Cell::new(0);
+    let violation = broken(kind::PANIC, || {
+        let word = Arc::new(AtomicU32::new(0));
+        let lock = Arc::new(Mutex::new(()));
+        for name in ["a", "b"] {
+            made.set(made.get() + 1);
+            let (word, lock, count) = (
+                Arc::clone(&word),
+                Arc::clone(&lock),
+                Count(Rc::clone(&dropped)),
+            );
+            thread::spawn(name, move || {
+                let _count = count;
+                let _guard = lock.lock();
+                let value = word.load(SeqCst);
+                word.store(value + 1, SeqCst);
+                assert_eq!(value, 0, "somebody was here");
+            });
+        }
+    });
+    assert!(
+        violation.message.contains("somebody was here"),
+        "{violation}"
+    );
+    assert!(violation.message.contains("detectors.rs"), "{violation}");
+    assert_eq!(dropped.get(), made.get());
+}
+
+#[test]
+fn caught_panics_are_the_programs_own_business() {
+    holds(|| {
+        let caught = std::panic::catch_unwind(|| panic!("not seen"));
+        assert!(caught.is_err());
+        let word = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&word);
+        thread::spawn("t", move || other.store(1, SeqCst));
+        word.wait_until(|value| value == 1);
+    });
+}
+
+#[test]
+fn livelock() {
+    let violation = broken(kind::LIVELOCK, || {
+        let word = AtomicU32::new(0);
+        while word.load(SeqCst) == 0 {
+            hint::relax();
+        }
+    });
+    assert!(
+        violation.message.contains("retries until a1 changes"),
+        "{violation}"
+    );
+    // A retry loop that somebody ends is finite.
+    let report = holds(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&word);
+        thread::spawn("t", move || other.store(1, SeqCst));
+        while word.load(SeqCst) == 0 {
+            hint::relax();
+        }
+    });
+    assert_eq!(report.complete, 2);
+}
+
+#[test]
+fn spin_lock_by_hand() {
+    let report = holds(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        for _ in 0..3 {
+            let word = Arc::clone(&word);
+            thread::spawn("t", move || {
+                while word.compare_exchange(0, 1, SeqCst, SeqCst).is_err() {
+                    hint::relax();
+                }
+                word.store(0, SeqCst);
+            });
+        }
+    });
+    assert!(report.complete >= 6, "{report}");
+}
+
+#[test]
+fn bounds() {
+    let many = || {
+        let word = Arc::new(AtomicU32::new(0));
+        for _ in 0..4 {
+            let word = Arc::clone(&word);
+            thread::spawn("t", move || word.fetch_add(1, SeqCst));
+        }
+    };
+    let report = explore(&Config::default().max_executions(5), many);
+    assert!(
+        matches!(report.verdict, Verdict::NotExhausted(Bound::Executions(5))),
+        "{report}"
+    );
+    assert_eq!(report.executions, 5);
+    let endless = || loop {
+        AtomicU32::new(0).load(SeqCst);
+    };
+    let report = explore(&Config::default().max_steps(50), endless);
+    assert!(
+        matches!(report.verdict, Verdict::NotExhausted(Bound::Steps(50))),
+        "{report}"
+    );
+    let report = run(|| {
+        for _ in 0..64 {
+            thread::spawn("t", || {});
+        }
+    });
+    assert!(
+        matches!(report.verdict, Verdict::NotExhausted(Bound::Threads(64))),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_violation_wins_over_a_bound() {
+    let report = explore(&Config::default().max_executions(2), || {
+        let word = Arc::new(AtomicU32::new(0));
+        for i in 0..5 {
+            let word = Arc::clone(&word);
+            thread::spawn("t", move || assert_eq!(word.fetch_add(1, SeqCst), i));
+        }
+    });
+    assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
+    assert_eq!(report.executions, 2);
+}
+
+#[test]
+fn quiet_sections() {
+    let report = holds(|| {
+        let counter = quiet(|| {
+            let counter = Counter::new(0);
+            counter.add(1);
+            counter
+        });
+        assert_eq!(quiet(|| counter.get()), 1);
+    });
+    assert_eq!(
+        report.longest, 1,
+        "only the start of the main thread is an event"
+    );
+    let violation = broken(kind::BLOCKED_IN_QUIET, || {
+        let shared = Arc::new((RawLock::new(&SLEEP), AtomicU32::new(0)));
+        let other = Arc::clone(&shared);
+        thread::spawn("t", move || {
+            other.0.lock();
+            other.1.store(1, SeqCst);
+            other.1.wait_until(|value| value == 2);
+        });
+        shared.1.wait_until(|value| value == 1);
+        quiet(|| shared.0.lock());
+    });
+    assert!(violation.message.contains("held by t"), "{violation}");
+    // A lock taken quietly is held.
+    broken(kind::LEAK, || quiet(|| RawLock::new(&SPIN).lock()));
+}
+
+#[test]
+fn failing() {
+    let violation = broken("lost page", || {
+        let word = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&word);
+        thread::spawn("writer", move || other.store(1, SeqCst));
+        label(|| "look".to_owned());
+        if word.load(SeqCst) == 1 {
+            note(|| "it is gone".to_owned());
+            fail("lost page", "page 3 is gone".to_owned());
+        }
+    });
+    let labels: Vec<_> = violation
+        .trace
+        .steps
+        .iter()
+        .map(|step| step.label.as_str())
+        .collect();
+    assert_eq!(labels, ["start", "start", "store a1 = 1", "look"]);
+    assert_eq!(violation.trace.steps[3].notes, ["it is gone"]);
+    assert_eq!(violation.context_switches, 2);
+}
+
+/// A program that breaks if `guarded` is not set.
+fn unguarded(guarded: bool) -> impl FnMut() {
+    move || {
+        let lock = Arc::new(RawLock::new(&SPIN));
+        let word = Arc::new(AtomicU32::new(0));
+        let threads = [1, 2].map(|_| {
+            let (lock, word) = (Arc::clone(&lock), Arc::clone(&word));
+            thread::spawn("adder", move || {
+                if guarded {
+                    lock.lock();
+                }
+                let value = word.load(SeqCst);
+                word.store(value + 1, SeqCst);
+                if guarded {
+                    lock.unlock();
+                }
+            })
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(word.load(SeqCst), 2);
+    }
+}
+
+#[test]
+fn replaying() {
+    let violation = broken(kind::PANIC, unguarded(false));
+    let file = violation.trace.to_json();
+    let trace = Trace::from_json(&file).unwrap();
+    assert_eq!(trace, violation.trace);
+
+    let again = replay(&Config::default(), &trace, unguarded(false));
+    assert_eq!(again.divergence, None);
+    let found = again.violation.expect("the same violation");
+    assert_eq!(found.kind, violation.kind);
+    assert_eq!(found.trace, violation.trace);
+
+    // Another version of the program departs from the trace where it differs.
+    let other = replay(&Config::default(), &trace, unguarded(true));
+    let divergence = other.divergence.expect("a lock is taken first now");
+    assert_eq!(divergence.expected, "load a1 -> 0");
+    assert_eq!(divergence.got, "lock spin#1");
+    assert!(other.violation.is_none());
+    assert!(
+        divergence.to_string().starts_with("diverged at step 2"),
+        "{divergence}"
+    );
+
+    // The prefix of a trace is followed, then the execution goes on.
+    let mut prefix = trace;
+    prefix.steps.truncate(1);
+    let done = replay(&Config::default(), &prefix, unguarded(true));
+    assert_eq!(done.divergence, None);
+    assert!(done.violation.is_none());
+    assert!(done.trace.steps.len() > 1);
+}
+
+#[test]
+fn traces_are_refused_with_a_reason() {
+    let error = Trace::from_json("{\"version\": 99}").unwrap_err();
+    assert!(error.to_string().contains("version 99"), "{error}");
+    assert!(Trace::from_json("no trace").is_err());
+    let bad = r#"{"version":1,"threads":["main"],"steps":[{"thread":3,"label":"x"}]}"#;
+    assert!(
+        Trace::from_json(bad)
+            .unwrap_err()
+            .to_string()
+            .contains("thread 3")
+    );
+}
+
+#[test]
+fn attempts_never_block_and_see_both_sides() {
+    let (mut taken, mut refused) = (false, false);
+    holds(|| {
+        let lock = Arc::new(Mutex::new(0));
+        let other = Arc::clone(&lock);
+        thread::spawn("t", move || *other.lock() += 1);
+        match lock.try_lock() {
+            Some(_) => taken = true,
+            None => refused = true,
+        }
+    });
+    assert!(taken && refused);
+}
+
+#[test]
+fn reader_writer_locks() {
+    let mut seen = [false; 3];
+    holds(|| {
+        let lock = Arc::new(RwLock::new(0));
+        let other = Arc::clone(&lock);
+        let writer = thread::spawn("writer", move || {
+            let mut guard = other.write();
+            *guard = 1;
+            let guard = guard.downgrade();
+            assert_eq!(*guard, 1);
+        });
+        seen[lock.try_read().map_or(2, |guard| *guard)] = true;
+        writer.join().unwrap();
+    });
+    assert_eq!(seen, [true; 3]);
+    // Between a downgrade and the end of reading, no writer comes in.
+    holds(|| {
+        let lock = Arc::new(RwLock::new(0));
+        for id in 1..3 {
+            let lock = Arc::clone(&lock);
+            thread::spawn("writer", move || {
+                let mut guard = lock.write();
+                *guard = id;
+                assert_eq!(*guard.downgrade(), id);
+            });
+        }
+    });
+}
+
+/// A reader, and a writer that takes an object away and has it freed by `free`.
+fn unlink(free: fn(Box<dyn FnOnce()>)) -> impl FnMut() {
+    move || {
+        let published = Arc::new(AtomicU32::new(1));
+        let object = Arc::new(AtomicU32::new(7));
+        let freed = Arc::new(AtomicU32::new(0));
+        let (p, o, f) = (
+            Arc::clone(&published),
+            Arc::clone(&object),
+            Arc::clone(&freed),
+        );
+        thread::spawn("reader", move || {
+            let _section = rcu::read();
+            if p.load(SeqCst) == 1 {
+                o.load(SeqCst);
+                assert_eq!(f.load_quiet(), 0, "use after free");
+            }
+        });
+        published.store(0, SeqCst);
+        free(Box::new(move || {
+            write_range(Arc::as_ptr(&object).cast(), size_of::<AtomicU32>());
+            freed.store_quiet(1);
+        }));
+    }
+}
+
+#[test]
+fn grace_periods_protect_readers() {
+    holds(unlink(|free| {
+        rcu::call(free);
+    }));
+    holds(unlink(|free| {
+        rcu::synchronize();
+        free();
+    }));
+    broken(kind::PANIC, unlink(|free| free()));
+}
+
+#[test]
+fn use_after_the_section_is_found() {
+    broken(kind::PANIC, || {
+        let freed = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&freed);
+        thread::spawn("reader", move || {
+            rcu::read_lock();
+            let seen = other.load(SeqCst);
+            rcu::read_unlock();
+            if seen == 0 {
+                assert_eq!(other.load(SeqCst), 0, "used after the section");
+            }
+        });
+        rcu::call(move || freed.store(1, SeqCst));
+    });
+}
+
+#[test]
+fn later_sections_are_not_waited_for() {
+    // The reader enters its section after it has seen that the grace period was asked for. If it
+    // were waited for, both orders of the callback and the second load could not be seen.
+    let mut seen = [false; 2];
+    holds(|| {
+        let asked = Arc::new(AtomicU32::new(0));
+        let done = Arc::new(AtomicU32::new(0));
+        let (a, d) = (Arc::clone(&asked), Arc::clone(&done));
+        let d2 = Arc::clone(&done);
+        let reader = thread::spawn("reader", move || {
+            a.wait_until(|value| value == 1);
+            let _section = rcu::read();
+            d.load(SeqCst);
+            d.load(SeqCst)
+        });
+        rcu::call(move || d2.store(1, SeqCst));
+        asked.store(1, SeqCst);
+        let last = reader.join().unwrap();
+        seen[last as usize] = true;
+    });
+    assert_eq!(seen, [true; 2]);
+}
+
+#[test]
+fn a_grace_period_that_never_ends_names_the_reader() {
+    let violation = broken(kind::LIVELOCK, || {
+        let lock = Arc::new(RawLock::new(&SPIN));
+        let word = Arc::new(AtomicU32::new(0));
+        let (l, w) = (Arc::clone(&lock), Arc::clone(&word));
+        thread::spawn("reader", move || {
+            let _section = rcu::read();
+            w.store(1, SeqCst);
+            l.lock();
+            l.unlock();
+        });
+        lock.lock();
+        // Spins for the end of a grace period with the lock held.
+        let done = Arc::new(AtomicU32::new(0));
+        let d = Arc::clone(&done);
+        rcu::call(move || d.store(1, SeqCst));
+        while done.load(SeqCst) == 0 {
+            hint::relax();
+        }
+        lock.unlock();
+    });
+    let expected = "rcu callback waits for a grace period, with readers in reader";
+    assert!(violation.message.contains(expected), "{violation}");
+}
+
+#[test]
+fn interrupts_wait_until_they_are_enabled() {
+    let report = holds(|| {
+        let cpu = Rc::new(Cpu::new(0));
+        let word = Arc::new(AtomicU32::new(0));
+        let (c, w) = (Rc::clone(&cpu), Arc::clone(&word));
+        thread::spawn("walker", move || {
+            c.disable();
+            let before = w.load(SeqCst);
+            assert_eq!(w.load(SeqCst), before, "no handler ran in between");
+            c.enable();
+        });
+        let w = Arc::clone(&word);
+        cpu.ipi(move || w.store(1, SeqCst)).join();
+        assert_eq!(word.load(SeqCst), 1);
+    });
+    assert_eq!(report.complete, 2);
+}
+
+#[test]
+fn worlds_that_are_restored() {
+    // As a program does that keeps its world in one place: registered once, restored later.
+    let world = Box::leak(Box::new((RawLock::new(&SPIN), AtomicU32::new(0))));
+    let world: &'static _ = world;
+    let mark = Cell::new(None);
+    let program = || {
+        match mark.get() {
+            None => {
+                quiet(|| {
+                    world.0.lock();
+                    world.0.unlock();
+                    world.1.store(0, SeqCst);
+                });
+                mark.set(Some(object_mark()));
+            }
+            Some(mark) => {
+                world.0.reset_quiet();
+                world.1.store_quiet(0);
+                reset_objects_to(mark);
+            }
+        }
+        for _ in 0..3 {
+            let body = || {
+                world.0.lock();
+                world.1.fetch_add(1, SeqCst);
+                world.0.unlock();
+            };
+            // SAFETY: the closure owns nothing.
+            unsafe { thread::spawn_forgettable("t", body) };
+        }
+    };
+    // SAFETY: the closure owns nothing.
+    let report = unsafe { pagefold_explore::explore_forgetting(&Config::default(), program) };
+    assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    assert_eq!(report.complete, 6);
+}
+
+#[test]
+fn plain_values_outside_an_exploration() {
+    let lock = Mutex::new(1);
+    *lock.lock() += 1;
+    assert_eq!(lock.into_inner(), 2);
+    let word = AtomicU32::new(0);
+    word.fetch_add(1, SeqCst);
+    assert_eq!(word.wait_until(|value| value == 1), 1);
+    let sem = RawRwSem::new(&SLEEP);
+    sem.write();
+    sem.downgrade();
+    sem.read_unlock();
+    hint::relax();
+    rcu::read_lock();
+    rcu::read_unlock();
+    rcu::synchronize();
+    assert!(!pagefold_explore::is_exploring());
+}
+
+#[test]
+fn nondeterministic_programs_are_told() {
+    let mut runs = 0;
+    let violation = broken(kind::NONDETERMINISM, || {
+        runs += 1;
+        let word = Arc::new(AtomicU32::new(0));
+        if runs % 2 == 0 {
+            word.load(SeqCst);
+        }
+        for _ in 0..2 {
+            let word = Arc::clone(&word);
+            thread::spawn("t", move || word.fetch_add(1, SeqCst));
+        }
+    });
+    assert!(
+        violation.message.contains("the same schedule"),
+        "{violation}"
+    );
+}
+
+#[test]
+fn explorations_on_several_os_threads() {
+    let runs: Vec<_> = (0..3)
+        .map(|_| {
+            std::thread::spawn(|| {
+                run(|| {
+                    let lock = Arc::new(Mutex::new(0));
+                    for _ in 0..4 {
+                        let lock = Arc::clone(&lock);
+                        thread::spawn("t", move || *lock.lock() += 1);
+                    }
+                })
+                .complete
+            })
+        })
+        .collect();
+    for run in runs {
+        assert_eq!(run.join().unwrap(), 24);
+    }
+}
+
+#[test]
+fn checking() {
+    check(|| {
+        let counter = Arc::new(Counter::new(0));
+        let other = Arc::clone(&counter);
+        thread::spawn("t", move || other.add(1)).join().unwrap();
+        assert_eq!(counter.get(), 1);
+    });
+}
+
+#[test]
+fn destructors_of_abandoned_threads_may_lock() {
+    struct Unlocks(Arc<Mutex<u32>>);
+    impl Drop for Unlocks {
+        fn drop(&mut self) {
+            *self.0.lock() += 1;
+        }
+    }
+    broken(kind::DEADLOCK, || {
+        let lock = Arc::new(Mutex::new(0));
+        let word = Arc::new(AtomicU32::new(0));
+        let (l, w) = (Arc::clone(&lock), Arc::clone(&word));
+        thread::spawn("drops", move || {
+            let _unlocks = Unlocks(l);
+            w.wait_until(|value| value == 1);
+        });
+        thread::spawn("holds", move || {
+            let _guard = lock.lock();
+            word.wait_until(|value| value == 1);
+        });
+    });
+}
