@@ -13,7 +13,8 @@ pub enum Search {
     /// One execution for each class of equivalent interleavings, as nearly as source sets and
     /// sleep sets allow.
     Reduced,
-    /// Every interleaving of visible operations. Only good for tiny programs; it is what
+    /// Every interleaving of visible operations (except those that commute with all others, such as
+    /// the start of a thread). Only good for tiny programs; it is what
     /// [`Search::Reduced`] is tested against.
     EveryInterleaving,
 }

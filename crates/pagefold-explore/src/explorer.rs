@@ -236,6 +236,7 @@ fn explore_program(
             && broken.kind == kind::NONDETERMINISM
         {
             // Nothing that was recorded can be relied upon.
+            report.states = rt::with(|engine| engine.states).unwrap_or(0);
             report.verdict = Verdict::Broken(Box::new(violation(broken.clone())));
             return report;
         }

@@ -2,6 +2,8 @@
 
 use crate::engine::op::{Kind, Op};
 use crate::engine::rt;
+use crate::is_quiet;
+use crate::report::kind;
 
 /// Ends a round of a retry loop: waits until something that the thread has read since the last
 /// `relax` (or its start) has been changed by another thread.
@@ -10,8 +12,13 @@ use crate::engine::rt;
 /// waiting, and the loop becomes finite. What counts as reading: loads, failed compare-exchanges,
 /// failed attempts at a lock. If nothing was read, it returns at once.
 ///
-/// If every thread waits, and some of them here, that is a livelock.
+/// Nobody can change anything for a thread inside [`quiet`](crate::quiet), so there it is
+/// a violation. If every thread waits, and some of them here, that is a livelock.
 pub fn relax() {
+    if is_quiet() {
+        let message = "retries in a quiet section, where nobody else runs".to_owned();
+        rt::fail(kind::BLOCKED_IN_QUIET.into(), message);
+    }
     let watches = rt::with(|engine| engine.mode() == crate::engine::Mode::Normal && engine.watch());
     if watches == Some(true) {
         rt::visible_plain(Op::plain(Kind::Relax, 0));

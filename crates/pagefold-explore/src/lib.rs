@@ -81,7 +81,8 @@
 //!   next (or restore it, see [`object_mark`]). If a difference is noticed, it is
 //!   [reported](kind::NONDETERMINISM).
 //! * **Plain memory** is invisible: what is not accessed through this crate is not interleaved.
-//!   Protect it with a lock, as in any race-free program.
+//!   Protect it with a lock of this crate, as in any race-free program. (A lock of the standard
+//!   library would block the OS thread, and with it the whole exploration.)
 //! * **Finite executions.** Loops must end; a retry loop ends its rounds with [`hint::relax`].
 //!   Executions are cut off at [`Config::max_steps`], and the verdict then says so.
 //! * **Unfair locks.** Any waiting thread may be next.

@@ -90,20 +90,20 @@ pub mod kind {
     /// Every thread is blocked, and some of them in a retry loop which nothing will end.
     pub const LIVELOCK: &str = "livelock";
     /// A thread takes a lock which it holds.
-    pub const RECURSIVE_LOCK: &str = "recursive lock";
+    pub const RECURSIVE_LOCK: &str = "recursive-lock";
     /// Locks are taken in an order that contradicts their ranks or an order seen elsewhere.
-    pub const LOCK_ORDER: &str = "lock order";
+    pub const LOCK_ORDER: &str = "lock-order";
     /// A thread releases a lock which it does not hold.
-    pub const NOT_HELD: &str = "lock not held";
+    pub const NOT_HELD: &str = "lock-not-held";
     /// A thread may sleep where it must not: under a spin lock, in a read section, with interrupts
     /// disabled.
-    pub const SLEEP_IN_ATOMIC: &str = "sleep in atomic";
+    pub const SLEEP_IN_ATOMIC: &str = "sleep-in-atomic";
     /// A thread ends with a lock held, in a read section, or with interrupts disabled.
-    pub const LEAK: &str = "leak";
+    pub const LEAK: &str = "leaked-lock";
     /// A thread panics.
     pub const PANIC: &str = "panic";
     /// An operation inside [`quiet`](crate::quiet) would have to wait.
-    pub const BLOCKED_IN_QUIET: &str = "blocked in a quiet section";
+    pub const BLOCKED_IN_QUIET: &str = "blocked-in-quiet";
     /// The program did something else when it was run again under the same schedule.
     pub const NONDETERMINISM: &str = "nondeterminism";
 }

@@ -381,6 +381,8 @@ fn quiet_sections() {
         quiet(|| shared.0.lock());
     });
     assert!(violation.message.contains("held by t"), "{violation}");
+    // Nobody can end a retry loop there.
+    broken(kind::BLOCKED_IN_QUIET, || quiet(hint::relax));
     // A lock taken quietly is held.
     broken(kind::LEAK, || quiet(|| RawLock::new(&SPIN).lock()));
 }

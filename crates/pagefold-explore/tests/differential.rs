@@ -1,7 +1,8 @@
 //! The reduced search against the enumeration of every interleaving, on random programs.
 //!
 //! For each program, both must see the same set of ends: the observations of all threads and the
-//! final values, with how the execution ended (completely, in a deadlock, in a livelock).
+//! final values, with how the execution ended (completely, in a deadlock, in a livelock). And where
+//! something breaks, the minimized trace must show it again when replayed.
 //!
 //! `EXPLORE_FUZZ_PROGRAMS` sets how many programs are compared, `EXPLORE_FUZZ_SEED` the first
 //! seed. A failure prints the seed and the program.
@@ -12,8 +13,11 @@ use std::rc::Rc;
 
 use pagefold_explore::interrupt::Cpu;
 use pagefold_explore::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use pagefold_explore::sync::{Counter, LockClass, RawLock, RawRwSem};
-use pagefold_explore::{Config, Ended, Search, Verdict, explore_observed, hint, kind, rcu, thread};
+use pagefold_explore::sync::{Counter, LockClass, RawLock, RawRwSem, RefCount};
+use pagefold_explore::{
+    Config, Ended, Search, Verdict, explore, explore_observed, fail, hint, kind, rcu, replay,
+    thread,
+};
 
 /// A small generator of random numbers (xorshift64*), so that a seed means the same for ever.
 struct Random(u64);
@@ -56,6 +60,8 @@ enum Op {
     /// Retry until the lock is taken, at most twice, and release it.
     RetryLock(usize),
     Lock(usize, Vec<Op>),
+    /// Hold the spin lock, in which sleeping is forbidden, but which read sections may take.
+    Spin(Vec<Op>),
     TryLock(usize, Vec<Op>),
     Read(Vec<Op>),
     TryRead(Vec<Op>),
@@ -70,6 +76,12 @@ enum Op {
     Free,
     /// Use one of them, and see whether it was freed.
     Use(usize),
+    /// Take a reference, unless there is none left, and give it back; the last one frees.
+    Reference(Vec<Op>),
+    /// Give back one of the references that there are at first.
+    Put,
+    /// Look at the number of references.
+    References,
     IrqOff(Vec<Op>),
     /// Interrupt, whose handler's observations are of the given log; wait for it or not.
     Ipi(usize, Vec<Op>, bool),
@@ -93,6 +105,8 @@ struct Generator {
     logs: usize,
     /// Which sort of statements the program is about.
     theme: u64,
+    /// How many of the first references are given back.
+    puts: u64,
 }
 
 impl Generator {
@@ -133,7 +147,7 @@ impl Generator {
         let theme = if self.random.chance(80) {
             self.theme
         } else {
-            self.random.below(6)
+            self.random.below(7)
         };
         let a = self.random.below(2) as usize;
         let atomic = Place {
@@ -166,7 +180,7 @@ impl Generator {
                 2 => Op::RetryWhile(a, self.random.below(2)),
                 _ => Op::RetryCas(a, self.random.below(2), self.random.below(3)),
             },
-            3 | 4 if place.rcu => match self.random.below(8) {
+            3 | 4 if place.rcu => match self.random.below(9) {
                 0..=2 => {
                     let rcu = self.random.chance(30);
                     Op::Rcu(self.inner(Place {
@@ -191,12 +205,38 @@ impl Generator {
                     }
                     Op::Call(log, body)
                 }
-                5 if place.sleep => Op::Synchronize,
-                5 => Op::Use(a),
+                5 if place.sleep && self.random.chance(50) => Op::Synchronize,
+                5 => {
+                    let locks = false;
+                    Op::Spin(self.inner(Place {
+                        locks,
+                        irq: false,
+                        ..atomic
+                    }))
+                }
+                6 if self.random.chance(50) => Op::RetryWhile(a, self.random.below(2)),
                 6 => Op::Use(a),
                 _ => Op::Free,
             },
-            3 | 4 if self.random.chance(50) => Op::Use(a),
+            3 | 4 if self.random.chance(30) => Op::Use(a),
+            3 | 4 if self.random.chance(50) => Op::RetryWhile(a, self.random.below(2)),
+            3 | 4 if self.random.chance(60) => {
+                let locks = false;
+                Op::Spin(self.inner(Place {
+                    locks,
+                    irq: false,
+                    ..atomic
+                }))
+            }
+            6 => match self.random.below(6) {
+                0..=2 => Op::Reference(self.inner(place)),
+                3 | 4 if self.puts < REFERENCES => {
+                    self.puts += 1;
+                    Op::Put
+                }
+                3 | 4 => Op::Use(a),
+                _ => Op::References,
+            },
             5 if place.irq => {
                 if self.random.chance(40) {
                     Op::IrqOff(self.inner(Place {
@@ -233,11 +273,12 @@ fn generate(seed: u64) -> (Vec<Vec<Op>>, usize) {
         random.next();
     }
     let threads = 2 + random.below(2);
-    let theme = random.below(6);
+    let theme = random.below(7);
     let mut generator = Generator {
         random,
         logs: threads as usize,
         theme,
+        puts: 0,
     };
     let place = Place {
         depth: 0,
@@ -255,6 +296,7 @@ fn generate(seed: u64) -> (Vec<Vec<Op>>, usize) {
 /// Of one rank, so that all locks may be nested in any order: deadlocks are wanted here, not a
 /// violation that stops an execution before its end.
 static LOCK: LockClass = LockClass::sleep("lock").ranked(1);
+static SPIN: LockClass = LockClass::spin("spin").ranked(1);
 static SEM: LockClass = LockClass::sleep("sem").ranked(1);
 
 #[repr(C)]
@@ -262,21 +304,37 @@ struct World {
     atomics: [AtomicU64; 2],
     pair: [AtomicU64; 2],
     freed: AtomicU64,
+    references: RefCount,
     counter: Counter,
-    locks: [RawLock; 2],
+    locks: [RawLock; 3],
     sem: RawRwSem,
     cpu: Rc<Cpu>,
     logs: Rc<RefCell<Vec<Vec<u64>>>>,
+    /// A use after free is a violation instead of an observation.
+    strict: bool,
 }
 
+/// How many references there are at first.
+const REFERENCES: u64 = 2;
+
+/// What a use of memory observes that is not freed; one more if it is.
+const FRESH: u64 = 60;
+const USE_AFTER_FREE: &str = "use after free";
+
 impl World {
-    fn new(logs: Rc<RefCell<Vec<Vec<u64>>>>) -> Self {
+    fn new(logs: Rc<RefCell<Vec<Vec<u64>>>>, strict: bool) -> Self {
         Self {
+            strict,
             atomics: Default::default(),
             pair: Default::default(),
             freed: AtomicU64::new(0),
+            references: RefCount::new(REFERENCES),
             counter: Counter::new(0),
-            locks: [RawLock::new(&LOCK), RawLock::new(&LOCK)],
+            locks: [
+                RawLock::new(&LOCK),
+                RawLock::new(&LOCK),
+                RawLock::new(&SPIN),
+            ],
             sem: RawRwSem::new(&SEM),
             cpu: Rc::new(Cpu::new(0)),
             logs,
@@ -355,6 +413,7 @@ impl World {
                     self.locks[*l].unlock();
                 }
             }
+            Op::Spin(body) => self.step(log, &Op::Lock(2, body.clone())),
             Op::Read(body) => {
                 if self.sem.written_by_current_quiet() {
                     return self.run(log, body);
@@ -404,8 +463,28 @@ impl World {
             }
             Op::Use(a) => {
                 let value = self.pair[*a].load(SeqCst);
-                self.see(log, value + 60 + self.freed.load_quiet());
+                let freed = self.freed.load_quiet();
+                if self.strict && freed == 1 {
+                    fail(USE_AFTER_FREE, "used after it was freed".to_owned());
+                }
+                self.see(log, value + FRESH + freed);
             }
+            Op::Reference(body) => {
+                let taken = self.references.try_get();
+                self.see(log, 70 + u64::from(taken));
+                if taken {
+                    self.run(log, body);
+                    self.step(log, &Op::Put);
+                }
+            }
+            Op::Put => {
+                let last = self.references.put(1);
+                self.see(log, 72 + u64::from(last));
+                if last {
+                    self.step(log, &Op::Free);
+                }
+            }
+            Op::References => self.see(log, 80 + self.references.read()),
             Op::IrqOff(body) => {
                 if self.cpu.are_disabled_here() {
                     return self.run(log, body);
@@ -440,6 +519,63 @@ impl World {
     }
 }
 
+/// Starts the threads of a program.
+fn start(world: &Rc<World>, program: &[Vec<Op>]) {
+    for (number, body) in program.iter().enumerate() {
+        let (world, body) = (Rc::clone(world), body.clone());
+        thread::spawn("t", move || world.run(number, &body));
+    }
+}
+
+/// Looks for violations, a use after free being one, and checks what is made of them: that they
+/// are found if and only if `ends` says so, that the minimized trace is a trace of the program, and
+/// that it shows the violation. Returns whether there was one.
+fn check_violation(program: &[Vec<Op>], logs: usize, ends: &Ends) -> bool {
+    let body = || {
+        let logs = Rc::new(RefCell::new(vec![Vec::new(); logs]));
+        start(&Rc::new(World::new(logs, true)), program);
+    };
+    let mut possible: BTreeSet<_> = ends.iter().map(|(kind, ..)| kind.as_str()).collect();
+    possible.remove("complete");
+    if ends
+        .iter()
+        .any(|(_, logs, _)| logs.iter().flatten().any(|&value| value == FRESH + 1))
+    {
+        possible.insert(USE_AFTER_FREE);
+    }
+    let config = Config::default().minimize_executions(50);
+    let violation = match explore(&config, body).verdict {
+        Verdict::Broken(violation) => violation,
+        Verdict::Holds => {
+            assert!(
+                possible.is_empty(),
+                "found nothing, where there is {possible:?}"
+            );
+            return false;
+        }
+        Verdict::NotExhausted(bound) => panic!("{bound}"),
+    };
+    assert!(
+        possible.contains(&*violation.kind),
+        "{possible:?} expected: {violation}"
+    );
+    assert!(
+        !violation
+            .message
+            .contains("running the same schedule again"),
+        "{violation}"
+    );
+    let replayed = replay(&config, &violation.trace, body);
+    assert_eq!(replayed.divergence, None, "{violation}");
+    let again = replayed.violation.expect("the violation of the trace");
+    assert_eq!(
+        (&again.kind, &again.message),
+        (&violation.kind, &violation.message)
+    );
+    assert_eq!(again.trace, violation.trace);
+    true
+}
+
 type Ends = BTreeSet<(String, Vec<Vec<u64>>, [u64; 3])>;
 
 /// All ends of a program. `None` if there are too many executions.
@@ -466,12 +602,9 @@ fn ends(
             for log in seen2.borrow_mut().iter_mut() {
                 log.clear();
             }
-            let new = Rc::new(World::new(Rc::clone(&seen2)));
+            let new = Rc::new(World::new(Rc::clone(&seen2), false));
             *world2.borrow_mut() = Some(Rc::clone(&new));
-            for (number, body) in program.iter().enumerate() {
-                let (world, body) = (Rc::clone(&new), body.clone());
-                thread::spawn("t", move || world.run(number, &body));
-            }
+            start(&new, program);
         },
         |ended| {
             let how = match ended {
@@ -509,8 +642,8 @@ fn reduced_search_sees_every_end() {
     let debug = cfg!(debug_assertions);
     let wanted = number("EXPLORE_FUZZ_PROGRAMS", 2_000);
     let first = number("EXPLORE_FUZZ_SEED", 1);
-    let limit = number("EXPLORE_FUZZ_LIMIT", if debug { 400 } else { 20_000 });
-    let (mut compared, mut skipped, mut all, mut few) = (0, 0, 0, 0);
+    let limit = number("EXPLORE_FUZZ_LIMIT", if debug { 250 } else { 20_000 });
+    let (mut compared, mut skipped, mut broken, mut all, mut few) = (0, 0, 0, 0, 0);
     let mut kinds = std::collections::BTreeMap::<String, u64>::new();
     for seed in first.. {
         if compared == wanted {
@@ -543,6 +676,8 @@ fn reduced_search_sees_every_end() {
             expected.difference(&got).collect::<Vec<_>>(),
             got.difference(&expected).collect::<Vec<_>>()
         );
+        let shown = std::panic::catch_unwind(|| check_violation(&program, logs, &expected));
+        broken += u64::from(shown.unwrap_or_else(|_| panic!("seed {seed}: {program:#?}")));
         for (kind, ..) in &expected {
             *kinds.entry(kind.clone()).or_default() += 1;
         }
@@ -552,6 +687,7 @@ fn reduced_search_sees_every_end() {
     }
     println!(
         "{compared} programs compared ({skipped} too large), {all} interleavings, {few} executions, \
+         {broken} broken, \
          ends: {kinds:?}"
     );
 }

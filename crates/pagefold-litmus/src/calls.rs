@@ -331,6 +331,8 @@ calls! {
     UffdioPoison = "uffdio_poison"(page: MappingPage) by Cpu gives Status;
     /// Pins a page by the lock-free walk, reads it and lets it go.
     GupFast = "gup_fast"(page: MappingPage) by Cpu gives Content;
+    /// Pins a page for writing by the lock-free walk, writes it and lets it go.
+    GupFastWrite = "gup_fast_write"(page: MappingPage, value: u64) by Cpu gives Status;
     /// Whether a page is in the page cache, looked up without a lock.
     Mincore = "mincore"(page: MappingPage) by Cpu gives Flag;
     /// Lets the hardware walk to a page speculatively, which never faults.

@@ -32,6 +32,8 @@ pub enum Fact {
     Discarded(u32, AddrRange),
     /// The private page at an address was given up on purpose; its marker stays (MADV_DONTNEED).
     DiscardedPage(u32, VirtAddr),
+    /// What was discarded in a range cannot be reached through translation caches any more.
+    Forgotten(u32, AddrRange),
     /// A write-protect marker or bit was set for an address.
     Protected(u32, VirtAddr),
     /// A write-protect marker or bit was removed on purpose.
@@ -52,7 +54,7 @@ pub enum Fact {
 
 /// Counts `pages` more (or, negative, less) resident pages.
 pub(crate) fn add_mm_counter<P: Platform>(mm: &Mm<P>, kind: PageKind, pages: i64) {
-    if P::enforces(Safeguard::Accounting) {
+    if P::enforces(Safeguard::CountRss) {
         mm.rss(kind).add(pages);
     }
 }
@@ -64,7 +66,7 @@ pub(crate) fn mm_inc_nr_ptes<P: Platform>(mm: &Mm<P>) {
 
 /// Counts one page table less.
 pub(crate) fn mm_dec_nr_ptes<P: Platform>(mm: &Mm<P>) {
-    if P::enforces(Safeguard::Accounting) {
+    if P::enforces(Safeguard::CountTables) {
         mm.nr_ptes.add(-1);
     }
 }

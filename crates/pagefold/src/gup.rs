@@ -32,7 +32,7 @@ pub fn get_user_page_fast<P: Platform>(
         let pages = P::PTRS_PER_TABLE as u64;
         let pfn = value.pfn().add((addr.page() % pages) as usize);
         let folio = grab::<P>(value, pfn, write)?;
-        if P::enforces(Safeguard::GupRecheckPmd) && pmd.load("gup: recheck pmd") != value {
+        if pmd.load("gup: recheck pmd") != value {
             folio.put::<P>(1);
             return None;
         }
@@ -41,7 +41,7 @@ pub fn get_user_page_fast<P: Platform>(
     let table = pte_offset_map_copy(pmd, value)?;
     let pte = table.load(addr);
     let folio = grab::<P>(pte, pte.pfn(), write)?;
-    let moved = P::enforces(Safeguard::GupRecheckPmd) && pmd.load("gup: recheck pmd") != value
+    let moved = pmd.load("gup: recheck pmd") != value
         || P::enforces(Safeguard::GupRecheckPte) && table.load(addr) != pte;
     if moved {
         folio.put::<P>(1);

@@ -10,7 +10,7 @@ use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_cache::Mapping;
-use crate::platform::{Link, Platform, RefCount};
+use crate::platform::{Link, Order, Platform, RefCount};
 use crate::rmap::link_vma;
 use crate::step::Step;
 use crate::vma::{VM_SHARED, Vma};
@@ -141,7 +141,7 @@ pub fn mincore<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<bool, M
 
 /// Ends the use of an address space by a thread; the last one takes it apart. (Linux: `mmput`, `exit_mmap`)
 ///
-/// The address space itself and its top-level table stay until the caller frees them.
+/// The address space itself and its top-level table stay until [`mmdrop`].
 pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
     P::step(Step::Mm("mm_users--", mm.id));
     if !mm.mm_users.put(1) {
@@ -168,6 +168,22 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
 /// Counts one more thread that uses the address space.
 pub fn mmget<P: Platform>(mm: Ref<P, Mm<P>>) {
     mm.mm_users.get(1);
+}
+
+/// Frees an address space that [`exit_mm`] has taken apart, with its top-level table. (Linux: `mmdrop`)
+///
+/// # Safety
+/// Nobody uses the address space: no operation on it is under way, no CPU runs it, no secondary MMU follows it. No
+/// reference to it is followed afterwards.
+pub unsafe fn mmdrop<P: Platform>(mm: Ref<P, Mm<P>>) {
+    debug_assert!(
+        mm.vmas.load_protected().is_none(),
+        "an address space is taken apart before it is freed"
+    );
+    P::free_frames(mm.root(), Order::Small);
+    // SAFETY: the caller says that nobody follows a reference to the address space any more. VMAs that wait for the end of
+    // a grace period do not follow theirs.
+    unsafe { mm.free() };
 }
 
 /// Frees a VMA that is in no list any more, after a grace period: who found it under RCU may be trying its lock.

@@ -42,8 +42,6 @@ safeguards! {
     FlushBeforeCopy = "flush_before_copy",
     /// The references to an unmapped page are counted before it is copied: a pinned page stays where it is.
     RefcountCheck = "refcount_check",
-    /// The new folio is marked up to date before it is inserted into the page cache.
-    UptodateBeforeInsert = "uptodate_before_insert",
     /// Holes that the new folio fills are cleared.
     ClearHoles = "clear_holes",
     /// Holes are kept closed with RETRY entries from the check for MISSING mappings to the insertion of the folio.
@@ -66,7 +64,7 @@ safeguards! {
     FlushTables = "flush_tables",
     /// A table that was taken away is freed after a grace period (before 6.6: after an IPI), not at once.
     DeferTableFree = "defer_table_free",
-    /// Who locked a page table looks again whether the table is still the one the upper entry names.
+    /// Who locked a page table looks again whether it is still the one that the upper entry names.
     RecheckPmd = "recheck_pmd",
     /// `collapse_pte_mapped_thp` takes the pmd lock before it empties a table of a private userfaultfd VMA.
     EarlyPmdLock = "early_pmd_lock",
@@ -76,12 +74,13 @@ safeguards! {
     RecheckEntries = "recheck_entries",
     /// The one page-table lock of an address space whose locks are not split is taken once, not twice.
     CompareLocks = "compare_locks",
-    /// `get_user_pages_fast` looks at the upper-level entry again once it has a reference.
-    GupRecheckPmd = "gup_recheck_pmd",
     /// `get_user_pages_fast` looks at the leaf entry again once it has a reference.
     GupRecheckPte = "gup_recheck_pte",
     /// `get_user_pages_fast` walks with interrupts off.
     GupIrqOff = "gup_irq_off",
+    /// `pte_offset_map` finds out that there is no table any more, and its callers cope (Linux from 6.5). Without it, they
+    /// rely on locks that keep the table.
+    MapMayFail = "map_may_fail",
     /// Walkers of page tables are RCU readers from `pte_offset_map` to `pte_unmap`.
     WalkUnderRcu = "walk_under_rcu",
     /// A COW fault that copied a page looks again whether the entry still names it.
@@ -102,12 +101,12 @@ safeguards! {
     FlushOnZap = "flush_on_zap",
     /// Tables removed by munmap are freed after a grace period.
     DeferZapTables = "defer_zap_tables",
-    /// A lookup without lock that got a reference looks again whether the cache still has the page.
-    RecheckCacheSlot = "recheck_cache_slot",
     /// A page that was waited for is used only if it still belongs to the object.
     RecheckMapping = "recheck_mapping",
-    /// `rss` and the count of page tables are kept.
-    Accounting = "accounting",
+    /// The counts of resident pages are kept.
+    CountRss = "count_rss",
+    /// The count of page tables is kept.
+    CountTables = "count_tables",
 }
 
 /// A set of safeguards.
@@ -186,8 +185,6 @@ pub struct Protocol {
     pub emptiness: Emptiness,
     /// When IOMMUs are told.
     pub secondary_tlb: SecondaryTlb,
-    /// Whether `pte_offset_map` may find no table (Linux from 6.5), or relies on locks that keep the table.
-    pub map_may_fail: bool,
     /// Whether faults in file mappings try to do with the VMA lock alone (Linux from 6.7).
     pub file_faults_under_vma_lock: bool,
     /// Safeguards that this version does not have.
@@ -201,9 +198,8 @@ impl Protocol {
         exclusion: Exclusion::MmapWrite,
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::NotifierEnd,
-        map_may_fail: false,
         file_faults_under_vma_lock: false,
-        lacks: SafeguardSet::EMPTY,
+        lacks: SafeguardSet::EMPTY.with(Safeguard::MapMayFail),
     };
 
     /// The series as first posted on 2023-05-29, the version that the mail is about.
@@ -212,7 +208,6 @@ impl Protocol {
         exclusion: Exclusion::PageTableLocks,
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::NotifierEnd,
-        map_may_fail: true,
         file_faults_under_vma_lock: true,
         lacks: SafeguardSet::EMPTY
             .with(Safeguard::RecheckAnonVma)
@@ -228,7 +223,6 @@ impl Protocol {
         exclusion: Exclusion::PageTableLocks,
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::Flush,
-        map_may_fail: true,
         file_faults_under_vma_lock: true,
         lacks: SafeguardSet::EMPTY,
     };

@@ -144,6 +144,7 @@ impl<P: Platform> Gather<P> {
         if P::enforces(Safeguard::FlushOnZap) {
             flush_tlb_range(self.mm, self.range, FlushKind::LeavesAndTables);
         }
+        P::observe(Fact::Forgotten(self.mm.id, self.range));
         for folio in self.pages[..self.nr_pages].iter().flatten() {
             folio.put::<P>(1);
         }

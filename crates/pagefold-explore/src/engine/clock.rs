@@ -65,3 +65,32 @@ impl Clocks {
         self.width = width;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Clocks, Wide};
+
+    #[test]
+    fn rows_survive_widening() {
+        let mut clocks = Clocks::new();
+        let mut first: Wide = [0; _];
+        (first[0], first[7]) = (1, 2);
+        clocks.push(&first);
+        clocks.reserve_threads(20);
+        let mut second: Wide = [0; _];
+        second[19] = 3;
+        clocks.join(&mut second, 0);
+        clocks.push(&second);
+        assert_eq!(
+            (clocks.row(0)[0], clocks.row(0)[7], clocks.row(0)[19]),
+            (1, 2, 0)
+        );
+        assert_eq!(
+            (clocks.row(1)[0], clocks.row(1)[7], clocks.row(1)[19]),
+            (1, 2, 3)
+        );
+        clocks.truncate(1);
+        clocks.push(&second);
+        assert_eq!(clocks.row(1)[19], 3);
+    }
+}

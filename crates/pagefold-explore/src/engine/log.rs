@@ -262,3 +262,57 @@ pub(crate) fn as_u32(index: usize) -> u32 {
 pub(crate) fn as_link(index: usize) -> u32 {
     as_u32(index) + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Draft, Log};
+    use crate::config::MAX_THREADS;
+    use crate::engine::object::{Object, Objects, Shape};
+    use crate::engine::op::{Access, Kind};
+
+    fn chain(log: &Log, objects: &Objects, object: u32) -> Vec<usize> {
+        log.chain(object, objects).map(|(event, _)| event).collect()
+    }
+
+    #[test]
+    fn popping_restores_the_chains() {
+        let (mut log, mut objects) = (Log::new(), Objects::new());
+        let words = [Object::new(0), Object::new(0)];
+        let [a, b] = [0, 1].map(|i| objects.register(&words[i], Shape::Atomic, 0));
+        let clock = [0; MAX_THREADS];
+        let draft = |kind, object| Draft {
+            thread: 0,
+            kind,
+            access: if object == 0 {
+                Access::None
+            } else {
+                Access::Write
+            },
+            object,
+            seq: 1,
+            previous_of_thread: 0,
+            before: 0,
+        };
+        log.push(draft(Kind::Store, a), &clock, &mut objects);
+        log.push(draft(Kind::WriteRange, 0), &clock, &mut objects);
+        log.link(a, Access::Write, &mut objects);
+        log.link(b, Access::Write, &mut objects);
+        log.note_range(0, 8);
+        log.push(draft(Kind::Store, b), &clock, &mut objects);
+        assert_eq!(chain(&log, &objects, a), [1, 0]);
+        assert_eq!(chain(&log, &objects, b), [2, 1]);
+        log.pop(&mut objects);
+        assert_eq!(chain(&log, &objects, b), [1]);
+        log.pop(&mut objects);
+        assert_eq!(chain(&log, &objects, a), [0]);
+        assert!(chain(&log, &objects, b).is_empty() && log.ranges.is_empty());
+    }
+
+    #[test]
+    fn a_range_before_the_first_use_is_the_oldest_event() {
+        let (log, mut objects) = (Log::new(), Objects::new());
+        let word = Object::new(0);
+        let id = objects.register(&word, Shape::Atomic, 5);
+        assert_eq!(chain(&log, &objects, id), [4]);
+    }
+}

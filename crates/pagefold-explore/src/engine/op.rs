@@ -216,3 +216,59 @@ const CONFLICTS: [u16; Access::COUNT] = {
     set(&mut table, TryShared, &[ReleaseExclusive, Downgrade]);
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use super::Access::{self, *};
+
+    const ALL: [Access; Access::COUNT] = [
+        None,
+        Read,
+        ReadExclusive,
+        Write,
+        Add,
+        AcquireExclusive,
+        AcquireShared,
+        TryExclusive,
+        TryShared,
+        ReleaseExclusive,
+        ReleaseShared,
+        Downgrade,
+    ];
+
+    #[test]
+    fn conflicts_are_symmetric() {
+        for a in ALL {
+            for b in ALL {
+                assert_eq!(a.conflicts(b), b.conflicts(a), "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_commutes() {
+        for (a, b) in [
+            (Read, Read),
+            (Add, Add),
+            (AcquireShared, AcquireShared),
+            (AcquireShared, TryShared),
+            (AcquireExclusive, ReleaseExclusive),
+            (AcquireShared, ReleaseShared),
+            (ReadExclusive, AcquireShared),
+            (Read, ReadExclusive),
+        ] {
+            assert!(!a.conflicts(b), "{a:?} {b:?}");
+        }
+        for (a, b) in [
+            (Read, ReleaseShared),
+            (Read, AcquireShared),
+            (ReadExclusive, Downgrade),
+            (TryExclusive, ReleaseShared),
+            (Add, Read),
+        ] {
+            assert!(a.conflicts(b), "{a:?} {b:?}");
+        }
+        // Freed memory is touched by everything.
+        assert!(ALL.iter().all(|&a| a == None || a.conflicts(Write)));
+    }
+}

@@ -73,7 +73,7 @@ pub(super) fn call(callback: impl FnOnce() + Send + 'static) {
     });
 }
 
-/// Runs callbacks that are due, if there are any. Not in a read section.
+/// Runs callbacks that are due, if there are any, and lets time go on for the others unless this is a read section.
 pub(super) fn collect() {
     READER.with(|reader| reader.handle.pin().flush());
 }
@@ -130,7 +130,10 @@ mod tests {
             collect();
         }
         close.send(()).unwrap();
-        assert!(!reader.join().unwrap(), "the callback ran in a read section");
+        assert!(
+            !reader.join().unwrap(),
+            "the callback ran in a read section"
+        );
         barrier();
         assert!(ran.load(Acquire));
     }

@@ -6,8 +6,10 @@
 //!   cache), and may keep each present entry it read, until it is flushed.
 //! * An access uses a cached translation without looking at the page tables.
 //! * A page fault makes a CPU forget what it has cached for the address (5.10.4.1). An IOMMU forgets nothing by itself.
-//! * An interrupt is taken between instructions. A flush is complete when all CPUs have taken the interrupt for it: it does
-//!   not overtake a walk.
+//! * A flush is broadcast (AArch64 `TLBI`, AMD64 `INVLPGB`): it is complete when no CPU is in the middle of an instruction
+//!   that uses the old translation. It interrupts nobody; software that walks page tables with interrupts off is not waited
+//!   for. A machine that flushes by interrupts waits for more, so whatever holds here holds there.
+//! * An interrupt is taken between instructions, and only where interrupts are on.
 //! * An IOMMU walks the same tables and caches in the same way; it is told to flush by a command that completes
 //!   when walks in flight are over.
 
@@ -50,8 +52,10 @@ pub(crate) struct Cpu {
     pub(crate) kind: Cell<CpuKind>,
     /// The address space whose tables it uses.
     pub(crate) mm: Cell<u32>,
-    /// Interrupts; for a device, the commands that it takes between accesses.
-    pub(crate) irq: explore::interrupt::Cpu,
+    /// Held while an instruction that accesses memory is executed; flushes come in between.
+    instruction: explore::interrupt::Cpu,
+    /// Held by software while it keeps interrupts off.
+    pub(crate) interrupts: explore::interrupt::Cpu,
     /// Cached leaf entries, by virtual page.
     pub(crate) leaves: [Cell<Option<Translation>>; VIRT_PAGES],
     /// Cached entries that name tables of small-page entries, by huge page number.
@@ -66,7 +70,8 @@ impl Cpu {
             number,
             kind: Cell::new(CpuKind::Absent),
             mm: Cell::new(0),
-            irq: explore::interrupt::Cpu::new(number as u32),
+            instruction: explore::interrupt::Cpu::new(number as u32),
+            interrupts: explore::interrupt::Cpu::new(number as u32),
             leaves: std::array::from_fn(|_| Cell::new(None)),
             tables: std::array::from_fn(|_| Cell::new(None)),
             uppers: std::array::from_fn(|_| Cell::new(None)),
@@ -216,10 +221,12 @@ pub(crate) fn try_access(
     addr: VirtAddr,
     access: Access,
 ) -> Option<u64> {
-    cpu.irq.disable();
+    explore::label(|| "begin access".into());
+    cpu.instruction.disable();
     let translation = cpu.translate(mm, addr, access.is_write());
     let value = translation.map(|found| touch(mm.id, addr, found.pfn, access));
-    cpu.irq.enable();
+    explore::label(|| "end access".into());
+    cpu.instruction.enable();
     value
 }
 
@@ -231,20 +238,24 @@ pub(crate) fn try_guest_access(
     addr: VirtAddr,
     access: Access,
 ) -> Option<u64> {
-    cpu.irq.disable();
+    explore::label(|| "begin access".into());
+    cpu.instruction.disable();
     let spte = kvm
         .spte(addr)
         .filter(|spte| spte.is_present() && (spte.is_writable() || !access.is_write()));
     let value = spte.map(|spte| touch(mm.id, addr, spte.pfn(), access));
-    cpu.irq.enable();
+    explore::label(|| "end access".into());
+    cpu.instruction.enable();
     value
 }
 
 /// A walk that the hardware begins on its own: it never faults, and keeps what it finds.
 pub(crate) fn prefetch(cpu: &Cpu, mm: Ref<Model, Mm<Model>>, addr: VirtAddr) {
-    cpu.irq.disable();
+    explore::label(|| "begin access".into());
+    cpu.instruction.disable();
     let _ = cpu.translate(mm, addr, false);
-    cpu.irq.enable();
+    explore::label(|| "end access".into());
+    cpu.instruction.enable();
 }
 
 /// The access to the frame itself.
@@ -273,10 +284,12 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
     }
 }
 
-/// Interrupts all CPUs but the current one that `wanted` names, makes each do `action`, and waits for all of them.
-pub(crate) fn interrupt_all(
+/// Has each translator but the current CPU that `wanted` names do `action` between two instructions (`line` is its
+/// `instruction`) or when interrupts are on (`interrupts`), and waits for all of them.
+fn signal(
     label: &'static str,
     wanted: impl Fn(&Cpu) -> bool,
+    line: impl Fn(&'static Cpu) -> &'static explore::interrupt::Cpu,
     action: impl Fn(&'static Cpu) + Copy + 'static,
 ) {
     let world = World::current();
@@ -286,14 +299,13 @@ pub(crate) fn interrupt_all(
         if !wanted(cpu) {
             continue;
         }
-        if current == Some(cpu.number) {
+        if current == Some(cpu.number) || explore::is_quiet() {
             action(cpu);
-        } else if !explore::is_quiet() {
-            explore::label(|| format!("send {label} to {} {}", cpu.title(), cpu.number));
-            // SAFETY: the action owns nothing but copies.
-            sent[cpu.number] = Some(unsafe { cpu.irq.ipi_forgettable(move || action(cpu)) });
         } else {
-            action(cpu);
+            explore::label(|| format!("send {label} to {} {}", cpu.title(), cpu.number));
+            // SAFETY: the action owns nothing but copies, and the CPU is in the arena.
+            let ipi = unsafe { line(cpu).ipi_forgettable(move || action(cpu)) };
+            sent[cpu.number] = Some(ipi);
         }
     }
     for ipi in sent.into_iter().flatten() {
@@ -304,27 +316,40 @@ pub(crate) fn interrupt_all(
 
 /// Flushes the translation caches of the CPUs that run threads of an address space.
 pub(crate) fn flush_cpus(mm: u32, range: AddrRange, kind: FlushKind) {
-    interrupt_all(
+    signal(
         "TLB flush",
         |cpu| cpu.kind.get() == CpuKind::Cpu && cpu.mm.get() == mm,
+        |cpu| &cpu.instruction,
         move |cpu| cpu.forget(range, kind),
     );
 }
 
 /// Flushes the translation caches of the devices that use the tables of an address space.
 pub(crate) fn flush_devices(mm: u32, range: AddrRange, kind: FlushKind) {
-    interrupt_all(
+    signal(
         "IOTLB flush",
         |cpu| cpu.kind.get() == CpuKind::Device && cpu.mm.get() == mm,
+        |cpu| &cpu.instruction,
         move |cpu| cpu.forget(range, kind),
     );
 }
 
 /// Makes virtual CPUs leave guest mode once.
 pub(crate) fn kick_vcpus(mm: u32) {
-    interrupt_all(
+    signal(
         "kick",
         |cpu| cpu.kind.get() == CpuKind::Vcpu && cpu.mm.get() == mm,
+        |cpu| &cpu.instruction,
+        |_| (),
+    );
+}
+
+/// Waits until each CPU has had its interrupts on once.
+pub(crate) fn sync_walkers() {
+    signal(
+        "sync IPI",
+        |cpu| cpu.kind.get() == CpuKind::Cpu,
+        |cpu| &cpu.interrupts,
         |_| (),
     );
 }

@@ -128,20 +128,20 @@ impl Platform for Model {
         explore::rcu::read_lock();
         if let Some(cpu) = World::current().current_cpu() {
             explore::label(|| "local_irq_save".into());
-            cpu.irq.disable();
+            cpu.interrupts.disable();
         }
     }
 
     fn irq_restore() {
         if let Some(cpu) = World::current().current_cpu() {
             explore::label(|| "local_irq_restore".into());
-            cpu.irq.enable();
+            cpu.interrupts.enable();
         }
         explore::rcu::read_unlock();
     }
 
     fn sync_walkers() {
-        cpu::interrupt_all("sync IPI", |_| true, |_| ());
+        cpu::sync_walkers();
     }
 
     fn flush_tlb(mm: Ref<Self, Mm<Self>>, range: AddrRange, kind: FlushKind) {

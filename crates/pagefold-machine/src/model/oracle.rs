@@ -42,10 +42,21 @@ struct PageBook {
     backing: Cell<Option<Backing>>,
     /// The content of the private copy, if there is one.
     private: Cell<Option<u64>>,
+    /// The content of a private copy that is being discarded: it can still be read through translation caches, until
+    /// they are flushed.
+    fading: Cell<Option<u64>>,
     protected: Cell<bool>,
     poisoned: Cell<bool>,
     /// The process saw a hole there while it was registered MISSING.
     hole_seen: Cell<bool>,
+}
+
+impl PageBook {
+    fn discard(&self) {
+        if let Some(value) = self.private.take() {
+            self.fading.set(Some(value));
+        }
+    }
 }
 
 /// What should be.
@@ -67,6 +78,7 @@ impl Books {
                 array::from_fn(|_| PageBook {
                     backing: Cell::new(None),
                     private: Cell::new(None),
+                    fading: Cell::new(None),
                     protected: Cell::new(false),
                     poisoned: Cell::new(false),
                     hole_seen: Cell::new(false),
@@ -104,7 +116,7 @@ impl Books {
     /// A load gave `value`.
     pub(crate) fn check_load(&self, mm: u32, addr: VirtAddr, value: u64) {
         let expected = self.expected(mm, addr);
-        if value != expected {
+        if value != expected && self.page(mm, addr).fading.get() != Some(value) {
             fail(
                 Kind::Content,
                 format!(
@@ -151,12 +163,17 @@ impl World {
             Fact::HoleFilled(object, index) => self.check_hole_filled(object, index),
             Fact::Discarded(mm, range) => {
                 for page in books.pages_in(mm, range) {
-                    page.private.set(None);
+                    page.discard();
                     page.protected.set(false);
                     page.poisoned.set(false);
                 }
             }
-            Fact::DiscardedPage(mm, addr) => books.page(mm, addr).private.set(None),
+            Fact::DiscardedPage(mm, addr) => books.page(mm, addr).discard(),
+            Fact::Forgotten(mm, range) => {
+                for page in books.pages_in(mm, range) {
+                    page.fading.set(None);
+                }
+            }
             Fact::Protected(mm, addr) => books.page(mm, addr).protected.set(true),
             Fact::Unprotected(mm, addr) => books.page(mm, addr).protected.set(false),
             Fact::Poisoned(mm, addr) => books.page(mm, addr).poisoned.set(true),

@@ -18,6 +18,8 @@ use super::{Model, PTRS_PER_TABLE};
 
 /// Frames of the machine. Frame 0 is never used.
 pub(crate) const FRAMES: usize = 96;
+/// What a frame holds before anything is written to it.
+const GARBAGE: u64 = 0xbad;
 /// CPUs, devices and virtual CPUs.
 pub(crate) const CPUS: usize = 16;
 /// Threads of an execution, as the explorer counts them.
@@ -167,6 +169,7 @@ impl World {
         self.next_frame.set(first + pages);
         for slot in &self.frames[first..first + pages] {
             slot.state.set(Use::Allocated);
+            slot.content.store_protected(GARBAGE);
         }
         Some(Pfn(first as u64))
     }

@@ -183,9 +183,8 @@ impl<P: Platform> Gathered<P> {
     /// Puts the new folio into the cache.
     fn commit(&self, new: Folio) -> Result<(), ScanResult> {
         let mapping = self.mapping;
-        if P::enforces(Safeguard::UptodateBeforeInsert) {
-            new.mark_uptodate::<P>();
-        }
+        // Before the insertion: a lookup takes a folio that is not up to date for one that was never written, and clears it.
+        new.mark_uptodate::<P>();
         if self.holes > 0 {
             // i_mmap before xa_lock; the list is needed only for the check, xa_lock until the insertion.
             P::step(Step::Named("i_mmap_lock_read"));
@@ -205,9 +204,6 @@ impl<P: Platform> Gathered<P> {
         } else {
             let _xa = mapping.lock_pages();
             self.insert(new);
-        }
-        if !P::enforces(Safeguard::UptodateBeforeInsert) {
-            new.mark_uptodate::<P>();
         }
         Ok(())
     }

@@ -224,7 +224,7 @@ impl<P: Platform> core::ops::Deref for PteLocked<P> {
 /// Where mapping cannot fail (Linux up to 6.4), the caller looks whether there is a table, and this reads the
 /// entry again to find it, trusting that the caller's locks keep it.
 pub(crate) fn pte_offset_map<P: Platform>(pmd: PmdRef<P>) -> Option<PteMap<P>> {
-    if P::protocol().map_may_fail {
+    if P::enforces(Safeguard::MapMayFail) {
         let rcu = P::enforces(Safeguard::WalkUnderRcu).then(RcuGuard::<P>::read_lock);
         let seen = pmd.load("read pmd");
         return seen.is_table().then_some(PteMap {
@@ -273,7 +273,7 @@ pub(crate) fn pte_offset_map_lock<P: Platform>(pmd: PmdRef<P>) -> Option<PteLock
         let ptl = map
             .lockptr()
             .lock(Step::Pte("pte_offset_map_lock", pmd.mm.id, pmd.addr));
-        let recheck = P::protocol().map_may_fail && P::enforces(Safeguard::RecheckPmd);
+        let recheck = P::enforces(Safeguard::MapMayFail) && P::enforces(Safeguard::RecheckPmd);
         if !recheck || pmd.load("recheck pmd") == map.seen {
             return Some(PteLocked { _ptl: ptl, map });
         }

@@ -212,6 +212,7 @@ impl Session<'_> {
                 self.addr(page),
             )),
             Call::GupFast(page) => self.gup_fast(who, page),
+            Call::GupFastWrite(page, value) => self.gup_fast_write(who, page, value),
             Call::Mincore(page) => self.mincore(who, page),
             Call::Prefetch(page) => {
                 if let Some(cpu) = who.cpu {
@@ -308,6 +309,24 @@ impl Session<'_> {
         world.books.check_load(mm.id, addr, value);
         gup::put_user_page::<Model>(pfn);
         Value::Number(value)
+    }
+
+    /// Pins a page by the walk without locks, writes it through the pin, lets it go.
+    fn gup_fast_write(&self, who: Who<'_>, page: MappingPage, value: u64) -> Value {
+        let mm = self.mm_of(who, page.mapping);
+        let addr = self.addr(page);
+        let world = World::current();
+        let Some(pfn) = gup::get_user_page_fast(mm, addr, true) else {
+            return Symbol::EFAULT.into();
+        };
+        explore::label(|| {
+            let name = names::page(mm.id, addr);
+            format!("store {name} = {value} through the pin (frame {})", pfn.0)
+        });
+        world.content(pfn).store(value);
+        world.books.note_store(mm.id, addr, value);
+        gup::put_user_page::<Model>(pfn);
+        Value::SUCCESS
     }
 
     fn mincore(&self, who: Who<'_>, page: MappingPage) -> Value {

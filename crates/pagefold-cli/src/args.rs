@@ -1,0 +1,163 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use pagefold::protocol::{Protocol, Safeguard};
+use pagefold_explore::Config;
+
+use crate::vocabulary;
+
+const EXAMPLES: &str = "\
+Examples:
+  pagefold check litmus/thread
+      Runs every scenario of the folder under the protocols that it has expectations for.
+  pagefold check my.litmus --protocol posted-v1
+      Settles one question: holds, or the shortest interleaving found that breaks it.
+  pagefold check my.litmus --without recheck_anon_vma
+      The same rules with one safeguard removed.
+  pagefold check litmus --save traces && pagefold replay traces/NAME.json
+      Keeps what broke as files, and runs one of them again, step by step.
+
+`pagefold protocols`, `safeguards`, `calls` and `violations` list the names that scenarios and options use.";
+
+const CHECK_DETAILS: &str = "\
+Which runs:
+  Each line of a scenario's `expect` is one run. A scenario without `expect` runs once, under the
+  default protocol.
+  --protocol selects the lines of those protocols; a scenario that has none for one of them runs
+  under it without expectation.
+  --without, --unsplit and --strict replace the options of the lines: there is then one run for
+  each scenario and protocol, compared with a line only if that has the very same options.
+
+Exit status:
+  0  every run as expected; without expectation, anything but `broken` counts as fine
+  1  something broken without being expected to, or otherwise not as expected
+  2  bad input: nothing was run
+  3  as 0, but something was not exhausted within --bound and --steps
+
+JSON (--format json), one object:
+  version  1
+  runs     [{ scenario, file, protocol, without: [], unsplit, strict,
+              verdict: holds|broken|exception|allowed|forbidden|not-exhausted,
+              kind: the violation's name | null, message: string | null,
+              expected: string | null, as_expected: true|false| null: nothing to compare,
+              executions, redundant, states, longest, seconds,
+              trace: null | { events, context_switches, preemptions,
+                              steps: [{ thread, label, notes: [] }] },
+              reproduce: command | null }]
+  summary  { runs, as_expected, unexpected, broken, not_exhausted, seconds, status }";
+
+const REPLAY_DETAILS: &str = "\
+The file stands alone: it holds the scenario, the protocol and its options, and every step.
+
+Exit status:
+  0  the trace was followed to its end and no violation came, or it is the witness of an `exists`
+  1  the violation came again, or another one
+  2  not a trace that can be read, or what runs now diverges from it";
+
+/// Checks memory-management litmus tests: explores every interleaving of the page-table code under a model checker.
+#[derive(Debug, Parser)]
+#[command(name = "pagefold", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check scenarios and compare with what they expect
+    #[command(after_long_help = CHECK_DETAILS)]
+    Check(CheckArgs),
+    /// Run a saved trace again, step by step
+    #[command(after_long_help = REPLAY_DETAILS)]
+    Replay(ReplayArgs),
+    /// List the protocols: versions of the rules
+    Protocols,
+    /// List the safeguards, which --without removes
+    Safeguards,
+    /// List what a scenario can do
+    Calls,
+    /// List the violations that are looked for
+    Violations,
+}
+
+/// `pagefold check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// Scenarios, or directories with *.litmus files at any depth
+    #[arg(value_name = "FILE or DIR", default_value = "litmus")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Run under this protocol; can be repeated
+    #[arg(
+        short, long, value_name = "NAME", value_delimiter = ',',
+        value_parser = vocabulary::protocol_parser(), hide_possible_values = true,
+    )]
+    pub(crate) protocol: Vec<Protocol>,
+    /// Remove this safeguard; can be repeated
+    #[arg(
+        short, long, value_name = "SAFEGUARD", value_delimiter = ',',
+        value_parser = vocabulary::safeguard_parser(), hide_possible_values = true,
+    )]
+    pub(crate) without: Vec<Safeguard>,
+    /// One lock for all page tables of an address space, instead of one for each
+    #[arg(long)]
+    pub(crate) unsplit: bool,
+    /// Documented exceptions count as violations
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Runs at the same time [default: one for each CPU]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Give a run up after so many executions
+    #[arg(
+        long, value_name = "N", default_value_t = Config::default().max_executions,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
+    pub(crate) bound: u64,
+    /// Cut an execution off after so many steps
+    #[arg(
+        long, value_name = "N", default_value_t = Config::default().max_steps,
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
+    pub(crate) steps: u32,
+    /// How to report
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Show the trace of every violation and witness, also of those that are as expected
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Show every step of a trace, also those that nobody else could notice
+    #[arg(long)]
+    pub(crate) full_trace: bool,
+    /// Write the trace of every violation and witness to a file in DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save: Option<PathBuf>,
+    /// List what would run, and run nothing
+    #[arg(long, conflicts_with_all = ["format", "save", "trace", "full_trace", "jobs"])]
+    pub(crate) list: bool,
+}
+
+/// `pagefold replay`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// A file written by `pagefold check --save`
+    #[arg(value_name = "TRACE.json")]
+    pub(crate) file: PathBuf,
+    /// Show every step, also those that nobody else could notice
+    #[arg(long)]
+    pub(crate) full_trace: bool,
+}
+
+/// How to report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}

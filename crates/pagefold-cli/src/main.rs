@@ -1,0 +1,53 @@
+//! The command `pagefold`: checks memory-management litmus tests under a model checker.
+//!
+//! A thin layer over the libraries. `check` goes through these modules in this order: [`load`] (files to scenarios),
+//! [`plan`] (scenarios to runs), [`run`] (workers), [`done`] (what came out, against what was expected), [`report`].
+
+mod args;
+mod check;
+mod done;
+mod exit;
+mod grid;
+mod list;
+mod load;
+mod plan;
+mod progress;
+mod recording;
+mod replay;
+mod report;
+mod run;
+mod tables;
+mod terminal;
+mod vocabulary;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use exit::{Failure, Status};
+use terminal::Terminal;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut out = io::stdout().lock();
+    match execute(&args.command, &mut out) {
+        Ok(status) => status.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn execute(command: &Command, out: &mut dyn Write) -> Result<Status, Failure> {
+    let terminal = Terminal::stdout();
+    let status = match command {
+        Command::Check(args) => check::check(args, terminal, out)?,
+        Command::Replay(args) => replay::replay(args, terminal, out)?,
+        Command::Protocols => tables::print(&tables::protocols(), terminal, out)?,
+        Command::Safeguards => tables::print(&tables::safeguards(), terminal, out)?,
+        Command::Calls => tables::print(&tables::calls(), terminal, out)?,
+        Command::Violations => tables::print(&tables::violations(), terminal, out)?,
+    };
+    out.flush()?;
+    Ok(status)
+}

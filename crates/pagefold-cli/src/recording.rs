@@ -1,0 +1,211 @@
+//! Traces as files: each holds what is needed to run it again.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pagefold::protocol::Protocol;
+use pagefold_explore::{Config, Trace};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::done::Done;
+use crate::exit::Failure;
+use crate::load;
+use crate::plan::{self, Rules};
+use crate::vocabulary;
+
+/// What such a file says it is.
+const FORMAT: &str = "pagefold trace";
+/// The version of the format that is written and read.
+const VERSION: u32 = 1;
+/// Longer names are cut off: file systems have a limit.
+const NAME_BYTES: usize = 200;
+
+/// The part of the format that no version changes.
+#[derive(Deserialize)]
+struct Preamble {
+    format: String,
+    version: u32,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+struct File {
+    format: String,
+    version: u32,
+    scenario: ScenarioText,
+    rules: RulesText,
+    /// No execution is longer.
+    steps: u32,
+    violation: Violation,
+    /// The explorer's own format, which has a version of its own.
+    trace: Value,
+}
+
+/// A scenario and where it came from.
+#[derive(Serialize, Deserialize)]
+struct ScenarioText {
+    file: String,
+    source: String,
+}
+
+/// A protocol with its options, by name.
+#[derive(Serialize, Deserialize)]
+struct RulesText {
+    protocol: String,
+    without: Vec<String>,
+    unsplit: bool,
+    strict: bool,
+}
+
+/// What the trace ends in.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Violation {
+    /// Its name.
+    pub(crate) kind: String,
+    /// What happened.
+    pub(crate) message: String,
+}
+
+/// A trace with what is needed to run it again.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    /// Where the scenario came from.
+    pub(crate) file: String,
+    /// Its text.
+    pub(crate) source: String,
+    /// The rules that it ran under.
+    pub(crate) rules: Rules,
+    /// No execution is longer.
+    pub(crate) steps: u32,
+    /// What the trace ends in.
+    pub(crate) violation: Violation,
+    /// The trace.
+    pub(crate) trace: Trace,
+}
+
+impl Recording {
+    /// Reads a file that [`Folder::save`] wrote.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = load::read(path)?;
+        Self::parse(&text).map_err(|message| Failure::file(path, message))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let no_trace = |error: serde_json::Error| format!("not a trace of pagefold: {error}");
+        let preamble: Preamble = serde_json::from_str(text).map_err(no_trace)?;
+        if preamble.format != FORMAT {
+            return Err(format!(
+                "not a trace of pagefold: its format is {:?}",
+                preamble.format
+            ));
+        }
+        if preamble.version != VERSION {
+            return Err(format!(
+                "a trace of format version {}, where version {VERSION} is understood",
+                preamble.version
+            ));
+        }
+        let file: File = serde_json::from_str(text).map_err(no_trace)?;
+        let protocol = Protocol::by_name(&file.rules.protocol)
+            .ok_or_else(|| format!("no protocol has the name {:?}", file.rules.protocol))?;
+        let without = plan::safeguards(&file.rules.without)
+            .ok_or_else(|| format!("not all are safeguards: {:?}", file.rules.without))?;
+        Ok(Self {
+            file: file.scenario.file,
+            source: file.scenario.source,
+            rules: Rules {
+                protocol,
+                without,
+                unsplit: file.rules.unsplit,
+                strict: file.rules.strict,
+            },
+            steps: file.steps,
+            violation: file.violation,
+            trace: Trace::from_json(&file.trace.to_string()).map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+/// A directory that traces are saved to.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// The names given so far.
+    names: HashSet<String>,
+}
+
+impl Folder {
+    /// The directory at `path`, made if it does not exist.
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        fs::create_dir_all(path).map_err(|error| Failure::file(path, error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            names: HashSet::new(),
+        })
+    }
+
+    /// Saves the trace of a run if it has one, and says where.
+    pub(crate) fn save(
+        &mut self,
+        done: &Done<'_>,
+        bounds: &Config,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let Some(violation) = done.violation() else {
+            return Ok(None);
+        };
+        let rules = done.run.rules;
+        let name = self.name(done);
+        let path = self.path.join(name);
+        let written = serde_json::to_value(&violation.trace)
+            .and_then(|trace| {
+                serde_json::to_string_pretty(&File {
+                    format: FORMAT.to_owned(),
+                    version: VERSION,
+                    scenario: ScenarioText {
+                        file: done.run.loaded.path.display().to_string(),
+                        source: done.run.loaded.source.clone(),
+                    },
+                    rules: RulesText {
+                        protocol: rules.protocol.name.to_owned(),
+                        without: rules
+                            .without_names()
+                            .into_iter()
+                            .map(str::to_owned)
+                            .collect(),
+                        unsplit: rules.unsplit,
+                        strict: rules.strict,
+                    },
+                    steps: bounds.max_steps,
+                    violation: Violation {
+                        kind: vocabulary::violation_name(&violation.kind),
+                        message: violation.message.clone(),
+                    },
+                    trace,
+                })
+            })
+            .map_err(std::io::Error::from)
+            .and_then(|text| fs::write(&path, text + "\n"));
+        match written {
+            Ok(()) => Ok(Some(path)),
+            Err(error) => Err(Failure::file(&path, error)),
+        }
+    }
+
+    /// A name that no other trace of this invocation has.
+    fn name(&mut self, done: &Done<'_>) -> String {
+        let rules = done.run.rules.to_string();
+        let mut stem = format!("{} {rules}", done.run.loaded.scenario.name)
+            .replace(", ", "+")
+            .replace(' ', ".");
+        stem.truncate(stem.floor_char_boundary(NAME_BYTES));
+        let mut name = format!("{stem}.json");
+        let mut number = 2;
+        while !self.names.insert(name.clone()) {
+            name = format!("{stem}.{number}.json");
+            number += 1;
+        }
+        name
+    }
+}

@@ -1,0 +1,127 @@
+//! The names that the tool knows, as tables: it documents itself.
+
+use std::io::{self, Write};
+
+use pagefold::protocol::{Emptiness, Exclusion, Protocol, Safeguard, SafeguardSet, SecondaryTlb};
+use pagefold_litmus::{CALLS, Returns, Role};
+
+use crate::exit::Status;
+use crate::grid::Grid;
+use crate::terminal::Terminal;
+use crate::vocabulary;
+
+/// Prints a table.
+pub(crate) fn print(grid: &Grid, terminal: Terminal, out: &mut dyn Write) -> io::Result<Status> {
+    grid.write(terminal, out)?;
+    Ok(Status::Fine)
+}
+
+/// The protocols: what each has the engine do.
+pub(crate) fn protocols() -> Grid {
+    let mut grid = Grid::new(["protocol", "retraction", "lacks"]);
+    for protocol in Protocol::ALL {
+        let default = if *protocol == Protocol::DEFAULT {
+            " (default)"
+        } else {
+            ""
+        };
+        let lacks: Vec<&str> = protocol
+            .lacks
+            .iter()
+            .map(|safeguard| safeguard.name())
+            .collect();
+        let lacks = if protocol.lacks == SafeguardSet::EMPTY {
+            "nothing".to_owned()
+        } else {
+            lacks.join(", ")
+        };
+        grid.row([
+            format!("{}{default}", protocol.name).into(),
+            describe(protocol).into(),
+            lacks.into(),
+        ]);
+    }
+    grid
+}
+
+fn describe(protocol: &Protocol) -> String {
+    let exclusion = match protocol.exclusion {
+        Exclusion::MmapWrite => "under the mmap_lock and the VMA lock of every mapping process",
+        Exclusion::MmapRead => "under the mmap_lock, for reading, of every mapping process",
+        Exclusion::PageTableLocks => "under the page-table locks alone",
+    };
+    let emptiness = match protocol.emptiness {
+        Emptiness::VmaFlags => "goes by the flags of the VMA",
+        Emptiness::Scan => "looks at each entry",
+    };
+    let secondary = match protocol.secondary_tlb {
+        SecondaryTlb::NotifierEnd => "IOMMUs are told when a notifier range ends",
+        SecondaryTlb::Flush => "IOMMUs are told with each flush",
+    };
+    let map = if protocol.map_may_fail {
+        "pte_offset_map may find no table"
+    } else {
+        "pte_offset_map relies on a table"
+    };
+    let faults = if protocol.file_faults_under_vma_lock {
+        "file faults try the VMA lock first"
+    } else {
+        "file faults take the mmap_lock"
+    };
+    format!("{exclusion}; {emptiness}; {secondary}; {map}; {faults}")
+}
+
+/// The safeguards.
+pub(crate) fn safeguards() -> Grid {
+    let mut grid = Grid::new(["safeguard", "what it does"]);
+    for safeguard in Safeguard::ALL {
+        grid.row([safeguard.name().into(), safeguard.describe().trim().into()]);
+    }
+    grid
+}
+
+/// What a scenario can do.
+pub(crate) fn calls() -> Grid {
+    let mut grid = Grid::new(["call", "by", "gives", "what it does"]);
+    for call in CALLS {
+        let roles: Vec<&str> = call.roles.iter().map(|role| role_name(*role)).collect();
+        grid.row([
+            call.signature().into(),
+            roles.join(", ").into(),
+            returns(call.returns).into(),
+            call.doc.into(),
+        ]);
+    }
+    grid
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Start => "mm",
+        Role::Cpu => "process",
+        Role::Device => "device",
+        Role::Vcpu => "vcpu",
+        Role::Khugepaged => "khugepaged",
+        Role::Kernel => "kernel",
+        Role::Final => "final",
+    }
+}
+
+fn returns(returns: Returns) -> &'static str {
+    match returns {
+        Returns::Nothing => "",
+        Returns::Status => "0 or error",
+        Returns::Content => "content or error",
+        Returns::Count => "number",
+        Returns::Flag => "0 or 1",
+    }
+}
+
+/// The violations that are looked for.
+pub(crate) fn violations() -> Grid {
+    let mut grid = Grid::new(["violation", "what should be true instead"]);
+    for (name, description) in vocabulary::violations() {
+        grid.row([name.into(), description.into()]);
+    }
+    grid
+}

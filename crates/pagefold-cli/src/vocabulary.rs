@@ -1,0 +1,98 @@
+//! The names that the user may write: protocols, safeguards, violations.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use pagefold::protocol::{Protocol, Safeguard};
+use pagefold_explore::kind;
+use pagefold_litmus::{Diagnostics, Scenario, Vocabulary};
+use pagefold_machine::model::Kind;
+
+/// The violations that the explorer finds by itself, and what each is about.
+const EXPLORER: &[(&str, &str)] = &[
+    (
+        kind::DEADLOCK,
+        "Someone can always go on, until all have ended.",
+    ),
+    (kind::LIVELOCK, "What a retry loop waits for comes."),
+    (kind::RECURSIVE_LOCK, "Nobody takes a lock that it holds."),
+    (kind::LOCK_ORDER, "Locks are taken in one order everywhere."),
+    (
+        kind::NOT_HELD,
+        "Nobody releases a lock that it does not hold.",
+    ),
+    (
+        kind::SLEEP_IN_ATOMIC,
+        "Nobody sleeps under a spin lock, in a read section, or with interrupts off.",
+    ),
+    (
+        kind::LEAK,
+        "Who ends holds no lock, is in no read section, and has its interrupts on.",
+    ),
+    (kind::PANIC, "The code does not panic."),
+    (
+        kind::BLOCKED_IN_QUIET,
+        "Set-up and final statements, which run alone, do not wait.",
+    ),
+    (
+        kind::NONDETERMINISM,
+        "The same schedule gives the same execution.",
+    ),
+];
+
+/// The name that a scenario has for a kind of violation: without blanks.
+pub(crate) fn violation_name(kind: &str) -> String {
+    kind.replace(' ', "-")
+}
+
+/// All violations: the name, and what should be true instead. Two can share a name.
+pub(crate) fn violations() -> impl Iterator<Item = (String, &'static str)> {
+    let machine = Kind::ALL.iter().map(|kind| (kind.name(), kind.describe()));
+    machine
+        .chain(EXPLORER.iter().copied())
+        .map(|(name, description)| (violation_name(name), description.trim()))
+}
+
+/// What should be true instead of the violation `name`.
+pub(crate) fn describe_violation(name: &str) -> String {
+    let descriptions: Vec<&str> = violations()
+        .filter(|(other, _)| other == name)
+        .map(|(_, description)| description)
+        .collect();
+    descriptions.join(" Or: ")
+}
+
+/// The safeguard of that name.
+pub(crate) fn safeguard(name: &str) -> Option<Safeguard> {
+    Safeguard::ALL
+        .iter()
+        .copied()
+        .find(|safeguard| safeguard.name() == name)
+}
+
+/// Parses a scenario that may use all of these names.
+pub(crate) fn parse(source: &str, file_name: &str) -> Result<Scenario, Diagnostics> {
+    let protocols: Vec<&str> = Protocol::ALL.iter().map(|protocol| protocol.name).collect();
+    let safeguards: Vec<&str> = Safeguard::ALL
+        .iter()
+        .map(|safeguard| safeguard.name())
+        .collect();
+    let violations: Vec<String> = violations().map(|(name, _)| name).collect();
+    let violations: Vec<&str> = violations.iter().map(String::as_str).collect();
+    let vocabulary = Vocabulary {
+        protocols: &protocols,
+        safeguards: &safeguards,
+        violations: &violations,
+    };
+    pagefold_litmus::parse(source, file_name, &vocabulary)
+}
+
+/// Reads a protocol from the command line.
+pub(crate) fn protocol_parser() -> impl TypedValueParser<Value = Protocol> {
+    PossibleValuesParser::new(Protocol::ALL.iter().map(|protocol| protocol.name))
+        .try_map(|name| Protocol::by_name(&name).ok_or("no such protocol"))
+}
+
+/// Reads a safeguard from the command line.
+pub(crate) fn safeguard_parser() -> impl TypedValueParser<Value = Safeguard> {
+    PossibleValuesParser::new(Safeguard::ALL.iter().map(|safeguard| safeguard.name()))
+        .try_map(|name| safeguard(&name).ok_or("no such safeguard"))
+}

@@ -1,0 +1,9 @@
+//! The command as a user sees it: output, exit status, files.
+
+mod check;
+mod common;
+mod input;
+mod json;
+mod options;
+mod replay;
+mod tables;

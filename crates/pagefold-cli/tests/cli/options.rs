@@ -1,0 +1,94 @@
+//! Which runs there are.
+
+use crate::common::{Place, UFFD, readers};
+
+/// What `--list` says of the runs of two scenarios: one with expectations, one without.
+fn runs(options: &str) -> Vec<String> {
+    let rows = "expect {
+        linux-6.6: holds;
+        linux-6.6 unsplit without recheck_pmd, exit_test: holds;
+        posted-v1 strict: broken rss;
+    }";
+    let place = Place::with(&[
+        ("one.litmus", &readers("one", "forall (r = 1)", rows)),
+        ("two.litmus", &readers("two", "forall (r = 1)", "")),
+    ]);
+    let ran = place.run(&format!("check . --list{options}"));
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let runs = ran
+        .out
+        .lines()
+        .filter(|line| line.starts_with("    ") && !line.contains("Two"));
+    runs.map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_list_describes_the_scenarios() {
+    let place = Place::with(&[
+        ("litmus/b/uffd.litmus", UFFD),
+        ("litmus/a.litmus", &readers("a", "forall (r = 1)", "")),
+    ]);
+    let ran = place.run("check --list");
+    assert_eq!(ran.status, 0);
+    insta::assert_snapshot!(ran.out);
+}
+
+#[test]
+fn by_default_the_lines_of_expect() {
+    assert_eq!(
+        runs(""),
+        [
+            "linux-6.6: holds",
+            "linux-6.6 unsplit without exit_test, recheck_pmd: holds",
+            "posted-v1 strict: broken rss",
+            "linux-6.6",
+        ]
+    );
+}
+
+#[test]
+fn a_protocol_selects_lines_or_is_forced() {
+    assert_eq!(
+        runs(" --protocol linux-6.6"),
+        [
+            "linux-6.6: holds",
+            "linux-6.6 unsplit without exit_test, recheck_pmd: holds",
+            "linux-6.6",
+        ]
+    );
+    assert_eq!(
+        runs(" --protocol linux-6.4 --protocol posted-v1,linux-6.4"),
+        [
+            "linux-6.4",
+            "posted-v1 strict: broken rss",
+            "linux-6.4",
+            "posted-v1"
+        ]
+    );
+}
+
+#[test]
+fn options_replace_those_of_the_lines() {
+    assert_eq!(
+        runs(" --without recheck_pmd --without exit_test --unsplit"),
+        [
+            "linux-6.6 unsplit without exit_test, recheck_pmd: holds",
+            "linux-6.6 unsplit without exit_test, recheck_pmd",
+        ]
+    );
+    assert_eq!(
+        runs(" --unsplit"),
+        ["linux-6.6 unsplit", "linux-6.6 unsplit"]
+    );
+    assert_eq!(
+        runs(" --strict --protocol posted-v1"),
+        ["posted-v1 strict: broken rss", "posted-v1 strict"]
+    );
+}
+
+#[test]
+fn a_file_named_twice_runs_once() {
+    let place = Place::with(&[("d/t.litmus", &readers("t", "forall (r = 1)", ""))]);
+    let ran = place.run("check d/t.litmus d --list");
+    assert_eq!(ran.out.matches("linux-6.6").count(), 1, "{}", ran.out);
+}

@@ -1,0 +1,398 @@
+//! A CPU that runs a thread of a process: it reads and writes memory by virtual address.
+//!
+//! What is assumed of the hardware is what the machine under the model checker assumes: a walk reads the entry of each
+//! level once, from the top or from a cached upper entry, and may keep what it found until it is flushed; an access uses a
+//! cached translation without a look at the tables; a flush does not overtake a walk or an access.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use pagefold::addr::{PAGE_SIZE, VirtAddr};
+use pagefold::arch::Pte;
+use pagefold::fault::{FaultError, handle_user_fault};
+use pagefold::handle::Ref;
+use pagefold::mm::Mm;
+use pagefold::platform::Word;
+
+use super::memory::{Memory, Page};
+use super::slot::CpuSlot;
+use super::tlb::{Tlb, VIRT_PAGE_BITS};
+use super::word::HostWord;
+use super::{Host, PTRS_PER_TABLE, thread};
+
+/// The current thread, as a CPU that runs a process.
+///
+/// Accesses are atomic; a load has acquire and a store release order, as on x86.
+pub struct HostCpu {
+    mm: Ref<Host, Mm<Host>>,
+    slot: &'static CpuSlot,
+    tlb: Tlb,
+    /// The thread that this is.
+    _thread: PhantomData<*const ()>,
+}
+
+impl HostCpu {
+    /// Makes the current thread a CPU that runs the process with this address space, until the result is dropped.
+    ///
+    /// # Panics
+    /// If the thread is one already.
+    #[must_use]
+    pub fn run(mm: Ref<Host, Mm<Host>>) -> Self {
+        let slot = thread::slot();
+        let tlb = Tlb::new();
+        slot.attach(mm.raw().addr());
+        Self {
+            mm,
+            slot,
+            tlb,
+            _thread: PhantomData,
+        }
+    }
+
+    /// The address space.
+    #[must_use]
+    pub fn mm(&self) -> Ref<Host, Mm<Host>> {
+        self.mm
+    }
+
+    /// Reads the word at an address.
+    ///
+    /// # Errors
+    /// The signal that the process gets.
+    ///
+    /// # Panics
+    /// If the address is not that of a word.
+    #[inline]
+    pub fn load(&mut self, addr: VirtAddr) -> Result<u64, FaultError<Host>> {
+        self.access(addr, false, HostWord::load)
+    }
+
+    /// Writes the word at an address.
+    ///
+    /// # Errors
+    /// The signal that the process gets.
+    ///
+    /// # Panics
+    /// If the address is not that of a word.
+    #[inline]
+    pub fn store(&mut self, addr: VirtAddr, value: u64) -> Result<(), FaultError<Host>> {
+        self.access(addr, true, |word| word.store(value))
+    }
+
+    /// An instruction: it is tried until it goes through, or ends in a signal.
+    #[inline(always)]
+    fn access<R>(
+        &mut self,
+        addr: VirtAddr,
+        write: bool,
+        operation: impl Fn(&HostWord) -> R,
+    ) -> Result<R, FaultError<Host>> {
+        let offset = (addr.0 % PAGE_SIZE) as usize;
+        assert!(
+            offset.is_multiple_of(size_of::<HostWord>()),
+            "an access is to an aligned word"
+        );
+        loop {
+            {
+                let _section = self.slot.enter_access();
+                if let Some(requests) = self.slot.take_requests() {
+                    requests.apply(&mut self.tlb);
+                }
+                if let Some(page) = self.translate(addr.page(), write) {
+                    return Ok(operation(&page[offset / size_of::<HostWord>()]));
+                }
+            }
+            handle_user_fault(self.mm, VirtAddr::of_page(addr.page()), write)?;
+        }
+    }
+
+    /// The frame of a virtual page, if the access may go on. The caller is in a section.
+    #[inline(always)]
+    fn translate(&mut self, page: u64, write: bool) -> Option<&'static Page> {
+        self.tlb
+            .leaf(page, write)
+            .or_else(|| self.walk(page, write))
+    }
+
+    /// What a walk finds, and keeps.
+    fn walk(&mut self, page: u64, write: bool) -> Option<&'static Page> {
+        if page >> VIRT_PAGE_BITS != 0 {
+            return None;
+        }
+        let found = self
+            .find_leaf(page)
+            .filter(|leaf| leaf.is_writable() || !write);
+        let Some(leaf) = found else {
+            self.tlb.forget_fault(page);
+            return None;
+        };
+        let frame = Memory::get().page(leaf.pfn());
+        self.tlb.keep_leaf(page, leaf.is_writable(), frame);
+        Some(frame)
+    }
+
+    /// The present entry of a page; that of a huge page as if it were of the small one.
+    fn find_leaf(&mut self, page: u64) -> Option<Pte> {
+        let table = match self.tlb.table(page) {
+            Some(table) => table,
+            None => {
+                let root = Memory::get().page(self.mm.root());
+                let upper = entry(root, page, 2);
+                if !upper.is_table() {
+                    return None;
+                }
+                let pmd = entry(Memory::get().page(upper.pfn()), page, 1);
+                if pmd.is_huge() {
+                    let piece = pmd.pfn().add(page as usize % PTRS_PER_TABLE);
+                    return Some(Pte::page(piece, pmd.is_writable()));
+                }
+                if !pmd.is_table() {
+                    return None;
+                }
+                let table = Memory::get().page(pmd.pfn());
+                self.tlb.keep_table(page, table);
+                table
+            }
+        };
+        Some(entry(table, page, 0)).filter(|pte| pte.is_present())
+    }
+}
+
+/// The entry for a page in a table of a level.
+#[inline(always)]
+fn entry(table: &Page, page: u64, level: u32) -> Pte {
+    let number = page >> (level * PTRS_PER_TABLE.ilog2());
+    Pte::from_bits(table[number as usize % PTRS_PER_TABLE].load())
+}
+
+impl Drop for HostCpu {
+    fn drop(&mut self) {
+        self.slot.detach();
+    }
+}
+
+impl fmt::Debug for HostCpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostCpu").field("mm", &self.mm.id).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::{Acquire, Release};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use pagefold::addr::{AddrRange, PageIndex, Pfn};
+    use pagefold::mmap::{self, Sharing};
+    use pagefold::page_cache::Mapping;
+    use pagefold::platform::{FlushKind, Order, Platform};
+
+    use super::*;
+
+    const START: VirtAddr = VirtAddr::of_page(3 * PTRS_PER_TABLE as u64);
+    const RANGE: AddrRange = AddrRange::pages(START, 1);
+    const ROUNDS: u64 = 2000;
+    const VALID: u64 = 1;
+    const STALE: u64 = 2;
+
+    /// A process that maps one page.
+    struct Process {
+        mm: Ref<Host, Mm<Host>>,
+        object: Ref<Host, Mapping<Host>>,
+    }
+
+    impl Process {
+        fn new() -> Self {
+            let mm = Mm::new(0).unwrap();
+            let object = Mapping::new(0, 1).unwrap();
+            mmap::mmap(mm, RANGE, object, PageIndex(0), Sharing::Shared).unwrap();
+            let mut cpu = HostCpu::run(mm);
+            cpu.store(START, VALID).unwrap();
+            Self { mm, object }
+        }
+
+        /// The word of the upper entry, and the table that it names.
+        fn pmd(&self) -> (&'static HostWord, Pfn) {
+            let index = |level: u32| (START.page() >> (9 * level)) as usize % PTRS_PER_TABLE;
+            let upper = Pte::from_bits(Host::entry(self.mm.root(), index(2)).load());
+            let pmd = Host::entry(upper.pfn(), index(1));
+            (pmd, Pte::from_bits(pmd.load()).pfn())
+        }
+
+        fn pte(&self) -> &'static HostWord {
+            Host::entry(self.pmd().1, 0)
+        }
+
+        fn end(self) {
+            mmap::exit_mm(self.mm);
+            // SAFETY: the threads that used the object and the address space have ended.
+            unsafe {
+                Mapping::evict(self.object);
+                mmap::mmdrop(self.mm);
+            }
+        }
+    }
+
+    /// Runs `change` with CPUs at work that read [`VALID`] and count in the page's other word.
+    fn with_cpus(process: &Process, change: impl FnOnce()) {
+        let stop = AtomicBool::new(false);
+        let mm = process.mm;
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut cpu = HostCpu::run(mm);
+                    while !stop.load(Acquire) {
+                        assert_eq!(cpu.load(START).unwrap(), VALID, "a stale translation");
+                    }
+                });
+            }
+            scope.spawn(|| {
+                let mut cpu = HostCpu::run(mm);
+                let mut count = 0;
+                while !stop.load(Acquire) {
+                    count += 1;
+                    cpu.store(VirtAddr(START.0 + 8), count).unwrap();
+                }
+            });
+            change();
+            stop.store(true, Release);
+        });
+    }
+
+    fn frame() -> Pfn {
+        Host::alloc_frames(Order::Small).unwrap()
+    }
+
+    #[test]
+    fn no_translation_of_a_page_is_used_after_it_was_flushed() {
+        let process = Process::new();
+        let pte = process.pte();
+        let original = pte.load();
+        let frames = [frame(), frame()];
+        for page in frames.map(Host::page) {
+            page[0].store(VALID);
+        }
+        with_cpus(&process, || {
+            pte.store(Pte::page(frames[0], true).bits());
+            Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
+            for round in 0..ROUNDS as usize {
+                let (old, new) = (frames[round % 2], frames[(round + 1) % 2]);
+                Host::page(new)[0].store(VALID);
+                pte.store(Pte::page(new, true).bits());
+                Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
+                let count = Host::page(old)[1].load();
+                Host::page(old)[0].store(STALE);
+                for _ in 0..100 {
+                    std::hint::spin_loop();
+                }
+                assert_eq!(
+                    Host::page(old)[1].load(),
+                    count,
+                    "a store came after the flush"
+                );
+            }
+            pte.store(original);
+            Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
+        });
+        frames.map(|pfn| Host::free_frames(pfn, Order::Small));
+        process.end();
+    }
+
+    #[test]
+    fn no_cached_table_is_walked_after_it_was_flushed() {
+        let process = Process::new();
+        let (pmd, original) = process.pmd();
+        let valid = Host::entry(original, 0).load();
+        let stale = frame();
+        Host::page(stale)[0].store(STALE);
+        let tables = [frame(), frame()];
+        tables.map(Host::clear_page);
+        with_cpus(&process, || {
+            for round in 0..ROUNDS as usize {
+                let new = tables[round % 2];
+                Host::entry(new, 0).store(valid);
+                let old = Pte::from_bits(pmd.swap(Pte::table(new).bits())).pfn();
+                Host::flush_tlb(process.mm, RANGE, FlushKind::LeavesAndTables);
+                if old != original {
+                    Host::entry(old, 0).store(Pte::page(stale, true).bits());
+                }
+                // Now the next access walks, from the upper entry that it has cached or not.
+                Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
+            }
+            pmd.store(Pte::table(original).bits());
+            Host::flush_tlb(process.mm, RANGE, FlushKind::LeavesAndTables);
+        });
+        for pfn in [stale, tables[0], tables[1]] {
+            Host::free_frames(pfn, Order::Small);
+        }
+        process.end();
+    }
+
+    #[test]
+    fn cpus_that_flush_each_other_do_not_wait_for_ever() {
+        let process = Process::new();
+        let mm = process.mm;
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(move || {
+                    let mut cpu = HostCpu::run(mm);
+                    for _ in 0..ROUNDS {
+                        assert_eq!(cpu.load(START).unwrap(), VALID);
+                        Host::flush_tlb(mm, RANGE, FlushKind::LeavesAndTables);
+                    }
+                });
+            }
+        });
+        process.end();
+    }
+
+    #[test]
+    fn a_flush_waits_for_interrupts_and_not_for_idle_cpus() {
+        let process = Process::new();
+        let mm = process.mm;
+        let over = AtomicBool::new(false);
+        let (ready, is_ready) = mpsc::channel();
+        let (wake, sleep) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let idle = ready.clone();
+            scope.spawn(move || {
+                let mut cpu = HostCpu::run(mm);
+                cpu.load(START).unwrap();
+                idle.send(()).unwrap();
+                sleep.recv().unwrap();
+            });
+            scope.spawn(|| {
+                Host::irq_save();
+                Host::irq_save();
+                Host::irq_restore();
+                ready.send(()).unwrap();
+                thread::sleep(Duration::from_millis(30));
+                over.store(true, Release);
+                Host::irq_restore();
+            });
+            is_ready.recv().unwrap();
+            is_ready.recv().unwrap();
+            Host::flush_tlb(mm, RANGE, FlushKind::Leaves);
+            assert!(over.load(Acquire));
+            wake.send(()).unwrap();
+        });
+        process.end();
+    }
+
+    #[test]
+    fn an_access_outside_of_any_mapping_is_a_signal() {
+        let process = Process::new();
+        {
+            let mut cpu = HostCpu::run(process.mm);
+            let behind = VirtAddr::of_page(1 << VIRT_PAGE_BITS);
+            for addr in [START.add_pages(1), behind, VirtAddr(u64::MAX - 7)] {
+                assert!(matches!(cpu.load(addr), Err(FaultError::SigSegv)));
+                assert!(matches!(cpu.store(addr, 0), Err(FaultError::SigSegv)));
+            }
+        }
+        process.end();
+    }
+}
