@@ -145,6 +145,9 @@ impl Done<'_> {
                 command.push_str(option);
             }
         }
+        if !self.is_bad() {
+            command.push_str(" --trace");
+        }
         let default = Config::default();
         if bounds.max_executions != default.max_executions {
             command.push_str(&format!(" --bound {}", bounds.max_executions));

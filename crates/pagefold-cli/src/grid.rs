@@ -146,9 +146,9 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
         return vec![text.to_owned()];
     }
     let indent = text.len() - text.trim_start_matches(' ').len();
-    let hanging = " ".repeat((indent + 2).min(width / 2));
+    let hanging = " ".repeat((indent + 2).min(width / 4));
     let mut lines = Vec::new();
-    let mut line = " ".repeat(indent.min(width / 2));
+    let mut line = " ".repeat(indent.min(width / 4));
     let mut blank = true;
     let words = text.split_whitespace();
     for piece in words.flat_map(|word| pieces(word, width - hanging.len())) {

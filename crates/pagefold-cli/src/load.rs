@@ -153,7 +153,7 @@ pub(crate) fn scenario(source: &str, file_name: &str) -> Result<Scenario, Failur
                 list: vec![Diagnostic {
                     message: limit.message,
                     span: limit.span,
-                    label: "this is one too many".to_owned(),
+                    label: "this is too much for it".to_owned(),
                     related: None,
                     help: None,
                 }],

@@ -58,17 +58,12 @@ fn describe(protocol: &Protocol) -> String {
         SecondaryTlb::NotifierEnd => "IOMMUs are told when a notifier range ends",
         SecondaryTlb::Flush => "IOMMUs are told with each flush",
     };
-    let map = if protocol.map_may_fail {
-        "pte_offset_map may find no table"
-    } else {
-        "pte_offset_map relies on a table"
-    };
     let faults = if protocol.file_faults_under_vma_lock {
         "file faults try the VMA lock first"
     } else {
         "file faults take the mmap_lock"
     };
-    format!("{exclusion}; {emptiness}; {secondary}; {map}; {faults}")
+    format!("{exclusion}; {emptiness}; {secondary}; {faults}")
 }
 
 /// The safeguards.

@@ -38,10 +38,10 @@ pub fn quiet<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Names the next visible operation of this thread in traces. `f` is only called while a trace
-/// is recorded.
+/// is recorded, and not inside [`quiet`], where operations are no events.
 #[inline]
 pub fn label(f: impl FnOnce() -> String) {
-    if is_recording() {
+    if is_recording() && !is_quiet() {
         let label = f();
         rt::with(|engine| engine.slots[engine.current].label = Some(label));
     }

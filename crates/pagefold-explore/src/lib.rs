@@ -101,8 +101,8 @@
 //! Threads are coroutines on one OS thread (several OS threads may explore at the same time). Each
 //! announces its next operation before executing it; the search picks who goes on. When an
 //! execution ends, the search goes back to the last choice with an alternative left, and runs the
-//! program again from its start: nothing needs to be copied or undone. Abandoned threads are unwound;
-//! those that own nothing can be forgotten instead, which is faster ([`thread::spawn_forgettable`],
+//! program again from its start: nothing needs to be copied or undone. Abandoned threads are
+//! unwound; those that own nothing can be forgotten instead, which is faster ([`thread::spawn_forgettable`],
 //! [`explore_forgetting`]).
 //!
 //! The arguments for what is pruned stand at the head of the modules that prune: `engine/search.rs`

@@ -4,8 +4,8 @@
 //!    an execution: it contains, with each event, everything the event depends on. (For
 //!    a deadlock all events are needed: each may be what keeps somebody from going on.)
 //! 2. *Order.* Any order of the cone that respects happens-before leads to the same failure. The
-//!    one taken has the fewest context switches. To find it, let a thread, once it is picked, run as
-//!    far as it can (stopping earlier helps nobody: what others wait for only comes later), and
+//!    one taken has the fewest context switches. To find it, let a thread, once it is picked, run
+//!    as far as it can (stopping earlier helps nobody: what others wait for only comes later), and
 //!    search breadth first over whom to pick next.
 //! 3. *Choice.* Of all failing executions, the one with the fewest context switches is kept, then
 //!    the shortest, then the first in the order of thread numbers.

@@ -5,7 +5,8 @@
 //! [crate documentation](crate#what-is-explored-and-what-is-not).
 //!
 //! ```
-//! use pagefold_explore::{check, rcu, sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst}, thread};
+//! use pagefold_explore::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+//! use pagefold_explore::{check, rcu, thread};
 //! use std::sync::Arc;
 //!
 //! check(|| {

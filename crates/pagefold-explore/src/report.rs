@@ -106,4 +106,18 @@ pub mod kind {
     pub const BLOCKED_IN_QUIET: &str = "blocked-in-quiet";
     /// The program did something else when it was run again under the same schedule.
     pub const NONDETERMINISM: &str = "nondeterminism";
+
+    /// All of them.
+    pub const ALL: &[&str] = &[
+        DEADLOCK,
+        LIVELOCK,
+        RECURSIVE_LOCK,
+        LOCK_ORDER,
+        NOT_HELD,
+        SLEEP_IN_ATOMIC,
+        LEAK,
+        PANIC,
+        BLOCKED_IN_QUIET,
+        NONDETERMINISM,
+    ];
 }

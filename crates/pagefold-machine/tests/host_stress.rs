@@ -7,7 +7,6 @@
 
 mod census;
 
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::thread;
@@ -32,8 +31,8 @@ const PRIVATE_WORD: u64 = 7;
 
 /// Release builds make up for their speed by more work.
 const SCALE: u64 = if cfg!(debug_assertions) { 1 } else { 4 };
-const ROUNDS: u64 = 12 * SCALE;
-const ACCESSES: u64 = 30_000 * SCALE;
+const ROUNDS: u64 = 25 * SCALE;
+const ACCESSES: u64 = 15_000;
 
 type Space = Ref<Host, Mm<Host>>;
 type Object = Ref<Host, Mapping<Host>>;
@@ -96,6 +95,22 @@ impl View {
 
     fn word(self, page: u64, word: u64) -> VirtAddr {
         VirtAddr(self.page(page).0 + 8 * word)
+    }
+}
+
+/// A thread that is at work as long as this lives, even if it fails.
+struct AtWork<'a>(&'a AtomicUsize);
+
+impl<'a> AtWork<'a> {
+    fn begin(busy: &'a AtomicUsize) -> Self {
+        busy.fetch_add(1, AcqRel);
+        Self(busy)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, AcqRel);
     }
 }
 
@@ -248,7 +263,9 @@ fn collapse_and_split(first: View, second: View, busy: &AtomicUsize, seed: u64) 
         }
         for view in [first, second] {
             let start = view.page(random.below(PAGES - 4));
-            tally.split += u64::from(view.mm.nr_ptes().get() == 0);
+            let only_huge =
+                view.mm.nr_ptes().get() == 0 && view.mm.rss(PageKind::Shmem).get() > 0;
+            tally.split += u64::from(only_huge);
             mmap::madvise_dontneed(view.mm, AddrRange::pages(start, 4)).unwrap();
         }
         thread::yield_now();
@@ -281,34 +298,30 @@ fn round(spaces: [Space; 3], number: u64) -> Tally {
         View::new(spaces[2], object, Sharing::Private),
     ];
     let [first, second, private] = views;
-    let busy = AtomicUsize::new(4);
-    let done = |busy: &AtomicUsize| busy.fetch_sub(1, AcqRel);
-    let tally = Mutex::new(Tally::default());
-    let (counts, copies) = thread::scope(|scope| {
-        let busy = &busy;
-        let writer = |view: View, word: u64| {
-            move || {
-                let counts = write(view, word, number * 8 + word);
-                done(busy);
-                counts
-            }
-        };
-        let writers = [scope.spawn(writer(first, 0)), scope.spawn(writer(second, 1))];
+    let busy = AtomicUsize::new(0);
+    let (counts, copies, tally) = thread::scope(|scope| {
+        let writers = [(first, 0), (second, 1)].map(|(view, word)| {
+            let at_work = AtWork::begin(&busy);
+            scope.spawn(move || {
+                let _at_work = at_work;
+                write(view, word, number * 8 + word)
+            })
+        });
+        let at_work = AtWork::begin(&busy);
         scope.spawn(move || {
+            let _at_work = at_work;
             read(second, number * 8 + 2);
-            done(busy);
         });
+        let at_work = AtWork::begin(&busy);
         let private = scope.spawn(move || {
-            let copies = write_privately(private, number * 8 + 3);
-            done(busy);
-            copies
+            let _at_work = at_work;
+            write_privately(private, number * 8 + 3)
         });
-        scope.spawn(|| {
-            *tally.lock().unwrap() = collapse_and_split(first, second, busy, number * 8 + 4);
-        });
+        let tally = collapse_and_split(first, second, &busy, number * 8 + 4);
         (
             writers.map(|writer| writer.join().unwrap()),
             private.join().unwrap(),
+            tally,
         )
     });
     let counts = [&counts[0][..], &counts[1][..]];
@@ -324,7 +337,7 @@ fn round(spaces: [Space; 3], number: u64) -> Tally {
     assert!(census.is_unmapped());
     // SAFETY: nobody maps the object any more, and the threads that used it have ended.
     unsafe { Mapping::evict(object) };
-    tally.into_inner().unwrap()
+    tally
 }
 
 #[test]

@@ -167,13 +167,17 @@ fn do_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Fault<P> {
     result
 }
 
+/// Pages that a read fault maps at once, at most (Linux: `fault_around_pages`, 64 KiB).
+const FAULT_AROUND: usize = 16;
+
 /// Maps the pages around the fault that are in the cache and can be had without waiting. Whether the faulting page is
 /// among them. (Linux: `do_fault_around`, `filemap_map_pages`)
 fn do_fault_around<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Result<bool, FaultError<P>> {
     let vma = vmf.vma;
-    let start = vmf.addr.huge_start(P::PTRS_PER_TABLE);
+    let window = FAULT_AROUND.min(P::PTRS_PER_TABLE);
+    let start = vmf.addr.huge_start(window);
     let mut addr = start.max(vma.range.start);
-    let end = start.add_pages(P::PTRS_PER_TABLE as u64).min(vma.range.end);
+    let end = start.add_pages(window as u64).min(vma.range.end);
     let mut mapped = false;
     while addr < end {
         let index = vma.index_of(addr);

@@ -25,6 +25,7 @@ impl Folio {
 
     /// The folio that a frame belongs to.
     pub(crate) fn of<P: Platform>(pfn: Pfn) -> Self {
+        P::step(Step::Folio("page_folio of", pfn));
         Self(P::frame(pfn).head())
     }
 

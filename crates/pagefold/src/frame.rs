@@ -59,8 +59,10 @@ impl<P: Platform> Frame<P> {
         }
     }
 
+    /// The first frame of the folio that the frame belongs to now. Who has no reference looks again once it has one:
+    /// the frame may have become part of another folio.
     pub(crate) fn head(&self) -> Pfn {
-        Pfn(self.head.load_protected())
+        Pfn(self.head.load())
     }
 
     pub(crate) fn has(&self, flag: u64) -> bool {
@@ -102,9 +104,9 @@ impl<P: Platform> Frame<P> {
     pub fn is_anon(&self) -> bool {
         self.has(FLAG_ANON)
     }
-    /// The first frame of the folio that the frame belongs to.
+    /// The first frame of the folio that the frame belongs to, for oracles and reports.
     pub fn folio_head(&self) -> Pfn {
-        self.head()
+        Pfn(self.head.load_protected())
     }
     /// The index of the folio in its object.
     pub fn folio_index(&self) -> PageIndex {

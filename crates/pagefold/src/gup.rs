@@ -56,7 +56,14 @@ fn grab<P: Platform>(entry: Pte, pfn: Pfn, write: bool) -> Option<Folio> {
         return None;
     }
     let folio = Folio::of::<P>(pfn);
-    folio.try_get::<P>().then_some(folio)
+    if !folio.try_get::<P>() {
+        return None;
+    }
+    if Folio::of::<P>(pfn) != folio {
+        folio.put::<P>(1);
+        return None;
+    }
+    Some(folio)
 }
 
 /// The page at `addr` with a reference; faults it in if need be. (Linux: `get_user_pages_fast`)

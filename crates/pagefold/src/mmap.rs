@@ -173,8 +173,9 @@ pub fn mmget<P: Platform>(mm: Ref<P, Mm<P>>) {
 /// Frees an address space that [`exit_mm`] has taken apart, with its top-level table. (Linux: `mmdrop`)
 ///
 /// # Safety
-/// Nobody uses the address space: no operation on it is under way, no CPU runs it, no secondary MMU follows it. No
-/// reference to it is followed afterwards.
+/// Nobody uses the address space: no operation on it is under way, nor a collapse of an object that it mapped, which may
+/// have it on its list of address spaces to flush; no CPU runs it, no secondary MMU follows it. No reference to it is
+/// followed afterwards.
 pub unsafe fn mmdrop<P: Platform>(mm: Ref<P, Mm<P>>) {
     debug_assert!(
         mm.vmas.load_protected().is_none(),

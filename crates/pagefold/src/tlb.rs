@@ -46,33 +46,51 @@ pub(crate) fn pmdp_collapse_flush<P: Platform>(pmd: PmdRef<P>, range: AddrRange)
     old
 }
 
-const BATCH: usize = 16;
+/// Address spaces that wait for a flush at the same time.
+const SPACES: usize = 64;
 
 /// Address spaces from which pages were unmapped and that have to be flushed before the pages are used.
 /// (Linux: `tlbflush_unmap_batch`)
 #[must_use = "pages that were unmapped must be flushed before they are copied or freed"]
 pub(crate) struct UnmapBatch<P: Platform> {
-    spaces: [Option<Ref<P, Mm<P>>>; BATCH],
+    spaces: [Option<Ref<P, Mm<P>>>; SPACES],
     used: usize,
+    /// The one that a page was unmapped from last.
+    last: usize,
 }
 
 impl<P: Platform> UnmapBatch<P> {
     pub(crate) fn new() -> Self {
         Self {
-            spaces: [None; BATCH],
+            spaces: [None; SPACES],
             used: 0,
+            last: 0,
         }
     }
 
     /// Remembers that a page of `mm` was unmapped.
     pub(crate) fn add(&mut self, mm: Ref<P, Mm<P>>) {
-        if self.spaces[..self.used].contains(&Some(mm)) {
+        let used = &self.spaces[..self.used];
+        // The pages of an object are unmapped from the same address spaces in the same order.
+        let next = if self.last + 1 < used.len() {
+            self.last + 1
+        } else {
+            0
+        };
+        let known = if used.get(next) == Some(&Some(mm)) {
+            Some(next)
+        } else {
+            used.iter().position(|space| *space == Some(mm))
+        };
+        if let Some(known) = known {
+            self.last = known;
             return;
         }
-        if self.used == BATCH {
+        if self.used == SPACES {
             self.flush();
         }
         self.spaces[self.used] = Some(mm);
+        self.last = self.used;
         self.used += 1;
     }
 
@@ -84,6 +102,9 @@ impl<P: Platform> UnmapBatch<P> {
         self.used = 0;
     }
 }
+
+/// Pages, and tables, that wait for a flush at the same time.
+const BATCH: usize = 16;
 
 /// Pages and tables that were taken out of page tables, and are given back once everybody forgot them.
 /// (Linux: `mmu_gather`)

@@ -1,10 +1,12 @@
 //! An interleaving as columns, one for each thread, as kernel people write it down.
 //!
-//! Statements of the scenario, and other remarks of the program, stand at the left edge of their column; the steps
-//! that they take are indented below them. Steps that concern nobody else are folded.
+//! Statements of the scenario stand at the left edge of their column. The steps that they take are indented below them,
+//! and what the program remarks on a step still further. Steps that concern nobody else are folded.
+
+use std::collections::HashSet;
 
 use pagefold_explore::{Trace, TraceStep};
-use pagefold_litmus::Scenario;
+use pagefold_litmus::{Scenario, Statement, StatementKind};
 
 use crate::grid::{Cell, Grid};
 use crate::terminal::Ink;
@@ -19,6 +21,7 @@ const START: &str = "start";
 /// The columns of a trace of `scenario`; with `every_step`, nothing is left out.
 pub(crate) fn grid(trace: &Trace, scenario: &Scenario, every_step: bool) -> Grid {
     let columns = Columns::of(trace, scenario);
+    let statements = statements(scenario);
     let lines = if every_step {
         lines(trace, &columns, |_| Detail::Full)
     } else {
@@ -39,7 +42,7 @@ pub(crate) fn grid(trace: &Trace, scenario: &Scenario, every_step: bool) -> Grid
         };
         let cells = shown.iter().map(|column| {
             if *column == line.column {
-                line.cell()
+                line.cell(&statements)
             } else {
                 Cell::default()
             }
@@ -137,13 +140,38 @@ enum Content<'a> {
 }
 
 impl Line<'_> {
-    fn cell(&self) -> Cell {
+    fn cell(&self, statements: &HashSet<String>) -> Cell {
         match self.content {
             Content::Step(label) => format!("  {label}").into(),
-            Content::Note(note) => Cell::new(Ink::Landmark, note),
+            Content::Note(note) if statements.contains(note) => Cell::new(Ink::Landmark, note),
+            Content::Note(note) => Cell::new(Ink::Landmark, format!("    {note}")),
             Content::Fold(steps) => Cell::new(Ink::Faint, format!("  ... {steps} steps")),
         }
     }
+}
+
+/// The statements of a scenario as the notes of a trace have them.
+fn statements(scenario: &Scenario) -> HashSet<String> {
+    fn add(scenario: &Scenario, body: &[Statement], all: &mut HashSet<String>) {
+        for statement in body {
+            match &statement.kind {
+                StatementKind::Repeat { times, body } => {
+                    all.insert(format!("repeat {times}"));
+                    add(scenario, body, all);
+                }
+                _ => {
+                    all.insert(scenario.print_statement(statement));
+                }
+            }
+        }
+    }
+    let mut all = HashSet::new();
+    let phases = scenario.setup.iter().chain(&scenario.finals);
+    let threads = scenario.threads.iter().map(|thread| &thread.body);
+    for body in phases.map(|phase| &phase.body).chain(threads) {
+        add(scenario, body, &mut all);
+    }
+    all
 }
 
 /// The lines of a trace; stretches of steps of one column that are [`Detail::Folded`] become one line.
@@ -212,7 +240,8 @@ mod tests {
         MM t
         { shmem f[2]; mm A { x: mmap(f, MAP_SHARED); } mm B { y: mmap(f, MAP_SHARED); } }
         P0 (A) { madvise(x, MADV_COLLAPSE); }
-        V (vcpu B) { r = y[0]; }
+        V (vcpu B) { repeat 2 { r = y[0]; } }
+        final(B) { r1 = y[1]; }
     ";
 
     fn scenario() -> Scenario {
@@ -238,9 +267,9 @@ mod tests {
                 step(2, "private three", &[]),
                 step(2, "private four", &[]),
                 step(2, "pmdp_collapse_flush: clear pmd x", &[]),
-                step(1, "start", &["r = y[0]"]),
+                step(1, "start", &["repeat 2", "r = y[0]"]),
                 step(1, "private one", &[]),
-                step(1, "private two", &[]),
+                step(1, "private two", &["= 1"]),
                 step(3, "lock interrupts of cpu1", &[]),
                 step(5, "unlock interrupts of cpu1", &[]),
                 step(4, "free table 7", &[]),
@@ -305,9 +334,11 @@ mod tests {
                 "# madvise(x, MADV_COLLAPSE)",
                 "2 ... 4",
                 "6 pmdp_collapse_flush: clear pmd x",
+                "# repeat 2",
                 "# r = y[0]",
                 "8 private one",
                 "9 private two",
+                "# = 1",
                 "10 lock interrupts of cpu1",
                 "11 unlock interrupts of cpu1",
                 "12 free table 7",

@@ -74,8 +74,9 @@ impl Lines {
             scenario,
             rules,
         } = self;
-        let paint = |text: String, width: usize| {
-            let blanks = width.saturating_sub(measure_text_width(&text));
+        // Padded by hand: what is painted has characters that take no room.
+        let paint = |text: &str, width: usize| {
+            let blanks = width.saturating_sub(measure_text_width(text));
             format!("{}{:blanks$}", terminal.paint(ink, text), "")
         };
         writeln!(
@@ -83,8 +84,8 @@ impl Lines {
             "{:scenario$}  {:rules$}  {}  {}  {:>10}  {:>10}  {:>8}",
             done.run.loaded.scenario.name,
             done.run.rules.to_string(),
-            paint(done.verdict(), VERDICT),
-            paint(comparison, COMPARISON),
+            paint(&done.verdict(), VERDICT),
+            paint(&comparison, COMPARISON),
             done.checked.executions,
             done.checked.states,
             seconds(done.time)

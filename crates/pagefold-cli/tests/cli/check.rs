@@ -2,11 +2,11 @@
 
 use std::process::Stdio;
 
-use crate::common::{Place, UFFD, readers};
+use crate::common::{Place, readers, uffd};
 
 #[test]
 fn every_run_as_expected() {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     let ran = place.run("check uffd.litmus");
     assert_eq!(ran.status, 0);
     assert_eq!(ran.err, "");
@@ -15,7 +15,7 @@ fn every_run_as_expected() {
 
 #[test]
 fn an_expected_violation_can_be_shown() {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     let ran = place.run("check uffd.litmus --trace");
     assert_eq!(ran.status, 0);
     assert!(ran.out.contains("P0 (A)"), "{}", ran.out);
@@ -75,7 +75,7 @@ fn a_witness_is_shown_when_it_is_the_only_answer() {
 
 #[test]
 fn a_bound_leaves_the_question_open() {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     for (option, value) in [("--bound", 1), ("--steps", 10)] {
         let ran = place.run(&format!(
             "check uffd.litmus --protocol linux-6.6 {option} {value}"
@@ -93,7 +93,7 @@ fn a_bound_leaves_the_question_open() {
 #[test]
 fn the_number_of_workers_changes_nothing() {
     let place = Place::with(&[
-        ("b/uffd.litmus", UFFD),
+        ("b/uffd.litmus", &uffd()),
         ("a.litmus", &readers("a", "forall (r = 1)", "")),
         ("b/c.litmus", &readers("c", "forall (r = 2)", "")),
     ]);
@@ -119,7 +119,7 @@ fn without_times(out: &str) -> String {
 
 #[test]
 fn nobody_has_to_listen_to_the_end() {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     let mut child = place
         .command("check uffd.litmus --trace")
         .stdout(Stdio::piped())

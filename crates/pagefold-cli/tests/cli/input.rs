@@ -1,6 +1,6 @@
 //! Bad input: a message that names the place, status 2, and nothing is run.
 
-use crate::common::{Place, UFFD, readers};
+use crate::common::{Place, readers, uffd};
 
 /// What the command says to input that it cannot run.
 fn refusal(place: &Place, arguments: &str) -> String {
@@ -13,7 +13,7 @@ fn refusal(place: &Place, arguments: &str) -> String {
 #[test]
 fn all_diagnostics_of_all_files() {
     let place = Place::with(&[
-        ("good.litmus", UFFD),
+        ("good.litmus", &uffd()),
         (
             "typo.litmus",
             &readers("typo", "forall (r = 1)", "expect { linux-6.5: holds; }"),
@@ -76,7 +76,7 @@ fn a_file_that_is_not_text() {
 
 #[test]
 fn names_that_do_not_exist() {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     for (arguments, right) in [
         ("check uffd.litmus --protocol linux-6.7", "linux-6.6"),
         (
@@ -94,7 +94,7 @@ fn names_that_do_not_exist() {
 
 #[test]
 fn a_place_where_no_traces_can_be_saved() {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     let message = refusal(&place, "check uffd.litmus --save uffd.litmus/traces");
     assert!(
         message.starts_with("error: uffd.litmus/traces: "),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Place, UFFD, readers};
+use crate::common::{Place, readers, uffd};
 
 fn report(place: &Place, arguments: &str) -> Value {
     let ran = place.run(arguments);
@@ -46,7 +46,7 @@ fn shape() {
 
 #[test]
 fn what_is_not_exhausted_is_not_compared() {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     let report = report(
         &place,
         "check uffd.litmus --protocol linux-6.6 --bound 1 --format json",
@@ -60,7 +60,7 @@ fn what_is_not_exhausted_is_not_compared() {
 
 #[test]
 fn the_trace_is_there_with_every_step() {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     let report = report(
         &place,
         "check uffd.litmus --protocol posted-v1 --format json",

@@ -1,6 +1,6 @@
 //! Which runs there are.
 
-use crate::common::{Place, UFFD, readers};
+use crate::common::{Place, readers, uffd};
 
 /// What `--list` says of the runs of two scenarios: one with expectations, one without.
 fn runs(options: &str) -> Vec<String> {
@@ -25,7 +25,7 @@ fn runs(options: &str) -> Vec<String> {
 #[test]
 fn the_list_describes_the_scenarios() {
     let place = Place::with(&[
-        ("litmus/b/uffd.litmus", UFFD),
+        ("litmus/b/uffd.litmus", &uffd()),
         ("litmus/a.litmus", &readers("a", "forall (r = 1)", "")),
     ]);
     let ran = place.run("check --list");

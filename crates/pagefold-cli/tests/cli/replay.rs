@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use crate::common::{Place, UFFD, readers};
+use crate::common::{Place, readers, uffd};
 
-/// Where the trace of [`UFFD`] is saved.
+/// Where the trace of [`uffd`] is saved.
 const SAVED: &str = "traces/uffd-copy-vs-retract.posted-v1.json";
 
-/// A directory in which the trace of [`UFFD`] was saved.
+/// A directory in which the trace of [`uffd`] was saved.
 fn saved() -> Place {
-    let place = Place::with(&[("uffd.litmus", UFFD)]);
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
     let ran = place.run("check uffd.litmus --protocol posted-v1 --save traces");
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert!(
@@ -133,7 +133,10 @@ fn files_that_are_no_traces() {
         &|file| file["rules"]["protocol"] = "linux-1.0".into(),
         "linux-1.0",
     );
-    refused(&|file| file["rules"]["without"][0] = "luck".into(), "luck");
+    refused(
+        &|file| file["rules"]["without"] = vec!["luck"].into(),
+        "luck",
+    );
     refused(
         &|file| file["scenario"]["source"] = "MM".into(),
         "uffd.litmus:1:3",

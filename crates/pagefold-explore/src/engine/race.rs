@@ -54,10 +54,7 @@ impl Engine {
     /// Executes the pending operation of `thread` in the log, and has its races reversed.
     pub(crate) fn append(&mut self, thread: usize) {
         let op = self.slots[thread].op;
-        let access = match op.kind {
-            Kind::Put => self.access_of_put(thread, &op),
-            _ => op.access(),
-        };
+        let access = self.access_of(thread, &op);
         let index = self.log.len();
 
         let mut ties = std::mem::take(&mut self.ties);
@@ -196,14 +193,27 @@ impl Engine {
         self.tie_sections(thread, ties, true)
     }
 
+    /// How the pending operation `op` of `thread` touches its object if it is executed now.
+    ///
+    /// The races of an operation and the decision whether it goes on sleeping must be judged alike,
+    /// so both ask here.
+    #[inline]
+    pub(crate) fn access_of(&self, thread: usize, op: &Op) -> Access {
+        match op.kind {
+            Kind::Put => self.access_of_put(thread, op),
+            _ => op.access(),
+        }
+    }
+
     /// How giving back references touches their count.
     ///
-    /// Taking and giving back commute as long as no order of them passes zero: if giving back leads to zero, somebody
-    /// frees the object, and if it led there before somebody else took a reference, that one fails. So this one is
-    /// harmless, an [`Access::Add`], if the count stays above zero even when everybody who took a reference
-    /// without knowing of this thread, or unknown to it, had not taken it yet. Otherwise it is a write: its order to
-    /// all the others matters. (References that others give back later can lead to zero as well; then it is those that
-    /// are writes.)
+    /// Taking and giving back commute as long as no order of them passes zero: if giving back leads
+    /// to zero, somebody frees the object, and if it led there before somebody else took
+    /// a reference, that one fails. So this one is harmless, an [`Access::Add`], if the count stays
+    /// above zero even when everybody who took a reference without knowing of this thread, or
+    /// unknown to it, had not taken it yet. Otherwise it is a write: its order to all the others
+    /// matters. (References that others give back later can lead to zero as well; then it is those
+    /// that are writes.)
     fn access_of_put(&self, thread: usize, op: &Op) -> Access {
         let mut after = op.word();
         let Some(left) = after.checked_sub(op.argument) else {

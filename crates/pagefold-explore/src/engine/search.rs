@@ -164,7 +164,8 @@ impl Engine {
     /// The pending operation is judged in the state *after* the event. That is right: where this
     /// differs from the state before (a compare-exchange that would have succeeded, an attempt
     /// at a lock that would have failed), the event changed the object, and it conflicts with
-    /// either outcome.
+    /// either outcome. (For giving back references, the rule itself covers both orders: see
+    /// `access_of_put`, to which the event is one that the thread does not know.)
     fn depends(&self, thread: usize, event: usize) -> bool {
         let op = &self.slots[thread].op;
         let executed = self.log.event(event);
@@ -196,16 +197,10 @@ impl Engine {
                 .watched
                 .iter()
                 .any(|&(object, _)| Access::Read.conflicts(self.log.access_on(event, object))),
-            // Judged by the smaller of the counts before and after the event, as either order must stay above zero.
-            Kind::Put
-                if executed.object == op.object
-                    && executed.access == Access::Add
-                    && executed.before.min(op.word()) > op.argument =>
-            {
-                false
-            }
             _ if op.object == 0 => false,
-            _ => op.access().conflicts(self.log.access_on(event, op.object)),
+            _ => self
+                .access_of(thread, op)
+                .conflicts(self.log.access_on(event, op.object)),
         }
     }
 

@@ -348,7 +348,7 @@ pub(crate) fn kick_vcpus(mm: u32) {
 pub(crate) fn sync_walkers() {
     signal(
         "sync IPI",
-        |cpu| cpu.kind.get() == CpuKind::Cpu,
+        |cpu| cpu.kind.get() != CpuKind::Device,
         |cpu| &cpu.interrupts,
         |_| (),
     );

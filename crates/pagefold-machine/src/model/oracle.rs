@@ -15,7 +15,7 @@ use pagefold::arch::{Marker, Pte};
 use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
-use pagefold::platform::{Platform, Word};
+use pagefold::platform::Platform;
 
 use super::cpu::{Access, CpuKind, Translation};
 use super::violation::{Kind, fail};
@@ -153,11 +153,11 @@ impl World {
         let books = &self.books;
         match fact {
             Fact::PrivatePage(mm, addr, pfn) => {
-                let value = self.content(pfn).load_protected();
+                let value = self.content(pfn).peek();
                 books.page(mm, addr).private.set(Some(value));
             }
             Fact::Filled(object, index, pfn) => {
-                let value = self.content(pfn).load_protected();
+                let value = self.content(pfn).peek();
                 books.objects[object as usize][index.0 as usize].set(value);
             }
             Fact::HoleFilled(object, index) => self.check_hole_filled(object, index),
@@ -232,7 +232,7 @@ impl World {
     /// A table that goes must not take anything with it.
     fn check_removed_table(&self, table: Pfn, mm: u32, range: AddrRange) {
         for index in 0..PTRS_PER_TABLE {
-            let pte = Pte::from_bits(Model::entry(table, index).load_protected());
+            let pte = Pte::from_bits(Model::entry(table, index).peek());
             let addr = range
                 .start
                 .huge_start(PTRS_PER_TABLE)
@@ -307,12 +307,12 @@ pub(crate) fn access_uncached(
     let allowed = pte.is_present() && (pte.is_writable() || !access.is_write());
     allowed.then(|| match access {
         Access::Load => {
-            let value = world.content(pte.pfn()).load_protected();
+            let value = world.content(pte.pfn()).peek();
             world.books.check_load(mm.id, addr, value);
             value
         }
         Access::Store(value) => {
-            world.content(pte.pfn()).store_protected(value);
+            world.content(pte.pfn()).poke(value);
             world.books.note_store(mm.id, addr, value);
             value
         }
@@ -367,7 +367,7 @@ pub(crate) fn entry_of(mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> (Option<Pfn
 }
 
 fn read(table: Pfn, index: usize) -> Pte {
-    Pte::from_bits(Model::entry(table, index).load_protected())
+    Pte::from_bits(Model::entry(table, index).peek())
 }
 
 fn check_mm(world: &World, mm: Ref<Model, Mm<Model>>, census: &mut Census) {
@@ -440,7 +440,7 @@ fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
         let (_, pte) = entry_of(mm, addr);
         if let Some(value) = book.private.get() {
             let there = pte.is_present() && Model::frame(pte.pfn()).is_anon();
-            let content = there.then(|| world.content(pte.pfn()).load_protected());
+            let content = there.then(|| world.content(pte.pfn()).peek());
             if content != Some(value) {
                 fail(
                     Kind::Content,
@@ -473,7 +473,7 @@ fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
 fn check_object(world: &World, object: Ref<Model, Mapping<Model>>, census: &mut Census) {
     census.table[object.root().0 as usize] = true;
     for index in 0..PTRS_PER_TABLE {
-        let bits = Model::entry(object.root(), index).load_protected();
+        let bits = Model::entry(object.root(), index).peek();
         if let Entry::Node(node) = Entry::from_bits(bits) {
             census.table[node.0 as usize] = true;
         }
@@ -486,7 +486,7 @@ fn check_object(world: &World, object: Ref<Model, Mapping<Model>>, census: &mut 
                 census.cached[folio.pfn().0 as usize] += 1;
                 let first = Model::frame(folio.pfn()).folio_index().0;
                 let page = folio.pfn().add((index - first) as usize);
-                let value = world.content(page).load_protected();
+                let value = world.content(page).peek();
                 if value != expected {
                     fail(
                         Kind::Content,

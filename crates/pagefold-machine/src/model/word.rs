@@ -9,6 +9,10 @@ use pagefold_explore::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use super::arena::ModelPtr;
 use super::{Model, world};
 
+/// What a trace calls accesses that a lock protects.
+const READ: &str = "read under lock";
+const WRITTEN: &str = "write under lock";
+
 /// A word of memory. If it lies in a frame, each use checks that the frame is in use.
 #[derive(Debug)]
 #[repr(transparent)]
@@ -18,7 +22,7 @@ impl ModelWord {
     /// Called after each use of the word: the use came too late if the frame is free by now.
     #[inline]
     fn check(&self) {
-        world::check_frame_of(std::ptr::from_ref(self).cast());
+        world::check_content_at(std::ptr::from_ref(self).cast());
     }
 }
 
@@ -55,16 +59,31 @@ impl Word for ModelWord {
         self.check();
         old
     }
+    // The caller says that a lock protects the word. That is to be checked, not believed: an access that is protected costs
+    // an event, but no execution.
     fn load_protected(&self) -> u64 {
-        self.check();
-        self.0.load_quiet()
+        explore::label(|| READ.into());
+        self.load()
     }
     fn store_protected(&self, value: u64) {
-        self.check();
-        self.0.store_quiet(value);
+        explore::label(|| WRITTEN.into());
+        self.store(value);
     }
     fn wait_while(&self, value: u64) {
         self.0.wait_until(|now| now != value);
+    }
+}
+
+impl ModelWord {
+    /// The word, for oracles.
+    pub(crate) fn peek(&self) -> u64 {
+        self.check();
+        self.0.load_quiet()
+    }
+
+    /// Sets the word of a frame that nobody else can look at now.
+    pub(crate) fn poke(&self, value: u64) {
+        self.0.store_quiet(value);
     }
 }
 
@@ -242,9 +261,11 @@ impl<T: 'static> Link<Model, T> for ModelLink {
         self.0.store(bits(to), SeqCst);
     }
     fn load_protected(&self) -> Option<Ref<Model, T>> {
-        target(self.0.load_quiet())
+        explore::label(|| READ.into());
+        self.load()
     }
     fn store_protected(&self, to: Option<Ref<Model, T>>) {
-        self.0.store_quiet(bits(to));
+        explore::label(|| WRITTEN.into());
+        self.store(to);
     }
 }

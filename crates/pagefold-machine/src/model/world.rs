@@ -1,6 +1,7 @@
 //! A modelled machine: frames, CPUs, and the oracles' books, all in one arena.
 
 use std::cell::Cell;
+use std::mem::offset_of;
 use std::ptr;
 
 use pagefold::addr::{PAGE_SHIFT, Pfn};
@@ -169,7 +170,7 @@ impl World {
         self.next_frame.set(first + pages);
         for slot in &self.frames[first..first + pages] {
             slot.state.set(Use::Allocated);
-            slot.content.store_protected(GARBAGE);
+            slot.content.poke(GARBAGE);
         }
         Some(Pfn(first as u64))
     }
@@ -224,11 +225,23 @@ fn pages(order: Order) -> usize {
     }
 }
 
-/// Called after each use of a word or lock: if it lies in a frame, the frame must be in use.
+/// Called after each use of a word: if it is part of what a frame holds, the frame must be in use. Its metadata may be
+/// looked at all the same.
 #[inline]
-pub(crate) fn check_frame_of(address: *const u8) {
+pub(crate) fn check_content_at(address: *const u8) {
     let world = CURRENT.get();
     if world.is_null() {
+        return;
+    }
+    let offset = address.addr().wrapping_sub(World::current().frames.as_ptr().addr());
+    if offset % size_of::<FrameSlot>() >= offset_of!(FrameSlot, words) {
+        check_frame_of(address);
+    }
+}
+
+/// If an address lies in a frame or its metadata, the frame must be in use.
+pub(crate) fn check_frame_of(address: *const u8) {
+    if CURRENT.get().is_null() {
         return;
     }
     if let Some((pfn, slot)) = World::current().frame_at(address)

@@ -20,7 +20,7 @@ struct Resident {
 }
 
 /// A count of everything, while nothing is under way.
-pub struct Census {
+pub(crate) struct Census {
     residents: Vec<Resident>,
     /// Entries that map each folio, by first frame.
     maps: HashMap<Pfn, u64>,
@@ -30,7 +30,7 @@ pub struct Census {
 
 impl Census {
     /// Counts.
-    pub fn of(spaces: &[Ref<Host, Mm<Host>>], object: Ref<Host, Mapping<Host>>) -> Self {
+    pub(crate) fn of(spaces: &[Ref<Host, Mm<Host>>], object: Ref<Host, Mapping<Host>>) -> Self {
         let mut census = Self {
             residents: Vec::new(),
             maps: HashMap::new(),
@@ -70,9 +70,9 @@ impl Census {
 
     fn count_pages(&mut self, table: Pfn, resident: &mut Resident) {
         for pte in entries(table).filter(|entry| entry.is_present()) {
-            let frame = Host::frame(pte.pfn());
-            *self.maps.entry(frame.folio_head()).or_default() += 1;
-            if frame.is_anon() {
+            let head = Host::frame(pte.pfn()).folio_head();
+            *self.maps.entry(head).or_default() += 1;
+            if Host::frame(head).is_anon() {
                 resident.anon += 1;
             } else {
                 resident.shmem += 1;
@@ -81,7 +81,7 @@ impl Census {
     }
 
     /// Compares with the books.
-    pub fn check(&self, spaces: &[Ref<Host, Mm<Host>>], object: Ref<Host, Mapping<Host>>) {
+    pub(crate) fn check(&self, spaces: &[Ref<Host, Mm<Host>>], object: Ref<Host, Mapping<Host>>) {
         for (mm, found) in spaces.iter().zip(&self.residents) {
             assert_eq!(mm.rss(PageKind::Shmem).get(), found.shmem, "mm {}", mm.id);
             assert_eq!(mm.rss(PageKind::Anon).get(), found.anon, "mm {}", mm.id);
@@ -98,7 +98,7 @@ impl Census {
     }
 
     /// Whether nothing is mapped.
-    pub fn is_unmapped(&self) -> bool {
+    pub(crate) fn is_unmapped(&self) -> bool {
         self.maps.is_empty()
     }
 }

@@ -1,0 +1,224 @@
+//! Each oracle fires when what it watches is broken, and nothing fires otherwise.
+
+use pagefold::accounting::{Fact, PageKind};
+use pagefold::addr::{AddrRange, Pfn, VirtAddr};
+use pagefold::arch::Pte;
+use pagefold::page_cache::Entry;
+use pagefold::platform::{Counter, Order, Platform, RefCount, Word as _};
+use pagefold::protocol::Protocol;
+use pagefold_explore as explore;
+use pagefold_litmus::{ObjectId, Vocabulary};
+
+use super::{Goal, Machine, RunConfig, Session};
+use crate::model::cpu::Translation;
+use crate::model::oracle::entry_of;
+use crate::model::world::World;
+use crate::model::{Kind, Model};
+
+/// Two processes, a virtual machine, a page that is mapped, a hole, a private page, a protected page.
+const SCENARIO: &str = r"
+MM books
+{
+    shmem f[2] = { 1, hole };
+    mm A { x: mmap(f, MAP_SHARED); uffd(x, WP); }
+    mm B { y: mmap(f, MAP_PRIVATE); }
+    A: x[0];
+    B: y[0] = 7;
+}
+P0 (A)      { uffdio_writeprotect(x[1]); }
+P1 (vcpu A) { v = x[0]; }
+P2 (B)      { r = y[0]; }
+";
+
+const A: u32 = 0;
+const B: u32 = 1;
+const PAGE_0: VirtAddr = VirtAddr::of_page(0);
+const PAGE_1: VirtAddr = VirtAddr::of_page(1);
+
+fn kind_after(sabotage: fn(&Machine)) -> Option<String> {
+    let vocabulary = Vocabulary {
+        protocols: &[],
+        safeguards: &[],
+        violations: &[],
+    };
+    let scenario = pagefold_litmus::parse(SCENARIO, "books", &vocabulary).expect("it is valid");
+    let config = RunConfig::new(Protocol::DEFAULT);
+    let mut session =
+        Session::new(&scenario, &config, Goal::Invariants).expect("it is small enough");
+    session.before_checks = sabotage;
+    match session.explore(&config.bounds, &mut || ()).verdict {
+        explore::Verdict::Holds => None,
+        explore::Verdict::Broken(violation) => Some(violation.kind.into_owned()),
+        explore::Verdict::NotExhausted(bound) => panic!("{bound}"),
+    }
+}
+
+fn assert_only(kind: Kind, sabotage: fn(&Machine)) {
+    assert_eq!(kind_after(sabotage).as_deref(), Some(kind.name()));
+}
+
+fn mapped_frame(machine: &Machine, mm: u32) -> Pfn {
+    let mm = machine.mms[mm as usize].expect("it is there");
+    entry_of(mm, PAGE_0).1.pfn()
+}
+
+#[test]
+fn nothing_fires_when_nothing_is_broken() {
+    assert_eq!(kind_after(|_| ()), None);
+}
+
+#[test]
+fn a_wrong_count_of_resident_pages() {
+    assert_only(Kind::Rss, |machine| {
+        machine.mms[0].expect("A").rss(PageKind::Anon).add(1);
+    });
+}
+
+#[test]
+fn a_wrong_count_of_page_tables() {
+    assert_only(Kind::NrPtes, |machine| machine.mms[0].expect("A").nr_ptes().add(-1));
+}
+
+#[test]
+fn a_wrong_count_of_mappings() {
+    assert_only(Kind::Mapcount, |machine| {
+        Model::frame(mapped_frame(machine, A)).mapcount().add(1);
+    });
+}
+
+#[test]
+fn a_wrong_count_of_references() {
+    assert_only(Kind::Refcount, |machine| {
+        Model::frame(mapped_frame(machine, A)).refcount().get(1);
+    });
+}
+
+#[test]
+fn a_frame_that_nobody_has() {
+    assert_only(Kind::Leak, |_| {
+        let _ = Model::alloc_frames(Order::Small);
+    });
+}
+
+#[test]
+fn a_frame_that_is_used_after_it_was_freed() {
+    assert_only(Kind::UseAfterFree, |_| {
+        let pfn = Model::alloc_frames(Order::Small).expect("there are frames");
+        Model::free_frames(pfn, Order::Small);
+        Model::entry(pfn, 0).load();
+    });
+}
+
+#[test]
+fn an_object_that_is_used_after_it_was_freed() {
+    assert_only(Kind::UseAfterFree, |_| {
+        let object = Model::alloc(7_u64);
+        // SAFETY: none; that the next line breaks the promise is what is to be found.
+        unsafe { Model::free(object) };
+        assert_eq!(*object, 7);
+    });
+}
+
+#[test]
+fn a_page_of_the_object_with_another_content() {
+    assert_only(Kind::Content, |machine| {
+        World::current()
+            .content(mapped_frame(machine, A))
+            .poke(2);
+    });
+}
+
+#[test]
+fn a_private_page_with_another_content() {
+    assert_only(Kind::Content, |machine| {
+        World::current()
+            .content(mapped_frame(machine, B))
+            .poke(2);
+    });
+}
+
+#[test]
+fn a_load_of_something_else_than_was_stored() {
+    assert_only(Kind::Content, |_| World::current().books.check_load(B, PAGE_0, 8));
+}
+
+#[test]
+fn a_slot_left_as_changing() {
+    assert_only(Kind::RetryEntry, |machine| {
+        let object = machine.object(ObjectId::new(0));
+        let Entry::Node(node) =
+            Entry::from_bits(Model::entry(object.root(), 0).peek())
+        else {
+            panic!("the object has small pages");
+        };
+        Model::entry(node, 1).poke(1);
+    });
+}
+
+#[test]
+fn a_write_protection_that_vanished() {
+    assert_only(Kind::MarkerLost, |machine| {
+        let mm = machine.mms[0].expect("A");
+        let table = entry_of(mm, PAGE_1).0.expect("the marker is in a table");
+        Model::entry(table, 1).poke(0);
+    });
+}
+
+#[test]
+fn a_table_that_is_taken_with_a_page_in_it() {
+    assert_only(Kind::TableNotEmpty, |machine| {
+        let mm = machine.mms[1].expect("B");
+        let table = entry_of(mm, PAGE_0).0.expect("the page is mapped by a table");
+        Model::observe(Fact::TableRemoved(table, B, AddrRange::pages(PAGE_0, 2)));
+    });
+}
+
+#[test]
+fn a_frame_that_is_mapped_as_two_kinds_of_page() {
+    assert_only(Kind::PageTableCheck, |machine| {
+        Model::observe(Fact::Mapped(mapped_frame(machine, A), PageKind::Anon, 1));
+    });
+}
+
+#[test]
+fn a_translation_that_outlived_its_entry() {
+    assert_only(Kind::StaleTranslation, |machine| {
+        let stale = Translation {
+            pfn: mapped_frame(machine, B),
+            writable: false,
+        };
+        World::current().cpus[0].leaves[0].set(Some(stale));
+    });
+}
+
+#[test]
+fn a_cached_table_that_outlived_its_entry() {
+    assert_only(Kind::StaleTranslation, |machine| {
+        let other = machine.mms[1].expect("B").root();
+        World::current().cpus[0].tables[0].set(Some(other));
+    });
+}
+
+#[test]
+fn a_virtual_machine_that_maps_another_frame() {
+    assert_only(Kind::SecondaryMapping, |machine| {
+        let kvm = machine.kvms[0].expect("A has a virtual machine");
+        let other = Pte::page(mapped_frame(machine, B), false);
+        Model::entry(kvm.table(), 0).poke(other.bits());
+    });
+}
+
+#[test]
+fn a_hole_that_was_seen_and_is_filled_without_an_event() {
+    assert_only(Kind::UffdMissing, |_| {
+        Model::observe(Fact::HoleSeen(A, PAGE_1));
+        Model::observe(Fact::HoleFilled(0, pagefold::addr::PageIndex(1)));
+    });
+}
+
+#[test]
+fn a_table_that_is_used_and_not_there() {
+    assert_only(Kind::MissingTable, |_| {
+        Model::observe(Fact::MissingTable(A, PAGE_0));
+    });
+}
