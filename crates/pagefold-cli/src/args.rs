@@ -34,7 +34,7 @@ Which runs:
 Exit status:
   0  every run as expected; without expectation, anything but `broken` counts as fine
   1  something broken without being expected to, or otherwise not as expected
-  2  bad input: nothing was run
+  2  bad input, and nothing was run; or the results could not be written
   3  as 0, but something was not exhausted within --bound and --steps
 
 JSON (--format json), one object:

@@ -300,7 +300,12 @@ fn recorded_trace() -> Trace {
         let names = engine.slots[..engine.threads]
             .iter()
             .map(|slot| slot.name.to_string());
-        (names.collect(), engine.recorded.take().unwrap_or_default())
+        let names = names.collect();
+        let mut steps = engine.recorded.take().unwrap_or_default();
+        for (index, step) in steps.iter_mut().enumerate().take(engine.log.len()) {
+            step.shared = engine.log.is_shared(index, &engine.objects);
+        }
+        (names, steps)
     });
     let (threads, steps) = recorded.unwrap_or_default();
     Trace {

@@ -25,6 +25,10 @@ pub struct TraceStep {
     pub thread: u16,
     /// What it did.
     pub label: String,
+    /// Whether another thread of this trace does something to the same object that the order with this step matters to.
+    /// The other steps are a thread's own business.
+    #[serde(default)]
+    pub shared: bool,
     /// Remarks of the program which belong after this step (see [`note`](crate::note)).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

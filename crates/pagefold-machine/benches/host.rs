@@ -11,7 +11,7 @@ use pagefold::mm::Mm;
 use pagefold::mmap::{self, Sharing};
 use pagefold::page_cache::Mapping;
 use pagefold::platform::{Order, Platform};
-use pagefold_machine::host::{Host, HostCpu, Page, PTRS_PER_TABLE};
+use pagefold_machine::host::{Host, HostCpu, PTRS_PER_TABLE, Page};
 
 const HUGE: u64 = PTRS_PER_TABLE as u64;
 const START: VirtAddr = VirtAddr::of_page(HUGE);
@@ -158,7 +158,9 @@ impl Copies {
             let to = std::ptr::from_ref(Host::page(self.to.add(index))).cast_mut();
             // SAFETY: the frames are this function's, different, and those of whole pages, whose words may be written to
             // through shared references, being atomics. No other thread knows of them.
-            unsafe { to.copy_from_nonoverlapping(std::ptr::from_ref::<Page>(Host::page(*from)), 1) };
+            unsafe {
+                to.copy_from_nonoverlapping(std::ptr::from_ref::<Page>(Host::page(*from)), 1)
+            };
         }
     }
 

@@ -263,8 +263,7 @@ fn collapse_and_split(first: View, second: View, busy: &AtomicUsize, seed: u64) 
         }
         for view in [first, second] {
             let start = view.page(random.below(PAGES - 4));
-            let only_huge =
-                view.mm.nr_ptes().get() == 0 && view.mm.rss(PageKind::Shmem).get() > 0;
+            let only_huge = view.mm.nr_ptes().get() == 0 && view.mm.rss(PageKind::Shmem).get() > 0;
             tally.split += u64::from(only_huge);
             mmap::madvise_dontneed(view.mm, AddrRange::pages(start, 4)).unwrap();
         }

@@ -9,6 +9,7 @@ use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::mm::Mm;
 use crate::platform::{Counter, Platform};
 use crate::protocol::Safeguard;
+use crate::step::Step;
 
 /// What kind of page an entry maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,18 +56,27 @@ pub enum Fact {
 /// Counts `pages` more (or, negative, less) resident pages.
 pub(crate) fn add_mm_counter<P: Platform>(mm: &Mm<P>, kind: PageKind, pages: i64) {
     if P::enforces(Safeguard::CountRss) {
+        P::step(Step::Mm(
+            match kind {
+                PageKind::Shmem => "count shmem rss of",
+                PageKind::Anon => "count anon rss of",
+            },
+            mm.id,
+        ));
         mm.rss(kind).add(pages);
     }
 }
 
 /// Counts one more page table.
 pub(crate) fn mm_inc_nr_ptes<P: Platform>(mm: &Mm<P>) {
+    P::step(Step::Mm("mm_inc_nr_ptes", mm.id));
     mm.nr_ptes.add(1);
 }
 
 /// Counts one page table less.
 pub(crate) fn mm_dec_nr_ptes<P: Platform>(mm: &Mm<P>) {
     if P::enforces(Safeguard::CountTables) {
+        P::step(Step::Mm("mm_dec_nr_ptes", mm.id));
         mm.nr_ptes.add(-1);
     }
 }

@@ -236,6 +236,20 @@ impl Log {
         })
     }
 
+    /// Whether an event of another thread touches what this one touches in a conflicting way.
+    pub(crate) fn is_shared(&self, index: usize, objects: &Objects) -> bool {
+        let event = self.event(index);
+        match event.kind {
+            Kind::Start | Kind::Join | Kind::Ipi => false,
+            Kind::Call | Kind::GracePeriod | Kind::WriteRange => true,
+            _ => self
+                .chain(event.object, objects)
+                .any(|(other, access)| {
+                    self.event(other).thread != event.thread && access.conflicts(event.access)
+                }),
+        }
+    }
+
     fn links_of(&self, index: usize) -> &[Link] {
         let end = self
             .events

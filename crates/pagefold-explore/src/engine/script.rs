@@ -154,6 +154,7 @@ impl Engine {
             steps.push(TraceStep {
                 thread,
                 label,
+                shared: false,
                 notes: Vec::new(),
             });
         }
