@@ -9,7 +9,6 @@ use pagefold_machine::model::{Checked, Outcome};
 
 use crate::exit::Status;
 use crate::plan::Run;
-use crate::vocabulary;
 
 /// A run that is over.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl Done<'_> {
     pub(crate) fn word(&self) -> &'static str {
         match self.checked.outcome {
             Outcome::Holds => "holds",
-            Outcome::Exception => "exception",
+            Outcome::Exception(_) => "exception",
             Outcome::Broken(_) => "broken",
             Outcome::Allowed(_) => "allowed",
             Outcome::Forbidden => "forbidden",
@@ -61,7 +60,8 @@ impl Done<'_> {
     /// The name of what is broken.
     pub(crate) fn broken(&self) -> Option<String> {
         match &self.checked.outcome {
-            Outcome::Broken(violation) => Some(vocabulary::violation_name(&violation.kind)),
+            Outcome::Broken(violation) => Some(violation.kind.to_string()),
+            Outcome::Exception(kind) => Some(kind.name().to_owned()),
             _ => None,
         }
     }
@@ -70,9 +70,10 @@ impl Done<'_> {
     pub(crate) fn violation(&self) -> Option<&Violation> {
         match &self.checked.outcome {
             Outcome::Broken(violation) | Outcome::Allowed(violation) => Some(violation),
-            Outcome::Holds | Outcome::Exception | Outcome::Forbidden | Outcome::NotExhausted(_) => {
-                None
-            }
+            Outcome::Holds
+            | Outcome::Exception(_)
+            | Outcome::Forbidden
+            | Outcome::NotExhausted(_) => None,
         }
     }
 
@@ -99,12 +100,13 @@ impl Done<'_> {
         };
         let same = match (&self.checked.outcome, expected) {
             (Outcome::NotExhausted(_), _) => return Comparison::Undecided,
-            (Outcome::Broken(_), Verdict::Broken(Some(name))) => {
+            (Outcome::Broken(_), Verdict::Broken(Some(name)))
+            | (Outcome::Exception(_), Verdict::Exception(Some(name))) => {
                 self.broken().as_ref() == Some(name)
             }
             (Outcome::Broken(_), Verdict::Broken(None))
+            | (Outcome::Exception(_), Verdict::Exception(None))
             | (Outcome::Holds, Verdict::Holds)
-            | (Outcome::Exception, Verdict::Exception(_))
             | (Outcome::Allowed(_), Verdict::Allowed)
             | (Outcome::Forbidden, Verdict::Forbidden) => true,
             _ => false,

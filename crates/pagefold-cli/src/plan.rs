@@ -10,15 +10,12 @@ use pagefold_machine::model::RunConfig;
 use crate::load::Loaded;
 use crate::vocabulary;
 
-/// Bytes of stack for each checked thread: code that is not optimized needs more than the explorer's default.
-const STACK: usize = 1 << 20;
-
 /// The bounds of a search.
 pub(crate) fn bounds(executions: u64, steps: u32) -> Config {
-    Config::default()
+    RunConfig::new(Protocol::DEFAULT)
+        .bounds
         .max_executions(executions)
         .max_steps(steps)
-        .stack_size(STACK)
 }
 
 /// A protocol with its options.

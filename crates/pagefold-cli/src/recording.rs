@@ -13,7 +13,6 @@ use crate::done::Done;
 use crate::exit::Failure;
 use crate::load;
 use crate::plan::{self, Rules};
-use crate::vocabulary;
 
 /// What such a file says it is.
 const FORMAT: &str = "pagefold trace";
@@ -179,7 +178,7 @@ impl Folder {
                     },
                     steps: bounds.max_steps,
                     violation: Violation {
-                        kind: vocabulary::violation_name(&violation.kind),
+                        kind: violation.kind.to_string(),
                         message: violation.message.clone(),
                     },
                     trace,

@@ -12,7 +12,6 @@ use crate::plan;
 use crate::recording::Recording;
 use crate::report::columns;
 use crate::terminal::{Ink, Terminal};
-use crate::vocabulary;
 
 /// The name of what stands for the witness of an `exists`.
 const WITNESS: &str = "witness";
@@ -60,7 +59,7 @@ fn conclude(recording: &Recording, replay: &Replay) -> (Ink, String, Status) {
         let verdict = format!("followed to the end, but not reproduced: no {recorded}");
         return (Ink::Open, verdict, Status::Fine);
     };
-    let kind = vocabulary::violation_name(&violation.kind);
+    let kind = violation.kind.to_string();
     let message = &violation.message;
     if kind == WITNESS {
         return (

@@ -38,26 +38,19 @@ const EXPLORER: &[(&str, &str)] = &[
     ),
 ];
 
-/// The name that a scenario has for a kind of violation: without blanks.
-pub(crate) fn violation_name(kind: &str) -> String {
-    kind.replace(' ', "-")
-}
-
-/// All violations: the name, and what should be true instead. Two can share a name.
-pub(crate) fn violations() -> impl Iterator<Item = (String, &'static str)> {
+/// All violations: the name, and what should be true instead.
+pub(crate) fn violations() -> impl Iterator<Item = (&'static str, &'static str)> {
     let machine = Kind::ALL.iter().map(|kind| (kind.name(), kind.describe()));
     machine
         .chain(EXPLORER.iter().copied())
-        .map(|(name, description)| (violation_name(name), description.trim()))
+        .map(|(name, description)| (name, description.trim()))
 }
 
 /// What should be true instead of the violation `name`.
-pub(crate) fn describe_violation(name: &str) -> String {
-    let descriptions: Vec<&str> = violations()
-        .filter(|(other, _)| other == name)
+pub(crate) fn describe_violation(name: &str) -> Option<&'static str> {
+    violations()
+        .find(|(other, _)| *other == name)
         .map(|(_, description)| description)
-        .collect();
-    descriptions.join(" Or: ")
 }
 
 /// The safeguard of that name.
@@ -75,8 +68,7 @@ pub(crate) fn parse(source: &str, file_name: &str) -> Result<Scenario, Diagnosti
         .iter()
         .map(|safeguard| safeguard.name())
         .collect();
-    let violations: Vec<String> = violations().map(|(name, _)| name).collect();
-    let violations: Vec<&str> = violations.iter().map(String::as_str).collect();
+    let violations: Vec<&str> = violations().map(|(name, _)| name).collect();
     let vocabulary = Vocabulary {
         protocols: &protocols,
         safeguards: &safeguards,

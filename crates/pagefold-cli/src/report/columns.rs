@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use pagefold_explore::{Trace, TraceStep};
 use pagefold_litmus::{Scenario, Statement, StatementKind};
+use pagefold_machine::model::UNDER_LOCK;
 
 use crate::grid::{Cell, Grid};
 use crate::terminal::Ink;
@@ -53,8 +54,8 @@ pub(crate) fn grid(trace: &Trace, scenario: &Scenario, every_step: bool) -> Grid
 }
 
 /// Whether a step belongs to what happens between the threads, and is shown even in a long trace.
-fn is_interesting(_: &TraceStep) -> bool {
-    true
+fn is_interesting(step: &TraceStep) -> bool {
+    step.shared && !UNDER_LOCK.contains(&step.label.as_str())
 }
 
 /// How much of a step is shown.
@@ -251,6 +252,7 @@ mod tests {
     fn trace() -> Trace {
         let step = |thread, label: &str, notes: &[&str]| TraceStep {
             label: label.to_owned(),
+            shared: !label.starts_with("private"),
             notes: notes.iter().map(|note| (*note).to_owned()).collect(),
             thread,
         };

@@ -149,8 +149,9 @@ impl Details<'_> {
         self.heading(done, ink, out)?;
         match done.broken() {
             Some(name) => {
-                let description = vocabulary::describe_violation(&name);
-                writeln!(out, "  invariant: {description}")?;
+                if let Some(description) = vocabulary::describe_violation(&name) {
+                    writeln!(out, "  invariant: {description}")?;
+                }
                 writeln!(out, "  violation: {}", indented(&violation.message))?;
             }
             None => writeln!(out, "  witness: {}", indented(&violation.message))?,

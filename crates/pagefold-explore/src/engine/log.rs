@@ -242,11 +242,9 @@ impl Log {
         match event.kind {
             Kind::Start | Kind::Join | Kind::Ipi => false,
             Kind::Call | Kind::GracePeriod | Kind::WriteRange => true,
-            _ => self
-                .chain(event.object, objects)
-                .any(|(other, access)| {
-                    self.event(other).thread != event.thread && access.conflicts(event.access)
-                }),
+            _ => self.chain(event.object, objects).any(|(other, access)| {
+                self.event(other).thread != event.thread && access.conflicts(event.access)
+            }),
         }
     }
 

@@ -50,7 +50,8 @@ impl RunConfig {
             without: SafeguardSet::EMPTY,
             unsplit: false,
             strict: false,
-            bounds: explore::Config::default(),
+            // The machine is built on a thread's stack before it is put into the arena.
+            bounds: explore::Config::default().stack_size(STACK),
         }
     }
 }
@@ -61,7 +62,7 @@ pub enum Outcome {
     /// Nothing breaks.
     Holds,
     /// Nothing breaks but what is documented to.
-    Exception,
+    Exception(Kind),
     /// An invariant or the condition breaks; here is how.
     Broken(Box<Violation>),
     /// An execution satisfies the `exists`; here is one.
@@ -86,6 +87,9 @@ pub struct Checked {
     /// Steps of the longest execution.
     pub longest: u32,
 }
+
+/// Bytes of stack for each modelled thread.
+const STACK: usize = 1 << 20;
 
 /// The name of the violation that stands for a satisfied `exists`.
 const WITNESS: &str = "witness";
@@ -139,8 +143,10 @@ pub fn check_observed(
         explore::Verdict::Holds if session.quantifier() == Some(Quantifier::Exists) => {
             Outcome::Forbidden
         }
-        explore::Verdict::Holds if session.exception.get() => Outcome::Exception,
-        explore::Verdict::Holds => Outcome::Holds,
+        explore::Verdict::Holds => session
+            .exception
+            .get()
+            .map_or(Outcome::Holds, Outcome::Exception),
     };
     Ok(checked)
 }
@@ -191,7 +197,7 @@ struct Session<'a> {
     start: RefCell<Option<Start>>,
     registers: Vec<Cell<Option<Value>>>,
     witness: Cell<bool>,
-    exception: Cell<bool>,
+    exception: Cell<Option<Kind>>,
     /// Run before the checks at the end; the tests of the oracles break something there.
     before_checks: fn(&Machine),
 }
@@ -220,7 +226,7 @@ impl<'a> Session<'a> {
             start: RefCell::new(None),
             registers: scenario.registers.iter().map(|_| Cell::new(None)).collect(),
             witness: Cell::new(false),
-            exception: Cell::new(false),
+            exception: Cell::new(None),
             before_checks: |_| (),
         })
     }
@@ -326,8 +332,8 @@ impl<'a> Session<'a> {
                 kvms: &machine.kvms,
             },
         );
-        if world.books.exception.get() {
-            self.exception.set(true);
+        if let Some(kind) = world.books.exception.get() {
+            self.exception.set(Some(kind));
         }
         self.check_condition();
     }

@@ -19,6 +19,7 @@ mod world;
 
 pub use check::{Checked, Outcome, RunConfig, ScenarioLimit, check, check_observed, fits, replay};
 pub use violation::Kind;
+pub use word::UNDER_LOCK;
 
 use pagefold::accounting::Fact;
 use pagefold::addr::{AddrRange, Pfn};

@@ -66,8 +66,8 @@ pub(crate) struct Books {
     /// Mappings of each frame as a private page and as a page of an object.
     anon_maps: [Cell<i32>; FRAMES],
     shmem_maps: [Cell<i32>; FRAMES],
-    /// A poison marker was lost, which is documented.
-    pub(crate) exception: Cell<bool>,
+    /// Something was lost that is documented to get lost.
+    pub(crate) exception: Cell<Option<Kind>>,
 }
 
 impl Books {
@@ -86,7 +86,7 @@ impl Books {
             }),
             anon_maps: array::from_fn(|_| Cell::new(0)),
             shmem_maps: array::from_fn(|_| Cell::new(0)),
-            exception: Cell::new(false),
+            exception: Cell::new(None),
         }
     }
 
@@ -270,7 +270,7 @@ impl World {
                     ),
                 ),
                 Some(Marker::Poison) => {
-                    self.books.exception.set(true);
+                    self.books.exception.set(Some(Kind::MarkerLost));
                     self.books.page(mm, addr).poisoned.set(false);
                 }
                 None => {}

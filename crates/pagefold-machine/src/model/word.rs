@@ -9,9 +9,10 @@ use pagefold_explore::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use super::arena::ModelPtr;
 use super::{Model, world};
 
-/// What a trace calls accesses that a lock protects.
 const READ: &str = "read under lock";
 const WRITTEN: &str = "write under lock";
+/// What a trace calls accesses to words that a lock protects.
+pub const UNDER_LOCK: [&str; 2] = [READ, WRITTEN];
 
 /// A word of memory. If it lies in a frame, each use checks that the frame is in use.
 #[derive(Debug)]

@@ -233,7 +233,9 @@ pub(crate) fn check_content_at(address: *const u8) {
     if world.is_null() {
         return;
     }
-    let offset = address.addr().wrapping_sub(World::current().frames.as_ptr().addr());
+    let offset = address
+        .addr()
+        .wrapping_sub(World::current().frames.as_ptr().addr());
     if offset % size_of::<FrameSlot>() >= offset_of!(FrameSlot, words) {
         check_frame_of(address);
     }

@@ -76,7 +76,9 @@ fn a_wrong_count_of_resident_pages() {
 
 #[test]
 fn a_wrong_count_of_page_tables() {
-    assert_only(Kind::NrPtes, |machine| machine.mms[0].expect("A").nr_ptes().add(-1));
+    assert_only(Kind::NrPtes, |machine| {
+        machine.mms[0].expect("A").nr_ptes().add(-1)
+    });
 }
 
 #[test]
@@ -122,33 +124,29 @@ fn an_object_that_is_used_after_it_was_freed() {
 #[test]
 fn a_page_of_the_object_with_another_content() {
     assert_only(Kind::Content, |machine| {
-        World::current()
-            .content(mapped_frame(machine, A))
-            .poke(2);
+        World::current().content(mapped_frame(machine, A)).poke(2);
     });
 }
 
 #[test]
 fn a_private_page_with_another_content() {
     assert_only(Kind::Content, |machine| {
-        World::current()
-            .content(mapped_frame(machine, B))
-            .poke(2);
+        World::current().content(mapped_frame(machine, B)).poke(2);
     });
 }
 
 #[test]
 fn a_load_of_something_else_than_was_stored() {
-    assert_only(Kind::Content, |_| World::current().books.check_load(B, PAGE_0, 8));
+    assert_only(Kind::Content, |_| {
+        World::current().books.check_load(B, PAGE_0, 8)
+    });
 }
 
 #[test]
 fn a_slot_left_as_changing() {
     assert_only(Kind::RetryEntry, |machine| {
         let object = machine.object(ObjectId::new(0));
-        let Entry::Node(node) =
-            Entry::from_bits(Model::entry(object.root(), 0).peek())
-        else {
+        let Entry::Node(node) = Entry::from_bits(Model::entry(object.root(), 0).peek()) else {
             panic!("the object has small pages");
         };
         Model::entry(node, 1).poke(1);
@@ -168,7 +166,9 @@ fn a_write_protection_that_vanished() {
 fn a_table_that_is_taken_with_a_page_in_it() {
     assert_only(Kind::TableNotEmpty, |machine| {
         let mm = machine.mms[1].expect("B");
-        let table = entry_of(mm, PAGE_0).0.expect("the page is mapped by a table");
+        let table = entry_of(mm, PAGE_0)
+            .0
+            .expect("the page is mapped by a table");
         Model::observe(Fact::TableRemoved(table, B, AddrRange::pages(PAGE_0, 2)));
     });
 }
