@@ -100,7 +100,7 @@ impl Shape {
             Self::Number => "a number".to_owned(),
             Self::Zero => "`0`".to_owned(),
             Self::OneOf(names) => format!("`{}`", names.join("` or `")),
-            Self::AnyOf(names) => format!("`{}`", names.join("`, `|` or `")),
+            Self::AnyOf(names) => format!("one or more of `{}`, joined by `|`", names.join("`, `")),
         }
     }
 }

@@ -95,7 +95,8 @@ impl<P: Platform> Vma<P> {
         let pages = P::PTRS_PER_TABLE;
         let start = addr.huge_start(pages);
         let range = AddrRange::pages(start, pages as u64);
-        let aligned = self.range.covers(range) && self.index_of(start).0 % pages as u64 == 0;
+        let aligned =
+            self.range.covers(range) && self.index_of(start).0.is_multiple_of(pages as u64);
         aligned.then_some(range)
     }
 

@@ -28,7 +28,7 @@ fn the_table() {
         Writes a page.
     "x: mmap(f, MAP_SHARED/MAP_PRIVATE)" [Start, Cpu] Nothing
         Maps the whole object.
-    "uffd(x, MISSING|WP)" [Start] Nothing
+    "uffd(x, MISSING|WP|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
     "madvise(x, MADV_COLLAPSE/MADV_DONTNEED)" [Cpu] Status
         Collapses the mapping into huge pages, or drops what it maps.
@@ -36,7 +36,7 @@ fn the_table() {
         Takes the mapping away.
     "exit()" [Cpu] Nothing
         Ends the process and takes its whole address space away.
-    "uffd_register(x, MISSING|WP)" [Cpu] Status
+    "uffd_register(x, MISSING|WP|SIGBUS_ON_FAULT)" [Cpu] Status
         Registers the mapping with userfaultfd.
     "uffd_unregister(x)" [Cpu] Status
         Ends the registration with userfaultfd.
@@ -50,6 +50,10 @@ fn the_table() {
         Marks a missing page as poisoned.
     "gup_fast(x[i])" [Cpu] Content
         Pins a page by the lock-free walk, reads it and lets it go.
+    "gup_fast_write(x[i], v)" [Cpu] Status
+        Pins a page for writing by the lock-free walk, writes it and lets it go.
+    "mincore(x[i])" [Cpu] Flag
+        Whether a page is in the page cache, looked up without a lock.
     "prefetch(x[i])" [Cpu, Device] Nothing
         Lets the hardware walk to a page speculatively, which never faults.
     "scan(A)" [Khugepaged] Count

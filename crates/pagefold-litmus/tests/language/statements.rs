@@ -309,7 +309,7 @@ fn mapping_by_a_device() {
 fn unknown_call() {
     assert_snapshot!(errors(&in_thread(r"    madvice(x, MADV_COLLAPSE);
     mremap(x);
-    load(x[0]);")), @r"
+    load(x[0]);")), @"
     error: unknown call `madvice`
      --> test.litmus:8:5
       |
@@ -332,7 +332,7 @@ fn unknown_call() {
     10 |     load(x[0]);
        |     ^^^^ expected a call for a thread of a process
        |
-       = help: known are `madvise`, `munmap`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `gup_fast`, `prefetch`
+       = help: known are `madvise`, `munmap`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `gup_fast`, `gup_fast_write`, `mincore`, `prefetch`
     ");
 }
 
