@@ -14,7 +14,7 @@ use std::thread;
 use census::Census;
 use pagefold::Ref;
 use pagefold::accounting::PageKind;
-use pagefold::addr::{AddrRange, PageIndex, VirtAddr};
+use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use pagefold::collapse::{self, ScanResult};
 use pagefold::gup;
 use pagefold::mm::Mm;
@@ -32,7 +32,7 @@ const PRIVATE_WORD: u64 = 7;
 /// Release builds make up for their speed by more work.
 const SCALE: u64 = if cfg!(debug_assertions) { 1 } else { 4 };
 const ROUNDS: u64 = 25 * SCALE;
-const ACCESSES: u64 = 15_000;
+const ACCESSES: u64 = 16_000 * SCALE;
 
 type Space = Ref<Host, Mm<Host>>;
 type Object = Ref<Host, Mapping<Host>>;
@@ -114,27 +114,47 @@ impl Drop for AtWork<'_> {
     }
 }
 
-/// Counts in its word of random pages, and now and then through a pin. Returns how far it got in each page.
+/// A page that is pinned, so that it has to stay where it is.
+struct Pin {
+    page: u64,
+    pfn: Pfn,
+}
+
+/// For how many accesses a pin is held, and after how many the next one is taken.
+const PINNED: u64 = 500;
+const PIN_EACH: u64 = 2000;
+const _: () = assert!(ACCESSES.is_multiple_of(PIN_EACH), "no pin is left over");
+
+/// Counts in its word of random pages; at times has one of them pinned. Returns how far it got in each page.
 fn write(view: View, word: u64, seed: u64) -> Vec<u64> {
     let mut random = Random::new(seed);
     let mut cpu = HostCpu::run(view.mm);
     let mut counts = vec![0; PAGES as usize];
-    for access in 0..ACCESSES {
-        let page = random.below(PAGES);
-        let addr = view.word(page, word);
+    let mut count_up = |cpu: &mut HostCpu, page: u64| {
         let count = &mut counts[page as usize];
+        let addr = view.word(page, word);
         let found = cpu.load(addr).unwrap();
         assert_eq!(found, tagged(page, word, *count), "a store was lost");
         *count += 1;
         let value = tagged(page, word, *count);
-        if access % 64 == 0 {
+        cpu.store(addr, value).unwrap();
+        value
+    };
+    let mut pin = None;
+    for access in 0..ACCESSES {
+        let page = random.below(PAGES);
+        count_up(&mut cpu, page);
+        if access % PIN_EACH == 0 {
             let pfn = gup::get_user_page(view.mm, view.page(page), true).unwrap();
-            cpu.store(addr, value).unwrap();
+            pin = Some(Pin { page, pfn });
+        }
+        if access % PIN_EACH == PINNED
+            && let Some(Pin { page, pfn }) = pin.take()
+        {
+            let value = count_up(&mut cpu, page);
             let pinned = Host::page(pfn)[word as usize].load();
             assert_eq!(pinned, value, "a pinned page was moved");
             gup::put_user_page::<Host>(pfn);
-        } else {
-            cpu.store(addr, value).unwrap();
         }
     }
     counts
@@ -190,7 +210,7 @@ fn write_privately(view: View, seed: u64) -> Vec<Option<Copy>> {
         *seen = now;
         let own = view.word(page, PRIVATE_WORD);
         let place = &mut copies[page as usize];
-        if place.is_none() && page % 8 == 0 {
+        if place.is_none() && page.is_multiple_of(8) {
             cpu.store(own, tagged(page, PRIVATE_WORD, 1)).unwrap();
             let frozen = [0, 1].map(|word| cpu.load(view.word(page, word)).unwrap());
             *place = Some(Copy { frozen, count: 1 });

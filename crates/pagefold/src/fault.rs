@@ -24,7 +24,7 @@ use crate::page_table::{
 use crate::platform::{FlushKind, Order, Platform};
 use crate::protocol::Safeguard;
 use crate::rmap::{add_mapping, anon_vma_prepare, remove_mapping};
-use crate::tlb::flush_tlb_range;
+use crate::tlb::flush_tlb_range_notify;
 use crate::userfault::{Reason, Userfaultfd, handle_userfault};
 use crate::vma::Vma;
 use crate::zap::split_huge_pmd;
@@ -435,7 +435,7 @@ fn wp_page_copy<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, old: Folio) -> Fault<
     };
     table.take(vmf.addr);
     if P::enforces(Safeguard::FlushOnCow) {
-        flush_tlb_range(vmf.vma.mm, range, FlushKind::Leaves);
+        flush_tlb_range_notify(vmf.vma.mm, range, FlushKind::Leaves);
     }
     remove_mapping(old, vmf.vma, 1, PageKind::Shmem);
     set_anon_pte(vmf.vma, &table, vmf.addr, copy);

@@ -126,23 +126,23 @@ impl<P: Platform> Kvm<P> {
         false
     }
 
+    /// Takes the entries of a range away. Virtual CPUs are made to leave guest mode with the lock still held: who comes next and
+    /// finds an entry gone may rely on nobody using it.
     pub(crate) fn invalidate_range_start(&self, range: AddrRange) {
+        let _mmu = self.lock();
+        let count = self.invalidate_in_progress.load_protected();
+        self.invalidate_in_progress.store_protected(count + 1);
         let mut zapped = false;
-        {
-            let _mmu = self.lock();
-            let count = self.invalidate_in_progress.load_protected();
-            self.invalidate_in_progress.store_protected(count + 1);
-            let mut addr = self.slot.start;
-            while self.slot.contains(addr) {
-                if let Some(entry) = self.entry(addr).filter(|_| range.contains(addr))
-                    && entry.load_protected() != 0
-                {
-                    P::step(Step::SetPte("zap_spte", self.mm.id, addr, Pte::NONE));
-                    entry.store(0);
-                    zapped = true;
-                }
-                addr = addr.add_pages(1);
+        let mut addr = self.slot.start;
+        while self.slot.contains(addr) {
+            if let Some(entry) = self.entry(addr).filter(|_| range.contains(addr))
+                && entry.load_protected() != 0
+            {
+                P::step(Step::SetPte("zap_spte", self.mm.id, addr, Pte::NONE));
+                entry.store(0);
+                zapped = true;
             }
+            addr = addr.add_pages(1);
         }
         if zapped && P::enforces(Safeguard::KvmKick) {
             P::step(Step::Named("kvm_flush_remote_tlbs"));

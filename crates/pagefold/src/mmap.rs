@@ -165,7 +165,7 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
     mm.mmap_write_unlock();
 }
 
-/// Counts one more thread that uses the address space.
+/// Counts one more thread that uses the address space; the caller is one.
 pub fn mmget<P: Platform>(mm: Ref<P, Mm<P>>) {
     mm.mm_users.get(1);
 }
@@ -185,6 +185,13 @@ pub unsafe fn mmdrop<P: Platform>(mm: Ref<P, Mm<P>>) {
     // SAFETY: the caller says that nobody follows a reference to the address space any more. VMAs that wait for the end of
     // a grace period do not follow theirs.
     unsafe { mm.free() };
+}
+
+/// As [`mmget`], by one who is not such a thread, unless the last has gone. Whether it did; [`exit_mm`] gives it back.
+#[must_use]
+pub fn mmget_not_zero<P: Platform>(mm: Ref<P, Mm<P>>) -> bool {
+    P::step(Step::Mm("mmget_not_zero", mm.id));
+    mm.mm_users.try_get()
 }
 
 /// Frees a VMA that is in no list any more, after a grace period: who found it under RCU may be trying its lock.

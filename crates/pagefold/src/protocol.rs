@@ -168,7 +168,8 @@ pub enum Emptiness {
 /// When IOMMUs that walk the CPU's page tables are told to forget.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecondaryTlb {
-    /// When a notifier range ends. (Linux up to 6.5: `invalidate_range`)
+    /// When a notifier range ends, and explicitly where a page is freed or replaced before that. (Linux up to 6.5:
+    /// `invalidate_range`)
     NotifierEnd,
     /// With each flush of the CPUs' translation caches. (Linux from 6.6, 6bbd42e2df8f)
     Flush,

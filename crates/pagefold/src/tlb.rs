@@ -24,6 +24,19 @@ pub(crate) fn flush_tlb_range<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange, 
     }
 }
 
+/// As [`flush_tlb_range`], and does not leave IOMMUs to the end of the notifier range: the page is given away or replaced
+/// before that. (Linux up to 6.5: an explicit `mmu_notifier_invalidate_range`)
+pub(crate) fn flush_tlb_range_notify<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    kind: FlushKind,
+) {
+    flush_tlb_range(mm, range, kind);
+    if P::protocol().secondary_tlb == SecondaryTlb::NotifierEnd {
+        P::flush_secondary_tlb(mm, range, kind);
+    }
+}
+
 /// The whole user address range.
 pub(crate) const EVERYTHING: AddrRange = AddrRange {
     start: VirtAddr(0),
@@ -163,7 +176,7 @@ impl<P: Platform> Gather<P> {
         }
         self.pending = false;
         if P::enforces(Safeguard::FlushOnZap) {
-            flush_tlb_range(self.mm, self.range, FlushKind::LeavesAndTables);
+            flush_tlb_range_notify(self.mm, self.range, FlushKind::LeavesAndTables);
         }
         P::observe(Fact::Forgotten(self.mm.id, self.range));
         for folio in self.pages[..self.nr_pages].iter().flatten() {

@@ -223,7 +223,7 @@ pub fn zeropage<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), Uf
 /// As [`copy`].
 pub fn poison<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
     fill_page(mm, addr, |vma| {
-        let table = writable_table(vma, addr)?;
+        let table = writable_table(vma, addr, Room::None)?;
         P::observe(Fact::Poisoned(vma.mm.id, addr));
         table.set(addr, Pte::marker(Marker::Poison));
         Ok(())
@@ -258,6 +258,7 @@ fn fill_page<P: Platform>(
 fn writable_table<P: Platform>(
     vma: Ref<P, Vma<P>>,
     addr: VirtAddr,
+    room: Room,
 ) -> Result<crate::page_table::PteLocked<P>, UffdError> {
     let pmd = pmd_alloc(vma.mm, addr).ok_or(UffdError::NoMemory)?;
     if pmd.load("read pmd").is_huge() {
@@ -271,10 +272,21 @@ fn writable_table<P: Platform>(
         return Err(UffdError::Fault);
     }
     let old = table.get(addr);
-    if old.is_present() || old.as_marker() == Some(Marker::Poison) {
-        return Err(UffdError::Exists);
+    let protected = old.as_marker() == Some(Marker::UffdWp);
+    if old.is_none() || (protected && room == Room::NoneOrProtected) {
+        Ok(table)
+    } else {
+        Err(UffdError::Exists)
     }
-    Ok(table)
+}
+
+/// What an entry may hold where something is filled in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Nothing.
+    None,
+    /// Nothing, or the protection that the new page will have.
+    NoneOrProtected,
 }
 
 /// Maps a folio, whose reference goes to the entry, where nothing or a marker is.
@@ -285,7 +297,7 @@ fn install<P: Platform>(
     folio: Folio,
     kind: PageKind,
 ) -> Result<(), UffdError> {
-    let table = writable_table(vma, addr)?;
+    let table = writable_table(vma, addr, Room::NoneOrProtected)?;
     let mut pte = Pte::page(folio.pfn(), true);
     if table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
@@ -367,11 +379,17 @@ fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), 
             continue;
         };
         let old = table.get(addr);
-        P::observe(Fact::Protected(vma.mm.id, addr));
-        if old.is_present() {
-            table.set(addr, old.mk_uffd_wp());
+        let protected = if old.is_present() {
+            Some(old.mk_uffd_wp())
         } else if old.is_none() {
-            table.set(addr, Pte::marker(Marker::UffdWp));
+            Some(Pte::marker(Marker::UffdWp))
+        } else {
+            // Protected already, or poisoned: then any access ends in a signal.
+            None
+        };
+        if let Some(protected) = protected {
+            P::observe(Fact::Protected(vma.mm.id, addr));
+            table.set(addr, protected);
         }
         drop(table);
         if P::enforces(Safeguard::FlushOnProtect) {

@@ -179,8 +179,8 @@ impl fmt::Debug for HostCpu {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::sync::atomic::Ordering::{Acquire, Release};
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+    use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
@@ -194,7 +194,7 @@ mod tests {
 
     const START: VirtAddr = VirtAddr::of_page(3 * PTRS_PER_TABLE as u64);
     const RANGE: AddrRange = AddrRange::pages(START, 1);
-    const ROUNDS: u64 = 2000;
+    const ROUNDS: u64 = 20_000;
     const VALID: u64 = 1;
     const STALE: u64 = 2;
 
@@ -236,28 +236,35 @@ mod tests {
         }
     }
 
-    /// Runs `change` with CPUs at work that read [`VALID`] and count in the page's other word.
-    fn with_cpus(process: &Process, change: impl FnOnce()) {
+    /// Calls `change` again and again, with the number of the call, while CPUs read [`VALID`] and count in the page's other word:
+    /// at least so often, and until each CPU did a good number of accesses.
+    fn with_cpus(process: &Process, mut change: impl FnMut(usize)) {
+        const CPUS: usize = 3;
+        let done = [const { AtomicU64::new(0) }; CPUS];
         let stop = AtomicBool::new(false);
         let mm = process.mm;
         thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
+            for (number, done) in done.iter().enumerate() {
+                let stop = &stop;
+                scope.spawn(move || {
                     let mut cpu = HostCpu::run(mm);
                     while !stop.load(Acquire) {
-                        assert_eq!(cpu.load(START).unwrap(), VALID, "a stale translation");
+                        let count = done.load(Relaxed) + 1;
+                        if number == 0 {
+                            cpu.store(VirtAddr(START.0 + 8), count).unwrap();
+                        } else if cpu.load(START).unwrap() != VALID {
+                            done.store(u64::MAX, Release);
+                            panic!("a stale translation");
+                        }
+                        done.store(count, Release);
                     }
                 });
             }
-            scope.spawn(|| {
-                let mut cpu = HostCpu::run(mm);
-                let mut count = 0;
-                while !stop.load(Acquire) {
-                    count += 1;
-                    cpu.store(VirtAddr(START.0 + 8), count).unwrap();
-                }
-            });
-            change();
+            let mut calls = 0;
+            while calls < ROUNDS || done.iter().any(|done| done.load(Acquire) < ROUNDS) {
+                change(calls as usize);
+                calls += 1;
+            }
             stop.store(true, Release);
         });
     }
@@ -275,29 +282,24 @@ mod tests {
         for page in frames.map(Host::page) {
             page[0].store(VALID);
         }
-        with_cpus(&process, || {
-            pte.store(Pte::page(frames[0], true).bits());
+        let mut late = 0;
+        with_cpus(&process, |round| {
+            let (old, new) = (frames[round % 2], frames[(round + 1) % 2]);
+            Host::page(new)[0].store(VALID);
+            pte.store(Pte::page(new, true).bits());
             Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
-            for round in 0..ROUNDS as usize {
-                let (old, new) = (frames[round % 2], frames[(round + 1) % 2]);
-                Host::page(new)[0].store(VALID);
-                pte.store(Pte::page(new, true).bits());
-                Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
-                let count = Host::page(old)[1].load();
-                Host::page(old)[0].store(STALE);
-                for _ in 0..100 {
-                    std::hint::spin_loop();
-                }
-                assert_eq!(
-                    Host::page(old)[1].load(),
-                    count,
-                    "a store came after the flush"
-                );
+            let count = Host::page(old)[1].load();
+            Host::page(old)[0].store(STALE);
+            for _ in 0..100 {
+                std::hint::spin_loop();
             }
-            pte.store(original);
-            Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
+            late += u32::from(Host::page(old)[1].load() != count);
         });
-        frames.map(|pfn| Host::free_frames(pfn, Order::Small));
+        assert_eq!(late, 0, "stores came after the flush");
+        pte.store(original);
+        for pfn in frames {
+            Host::free_frames(pfn, Order::Small);
+        }
         process.end();
     }
 
@@ -309,22 +311,19 @@ mod tests {
         let stale = frame();
         Host::page(stale)[0].store(STALE);
         let tables = [frame(), frame()];
-        tables.map(Host::clear_page);
-        with_cpus(&process, || {
-            for round in 0..ROUNDS as usize {
-                let new = tables[round % 2];
-                Host::entry(new, 0).store(valid);
-                let old = Pte::from_bits(pmd.swap(Pte::table(new).bits())).pfn();
-                Host::flush_tlb(process.mm, RANGE, FlushKind::LeavesAndTables);
-                if old != original {
-                    Host::entry(old, 0).store(Pte::page(stale, true).bits());
-                }
-                // Now the next access walks, from the upper entry that it has cached or not.
-                Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
-            }
-            pmd.store(Pte::table(original).bits());
+        tables.iter().for_each(|table| Host::clear_page(*table));
+        with_cpus(&process, |round| {
+            let new = tables[round % 2];
+            Host::entry(new, 0).store(valid);
+            let old = Pte::from_bits(pmd.swap(Pte::table(new).bits())).pfn();
             Host::flush_tlb(process.mm, RANGE, FlushKind::LeavesAndTables);
+            if old != original {
+                Host::entry(old, 0).store(Pte::page(stale, true).bits());
+            }
+            // Now the next access walks, from the upper entry that it has cached or not.
+            Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
         });
+        pmd.store(Pte::table(original).bits());
         for pfn in [stale, tables[0], tables[1]] {
             Host::free_frames(pfn, Order::Small);
         }
@@ -376,8 +375,9 @@ mod tests {
             is_ready.recv().unwrap();
             is_ready.recv().unwrap();
             Host::flush_tlb(mm, RANGE, FlushKind::Leaves);
-            assert!(over.load(Acquire));
+            let waited = over.load(Acquire);
             wake.send(()).unwrap();
+            assert!(waited);
         });
         process.end();
     }

@@ -11,6 +11,7 @@
 //! There are no devices and no virtual CPUs on this machine (yet), so [`Platform::flush_secondary_tlb`] and
 //! [`Platform::kick_vcpus`] have nothing to do.
 
+mod content;
 mod cpu;
 mod frames;
 mod lock;
@@ -37,7 +38,7 @@ use pagefold::addr::{AddrRange, Pfn};
 use pagefold::frame::Frame;
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
-use pagefold::platform::{FlushKind, Order, Platform, Word};
+use pagefold::platform::{FlushKind, Order, Platform};
 use pagefold::protocol::{Protocol, Safeguard};
 use pagefold::step::Step;
 
@@ -135,16 +136,12 @@ impl Platform for Host {
         &Memory::get().page(table)[index]
     }
 
-    /// Word by word: a process may be writing to the page that another one gets a private copy of.
     fn copy_page(to: Pfn, from: Pfn) {
-        let words = Self::page(to).iter().zip(Self::page(from));
-        words.for_each(|(to, from)| to.copy_from(from));
+        content::copy(Self::page(to), Self::page(from));
     }
 
     fn clear_page(pfn: Pfn) {
-        Self::page(pfn)
-            .iter()
-            .for_each(|word| word.store_protected(0));
+        content::clear(Self::page(pfn));
     }
 
     #[inline(always)]

@@ -25,14 +25,6 @@ fn smp_mb_after_atomic() {
 #[repr(transparent)]
 pub struct HostWord(AtomicU64);
 
-impl HostWord {
-    /// Copies the value of another word, as part of a copy of a page that others may be writing to.
-    #[inline(always)]
-    pub(super) fn copy_from(&self, other: &Self) {
-        self.0.store(other.0.load(Relaxed), Relaxed);
-    }
-}
-
 impl Word for HostWord {
     #[inline(always)]
     fn new(value: u64) -> Self {

@@ -294,7 +294,7 @@ impl<'a> Session<'a> {
         let machine = explore::quiet(|| {
             let machine = self.layout.build(world, self.scenario);
             for phase in &self.scenario.setup {
-                self.run_body(&machine, Actor::Cpu(phase.mm), None, &phase.body);
+                let _ = self.run_body(&machine, Actor::Cpu(phase.mm), None, &phase.body);
             }
             machine
         });
@@ -309,7 +309,7 @@ impl<'a> Session<'a> {
 
     fn run_thread(&self, machine: Machine, index: usize) {
         let thread = &self.scenario.threads[index];
-        self.run_body(
+        let _ = self.run_body(
             &machine,
             thread.actor,
             self.layout.cpu_of_thread[index],
@@ -320,7 +320,7 @@ impl<'a> Session<'a> {
     /// What is looked at when nothing is under way any more.
     fn finish(&self, machine: &Machine) {
         for phase in &self.scenario.finals {
-            self.run_body(machine, Actor::Cpu(phase.mm), None, &phase.body);
+            let _ = self.run_body(machine, Actor::Cpu(phase.mm), None, &phase.body);
         }
         let world = World::current();
         (self.before_checks)(machine);

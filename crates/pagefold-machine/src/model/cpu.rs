@@ -266,7 +266,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
             explore::label(|| format!("load {} (frame {})", names::page(mm, addr), pfn.0));
             let value = world.content(pfn).load();
             explore::note(|| format!("= {value}"));
-            world.books.check_load(mm, addr, value);
+            world.books.check_load(mm, addr, pfn, value);
             value
         }
         Access::Store(value) => {
@@ -278,7 +278,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
                 )
             });
             world.content(pfn).store(value);
-            world.books.note_store(mm, addr, value);
+            world.books.note_store(mm, addr, pfn, value);
             value
         }
     }

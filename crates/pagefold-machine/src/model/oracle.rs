@@ -37,14 +37,20 @@ pub(crate) struct Backing {
     pub(crate) shared: bool,
 }
 
+/// A private copy of a page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct PrivateCopy {
+    pfn: Pfn,
+    content: u64,
+}
+
 /// What is known of one page of an address space.
 struct PageBook {
     backing: Cell<Option<Backing>>,
-    /// The content of the private copy, if there is one.
-    private: Cell<Option<u64>>,
-    /// The content of a private copy that is being discarded: it can still be read through translation caches, until
-    /// they are flushed.
-    fading: Cell<Option<u64>>,
+    /// The private copy, if there is one.
+    private: Cell<Option<PrivateCopy>>,
+    /// A private copy that is being discarded: it can still be used through translation caches until they are flushed.
+    fading: Cell<Option<PrivateCopy>>,
     protected: Cell<bool>,
     poisoned: Cell<bool>,
     /// The process saw a hole there while it was registered MISSING.
@@ -53,8 +59,8 @@ struct PageBook {
 
 impl PageBook {
     fn discard(&self) {
-        if let Some(value) = self.private.take() {
-            self.fading.set(Some(value));
+        if let Some(copy) = self.private.take() {
+            self.fading.set(Some(copy));
         }
     }
 }
@@ -107,16 +113,20 @@ impl Books {
     fn expected(&self, mm: u32, addr: VirtAddr) -> u64 {
         let page = self.page(mm, addr);
         match (page.private.get(), page.backing.get()) {
-            (Some(value), _) => value,
+            (Some(copy), _) => copy.content,
             (None, Some(backing)) => self.objects[backing.object][backing.index].get(),
             (None, None) => 0,
         }
     }
 
-    /// A load gave `value`.
-    pub(crate) fn check_load(&self, mm: u32, addr: VirtAddr, value: u64) {
+    /// A load from `pfn` gave `value`.
+    pub(crate) fn check_load(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
         let expected = self.expected(mm, addr);
-        if value != expected && self.page(mm, addr).fading.get() != Some(value) {
+        let fading = Some(PrivateCopy {
+            pfn,
+            content: value,
+        });
+        if value != expected && self.page(mm, addr).fading.get() != fading {
             fail(
                 Kind::Content,
                 format!(
@@ -127,14 +137,31 @@ impl Books {
         }
     }
 
-    /// A store of `value` went through.
-    pub(crate) fn note_store(&self, mm: u32, addr: VirtAddr, value: u64) {
+    /// A load through a pin of `pfn` gave `value`. The page may have been discarded from the address space meanwhile: then
+    /// the pin keeps it, and nothing is known of its content.
+    pub(crate) fn check_pinned_load(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
         let page = self.page(mm, addr);
-        match page.backing.get() {
-            Some(backing) if backing.shared => {
-                self.objects[backing.object][backing.index].set(value);
+        let is_shared = page.backing.get().is_some_and(|backing| backing.shared);
+        let is_current = page.private.get().is_some_and(|copy| copy.pfn == pfn);
+        if is_shared || is_current {
+            self.check_load(mm, addr, pfn, value);
+        }
+    }
+
+    /// A store of `value` to `pfn` went through.
+    pub(crate) fn note_store(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
+        let page = self.page(mm, addr);
+        if let Some(backing) = page.backing.get().filter(|backing| backing.shared) {
+            self.objects[backing.object][backing.index].set(value);
+            return;
+        }
+        for copy in [&page.private, &page.fading] {
+            if copy.get().is_some_and(|copy| copy.pfn == pfn) {
+                copy.set(Some(PrivateCopy {
+                    pfn,
+                    content: value,
+                }));
             }
-            _ => page.private.set(Some(value)),
         }
     }
 
@@ -153,8 +180,9 @@ impl World {
         let books = &self.books;
         match fact {
             Fact::PrivatePage(mm, addr, pfn) => {
-                let value = self.content(pfn).peek();
-                books.page(mm, addr).private.set(Some(value));
+                let content = self.content(pfn).peek();
+                let copy = PrivateCopy { pfn, content };
+                books.page(mm, addr).private.set(Some(copy));
             }
             Fact::Filled(object, index, pfn) => {
                 let value = self.content(pfn).peek();
@@ -308,12 +336,12 @@ pub(crate) fn access_uncached(
     allowed.then(|| match access {
         Access::Load => {
             let value = world.content(pte.pfn()).peek();
-            world.books.check_load(mm.id, addr, value);
+            world.books.check_load(mm.id, addr, pte.pfn(), value);
             value
         }
         Access::Store(value) => {
             world.content(pte.pfn()).poke(value);
-            world.books.note_store(mm.id, addr, value);
+            world.books.note_store(mm.id, addr, pte.pfn(), value);
             value
         }
     })
@@ -438,15 +466,16 @@ fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
     for (number, book) in world.books.pages[mm.id as usize].iter().enumerate() {
         let addr = VirtAddr::of_page(number as u64);
         let (_, pte) = entry_of(mm, addr);
-        if let Some(value) = book.private.get() {
-            let there = pte.is_present() && Model::frame(pte.pfn()).is_anon();
+        if let Some(copy) = book.private.get() {
+            let there = pte.is_present() && pte.pfn() == copy.pfn;
             let content = there.then(|| world.content(pte.pfn()).peek());
-            if content != Some(value) {
+            if content != Some(copy.content) {
                 fail(
                     Kind::Content,
                     format!(
-                        "the private page {} with content {value} is lost",
-                        names::page(mm.id, addr)
+                        "the private page {} with content {} is lost",
+                        names::page(mm.id, addr),
+                        copy.content
                     ),
                 );
             }

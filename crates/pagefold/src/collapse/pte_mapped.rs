@@ -58,6 +58,10 @@ fn collapse_locked<P: Platform>(
     install: bool,
     exclusive: bool,
 ) -> Result<ScanResult, ScanResult> {
+    if !install && mm.is_exiting() {
+        // khugepaged is not a thread of the process; the process's own threads keep it from exiting.
+        return Err(ScanResult::AnyProcess);
+    }
     let lookup = || {
         let vma = mm.find_vma(addr).ok_or(ScanResult::VmaNull)?;
         let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;

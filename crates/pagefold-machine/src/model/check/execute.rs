@@ -1,5 +1,7 @@
 //! What each statement of a scenario does on the modelled machine.
 
+use std::ops::ControlFlow;
+
 use pagefold::accounting::PageKind;
 use pagefold::addr::{PageIndex, VirtAddr};
 use pagefold::arch::{Marker, Pte};
@@ -63,18 +65,18 @@ impl Session<'_> {
         actor: Actor,
         cpu: Option<usize>,
         body: &[Statement],
-    ) {
+    ) -> ControlFlow<()> {
         let who = Who {
             machine,
             actor,
             cpu,
         };
-        for statement in body {
-            self.run(who, statement);
-        }
+        body.iter()
+            .try_for_each(|statement| self.run(who, statement))
     }
 
-    fn run(&self, who: Who<'_>, statement: &Statement) {
+    /// Runs a statement; breaks off when the thread has ended.
+    fn run(&self, who: Who<'_>, statement: &Statement) -> ControlFlow<()> {
         explore::note(|| match &statement.kind {
             StatementKind::Repeat { times, .. } => format!("repeat {times}"),
             _ => self.scenario.print_statement(statement),
@@ -88,16 +90,25 @@ impl Session<'_> {
                 self.set(*result, value);
             }
             StatementKind::Map(mapping) => self.layout.map(who.machine, self.scenario, *mapping),
+            StatementKind::Call {
+                call: Call::Exit, ..
+            } => {
+                if let Some(mm) = who.actor.mm() {
+                    mmap::exit_mm(who.machine.mm(mm));
+                }
+                return ControlFlow::Break(());
+            }
             StatementKind::Call { result, call } => {
                 let value = self.call(who, *call);
                 self.set(*result, value);
             }
             StatementKind::Repeat { times, body } => {
                 for _ in 0..*times {
-                    self.run_body(who.machine, who.actor, who.cpu, body);
+                    self.run_body(who.machine, who.actor, who.cpu, body)?;
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 
     fn set(&self, register: Option<RegisterId>, value: Value) {
@@ -136,6 +147,11 @@ impl Session<'_> {
                     let fault = value.is_none().then(|| kvm.page_fault(addr, write));
                     (value, fault)
                 }
+                (Actor::Device(_), Some(cpu)) => {
+                    let value = cpu::try_access(&world.cpus[cpu], mm, addr, access);
+                    let fault = value.is_none().then(|| page_request(mm, addr, write));
+                    (value, fault)
+                }
                 (_, Some(cpu)) => {
                     let value = cpu::try_access(&world.cpus[cpu], mm, addr, access);
                     let fault = value.is_none().then(|| handle_user_fault(mm, addr, write));
@@ -163,12 +179,7 @@ impl Session<'_> {
                 let result = mmap::munmap(self.mm_of(who, mapping), self.layout.range(mapping));
                 status(result.map_err(|error| error.errno()))
             }
-            Call::Exit => {
-                if let Some(mm) = who.actor.mm() {
-                    mmap::exit_mm(who.machine.mm(mm));
-                }
-                Value::SUCCESS
-            }
+            Call::Exit => unreachable!("`run` ends the thread"),
             Call::UffdRegister(mapping, modes) => {
                 let userfaultfd = Userfaultfd::new(modes.sigbus);
                 let modes = Modes {
@@ -306,7 +317,7 @@ impl Session<'_> {
             )
         });
         let value = world.content(pfn).load();
-        world.books.check_load(mm.id, addr, value);
+        world.books.check_pinned_load(mm.id, addr, pfn, value);
         gup::put_user_page::<Model>(pfn);
         Value::Number(value)
     }
@@ -324,7 +335,7 @@ impl Session<'_> {
             format!("store {name} = {value} through the pin (frame {})", pfn.0)
         });
         world.content(pfn).store(value);
-        world.books.note_store(mm.id, addr, value);
+        world.books.note_store(mm.id, addr, pfn, value);
         gup::put_user_page::<Model>(pfn);
         Value::SUCCESS
     }
@@ -345,6 +356,20 @@ impl Session<'_> {
         let (table, pte) = oracle::entry_of(self.mm_of(who, mapping), addr);
         (table.is_some(), pte)
     }
+}
+
+/// A fault of a device: the kernel handles it on behalf of a process that may be going away.
+fn page_request(
+    mm: Ref<Model, Mm<Model>>,
+    addr: VirtAddr,
+    write: bool,
+) -> Result<(), FaultError<Model>> {
+    if !mmap::mmget_not_zero(mm) {
+        return Err(FaultError::SigSegv);
+    }
+    let result = handle_user_fault(mm, addr, write);
+    mmap::exit_mm(mm);
+    result
 }
 
 fn note_scan(result: ScanResult) {

@@ -134,6 +134,15 @@ impl Layout {
         for id in 0..scenario.mms.len() {
             machine.mms[id] = Some(Mm::new(id as u32).expect("a new machine has frames"));
         }
+        for (id, mm) in machine.mms.iter().flatten().enumerate() {
+            // Each thread of the process is a user; a process without one still has somebody.
+            let threads = scenario.threads.iter().filter(|thread| {
+                matches!(thread.actor, Actor::Cpu(of) | Actor::Vcpu(of) if of.index() == id)
+            });
+            for _ in threads.skip(1) {
+                mmap::mmget(*mm);
+            }
+        }
         self.build_cpus(world, scenario);
         for (index, mapping) in scenario.mappings.iter().enumerate() {
             self.back(world, scenario, MappingId::new(index));

@@ -137,8 +137,9 @@ fn a_private_page_with_another_content() {
 
 #[test]
 fn a_load_of_something_else_than_was_stored() {
-    assert_only(Kind::Content, |_| {
-        World::current().books.check_load(B, PAGE_0, 8)
+    assert_only(Kind::Content, |machine| {
+        let pfn = mapped_frame(machine, B);
+        World::current().books.check_load(B, PAGE_0, pfn, 8);
     });
 }
 
