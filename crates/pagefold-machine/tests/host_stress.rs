@@ -29,10 +29,8 @@ const PAGES: u64 = 2 * HUGE;
 const WRITERS: u64 = 2;
 const PRIVATE_WORD: u64 = 7;
 
-/// Release builds make up for their speed by more work.
-const SCALE: u64 = if cfg!(debug_assertions) { 1 } else { 4 };
-const ROUNDS: u64 = 25 * SCALE;
-const ACCESSES: u64 = 16_000 * SCALE;
+const ROUNDS: u64 = 150;
+const ACCESSES: u64 = 64_000;
 
 type Space = Ref<Host, Mm<Host>>;
 type Object = Ref<Host, Mapping<Host>>;
