@@ -29,7 +29,7 @@ const PAGES: u64 = 2 * HUGE;
 const WRITERS: u64 = 2;
 const PRIVATE_WORD: u64 = 7;
 
-const ROUNDS: u64 = 150;
+const ROUNDS: u64 = 500;
 const ACCESSES: u64 = 64_000;
 
 type Space = Ref<Host, Mm<Host>>;
