@@ -100,9 +100,9 @@ impl<P: Platform> Frame<P> {
     pub fn mapcount(&self) -> &P::Counter {
         &self.mapcount
     }
-    /// Whether the frame holds a private page.
+    /// Whether the frame holds a private page; what the first frame of its folio says counts.
     pub fn is_anon(&self) -> bool {
-        self.has(FLAG_ANON)
+        P::frame(self.folio_head()).has(FLAG_ANON)
     }
     /// The first frame of the folio that the frame belongs to, for oracles and reports.
     pub fn folio_head(&self) -> Pfn {

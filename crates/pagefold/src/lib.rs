@@ -4,7 +4,7 @@
 //! The engine of Linux' `mm/khugepaged.c` and of everything around it that makes it correct, as a library for kernels,
 //! hypervisors and emulators. It is generic over the machine it runs on, see [`Platform`].
 //!
-//! Where to begin reading: [`collapse`] for what it does, [`page_table`] and [`collapse::retract`](collapse) for why that is safe,
+//! Where to begin reading: [`collapse`] for what it does, [`page_table`] and [`collapse::retract`] for why that is safe,
 //! [`lock_order`] for all locks in order, [`protocol`] for the versions of the rules and the safeguards they are made of.
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: the set of VMAs changes only under `mmap_lock` for writing. A reader of the set has either
 //! `mmap_lock`, or is in an RCU section and then takes the lock of the VMA that it found
-//! ([`lock_vma_under_rcu`](Mm::lock_vma_under_rcu)). Page tables belong to the VMAs: an upper table stays as long as a
+//! (`lock_vma_under_rcu`). Page tables belong to the VMAs: an upper table stays as long as a
 //! VMA that it serves is in the set (or still in the `i_mmap` list of its object); tables of small-page entries may
 //! go earlier, see [`page_table`](crate::page_table).
 

@@ -21,7 +21,7 @@ use crate::zap::{Markers, free_pgtables, zap_range};
 pub enum MmapError {
     /// Something is mapped there already (EEXIST).
     Exists,
-    /// The range is empty, or no VMA has exactly this range (EINVAL).
+    /// The range is empty or reaches beyond the address space, or no VMA has exactly this range (EINVAL).
     Invalid,
     /// Nothing is mapped there (ENOMEM).
     NoMemory,
@@ -67,7 +67,7 @@ pub fn mmap<P: Platform>(
     pgoff: PageIndex,
     sharing: Sharing,
 ) -> Result<(), MmapError> {
-    if range.start >= range.end {
+    if range.start >= range.end || range.end.page() > max_pages::<P>() {
         return Err(MmapError::Invalid);
     }
     mm.mmap_write_lock();
@@ -83,6 +83,11 @@ pub fn mmap<P: Platform>(
     }
     mm.mmap_write_unlock();
     if free { Ok(()) } else { Err(MmapError::Exists) }
+}
+
+/// Virtual pages of an address space: what three levels of tables reach.
+fn max_pages<P: Platform>() -> u64 {
+    (P::PTRS_PER_TABLE as u64).pow(3)
 }
 
 /// Unmaps the VMA whose range is exactly `range`.

@@ -1,6 +1,6 @@
 //! MMU notifiers: secondary MMUs learn what happens to an address space they follow.
 //!
-//! Guarantee: a range is announced ([`NotifierRange::start`]) before its entries change and until the change is done
+//! Guarantee: a range is announced (`NotifierRange::start`) before its entries change and until the change is done
 //! (its drop). In between, a subscriber maps nothing that it looked up before; pages may be given away only when
 //! all subscribers have forgotten them.
 //!

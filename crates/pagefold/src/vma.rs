@@ -4,7 +4,7 @@
 //! its address space at all.
 //!
 //! * The per-VMA lock: a reader (a page fault) holds `lock` for reading. A writer has `mmap_lock` for writing, waits
-//!   for the readers once ([`start_write`](Vma::start_write)) and marks the VMA with the address space's sequence
+//!   for the readers once (`start_write`) and marks the VMA with the address space's sequence
 //!   number; until `mmap_lock` is released, new readers see the mark and fall back to `mmap_lock`.
 //! * Flags change under `mmap_lock` and VMA lock for writing, so they are stable for whoever has either for reading. Page-table
 //!   retraction has neither, and so looks at them only as a hint, or under the page-table lock, see
@@ -19,6 +19,7 @@ use crate::page_cache::Mapping;
 use crate::platform::{Link, Platform, RawRwSem, Word};
 use crate::rmap::AnonVma;
 use crate::step::Step;
+use crate::sync::RcuGuard;
 use crate::userfault::Userfaultfd;
 
 /// Writes go to the object (`MAP_SHARED`), not to private copies.
@@ -181,7 +182,10 @@ impl<P: Platform> Vma<P> {
         self.detached.load_protected() != 0
     }
 
+    /// Ends reading. In an RCU section, since whoever waits for this to write may free the VMA as soon as the lock is free, while
+    /// the lock's own code still looks at it.
     pub(crate) fn end_read(&self) {
+        let _rcu = RcuGuard::<P>::read_lock();
         P::step(Step::Mm("vma_end_read", self.mm.id));
         self.lock.read_unlock();
     }

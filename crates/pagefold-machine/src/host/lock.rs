@@ -8,8 +8,6 @@ use pagefold::platform::{RawLock, RawRwSem};
 use parking_lot::lock_api::{RawMutex as _, RawRwLock as _, RawRwLockDowngrade as _};
 use parking_lot::{RawMutex, RawRwLock};
 
-use super::rcu;
-
 /// A mutual exclusion lock.
 #[repr(transparent)]
 pub struct HostLock(RawMutex);
@@ -55,14 +53,10 @@ impl RawRwSem for HostRwSem {
     fn try_read(&self) -> bool {
         self.0.try_lock_shared()
     }
-    /// The RCU section keeps a semaphore that is freed by RCU (that of a VMA) in place: the next writer may come in, go
-    /// out and free it while this still wakes up whoever waits. (Linux: `vma_end_read`)
     #[inline(always)]
     fn read_unlock(&self) {
-        rcu::read_lock();
         // SAFETY: the caller has the semaphore for reading; that is what `RawRwSem::read_unlock` asks for.
         unsafe { self.0.unlock_shared() };
-        rcu::read_unlock();
     }
     #[inline(always)]
     fn write(&self) {

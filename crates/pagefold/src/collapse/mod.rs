@@ -1,14 +1,14 @@
 //! Collapse: the small pages of an object become one huge page, while everybody goes on using them.
 //!
-//! The way of a collapse: [`file`] gathers the pages, copies them and puts the huge folio into the page cache;
+//! The way of a collapse: [`mod@file`] gathers the pages, copies them and puts the huge folio into the page cache;
 //! [`retract`] takes the emptied page tables from every process that maps the object; [`pte_mapped`] gives the caller of
 //! `MADV_COLLAPSE` its huge entry. Others get theirs when they next fault.
 //!
 //! `MADV_COLLAPSE` and khugepaged differ in what they do at the end: khugepaged gives nobody a huge entry.
 
-mod file;
-mod pte_mapped;
-mod retract;
+pub mod file;
+pub mod pte_mapped;
+pub mod retract;
 
 use core::fmt;
 

@@ -6,9 +6,9 @@
 //!
 //! What makes that safe:
 //!
-//! * Who maps a table ([`pte_offset_map`]) is an RCU reader until it unmaps it, and tables are freed
+//! * Who maps a table (`pte_offset_map`) is an RCU reader until it unmaps it, and tables are freed
 //!   after a grace period. So what it looks at stays a page table, though perhaps a detached, empty one.
-//! * Who changes entries has the table's lock ([`pte_offset_map_lock`]), and once it has it looks again whether the
+//! * Who changes entries has the table's lock (`pte_offset_map_lock`), and once it has it looks again whether the
 //!   upper entry still names the table. Every remover holds the same lock while it clears the upper entry. So a table
 //!   whose lock was taken and that was attached then, stays attached while the lock is held.
 //! * Therefore mapping a table can fail: there may be none any more. Each caller says what it does then.
