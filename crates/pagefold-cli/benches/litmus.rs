@@ -43,7 +43,11 @@ fn main() {
     for (scenario, mut seconds) in scenarios {
         println!("{scenario:32} {}", spread(&mut seconds));
     }
-    println!("{:32} {}", "all of them, on two workers", spread(&mut whole));
+    println!(
+        "{:32} {}",
+        "all of them, on two workers",
+        spread(&mut whole)
+    );
 }
 
 fn spread(seconds: &mut [f64]) -> String {

@@ -35,7 +35,7 @@ Exit status:
   0  every run as expected; without expectation, anything but `broken` counts as fine
   1  something broken without being expected to, or otherwise not as expected
   2  bad input, and nothing was run; or the results could not be written
-  3  as 0, but something was not exhausted within --bound and --steps
+  3  as 0, but something was not exhausted within --bound and --steps, or only sampled
 
 JSON (--format json), one object:
   version  1
@@ -112,12 +112,18 @@ pub(crate) struct CheckArgs {
     /// Runs at the same time [default: one for each CPU]
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// Give a run up after so many executions
+    /// Give a run up after so many executions [default: 50000000; with --random 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) bound: Option<u64>,
+    /// Do not explore: look at --bound executions, chosen by chance from SEED. Proves nothing
+    #[arg(long, value_name = "SEED")]
+    pub(crate) random: Option<u64>,
+    /// With --random: ordered steps that a violation may need to be found likely (PCT); 0 is a random walk
     #[arg(
-        long, value_name = "N", default_value_t = Config::default().max_executions,
-        value_parser = clap::value_parser!(u64).range(1..),
+        long, value_name = "N", default_value_t = 3, requires = "random",
+        value_parser = clap::value_parser!(u32).range(..=64),
     )]
-    pub(crate) bound: u64,
+    pub(crate) depth: u32,
     /// Cut an execution off after so many steps
     #[arg(
         long, value_name = "N", default_value_t = Config::default().max_steps,

@@ -32,7 +32,7 @@ pub(crate) fn check(
         list::print(&runs, terminal, out)?;
         return Ok(Status::Fine);
     }
-    let bounds = plan::bounds(args.bound, args.steps);
+    let bounds = plan::bounds(args);
     let mut folder = args.save.as_deref().map(Folder::create).transpose()?;
     let jobs = args
         .jobs

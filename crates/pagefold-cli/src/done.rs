@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pagefold_explore::{Bound, Config, Violation};
+use pagefold_explore::{Bound, Config, Search, Violation};
 use pagefold_litmus::Verdict;
 use pagefold_machine::model::{Checked, Outcome};
 
 use crate::exit::Status;
-use crate::plan::Run;
+use crate::plan::{self, Run};
 
 /// A run that is over.
 #[derive(Debug)]
@@ -86,6 +86,9 @@ impl Done<'_> {
             Outcome::NotExhausted(Bound::Steps(n)) => Some(format!(
                 "an execution was cut off after {n} steps (--steps)"
             )),
+            Outcome::NotExhausted(Bound::Sample(n)) => {
+                Some(format!("{n} executions were looked at, chosen by chance"))
+            }
             Outcome::NotExhausted(Bound::Threads(n)) => {
                 Some(format!("an execution had more than {n} threads"))
             }
@@ -151,7 +154,18 @@ impl Done<'_> {
             command.push_str(" --trace");
         }
         let default = Config::default();
-        if bounds.max_executions != default.max_executions {
+        let usual = match bounds.search {
+            Search::Reduced | Search::EveryInterleaving => default.max_executions,
+            Search::RandomWalk { seed } => {
+                command.push_str(&format!(" --random {seed} --depth 0"));
+                plan::SAMPLE
+            }
+            Search::Pct { seed, depth } => {
+                command.push_str(&format!(" --random {seed} --depth {depth}"));
+                plan::SAMPLE
+            }
+        };
+        if bounds.max_executions != usual {
             command.push_str(&format!(" --bound {}", bounds.max_executions));
         }
         if bounds.max_steps != default.max_steps {

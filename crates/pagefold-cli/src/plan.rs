@@ -3,19 +3,30 @@
 use std::fmt;
 
 use pagefold::protocol::{Protocol, SafeguardSet};
-use pagefold_explore::Config;
+use pagefold_explore::{Config, Search};
 use pagefold_litmus::{Expectation, Verdict};
 use pagefold_machine::model::RunConfig;
 
+use crate::args::CheckArgs;
 use crate::load::Loaded;
 use crate::vocabulary;
 
-/// The bounds of a search.
-pub(crate) fn bounds(executions: u64, steps: u32) -> Config {
-    RunConfig::new(Protocol::DEFAULT)
+/// Executions that are looked at if they are chosen by chance, and nothing else is said.
+pub(crate) const SAMPLE: u64 = 10_000;
+
+/// How is searched, and how far.
+pub(crate) fn bounds(args: &CheckArgs) -> Config {
+    let bounds = RunConfig::new(Protocol::DEFAULT)
         .bounds
-        .max_executions(executions)
-        .max_steps(steps)
+        .max_steps(args.steps);
+    let (search, executions) = match (args.random, args.depth) {
+        (None, _) => (Search::Reduced, bounds.max_executions),
+        (Some(seed), 0) => (Search::RandomWalk { seed }, SAMPLE),
+        (Some(seed), depth) => (Search::Pct { seed, depth }, SAMPLE),
+    };
+    bounds
+        .search(search)
+        .max_executions(args.bound.unwrap_or(executions))
 }
 
 /// A protocol with its options.

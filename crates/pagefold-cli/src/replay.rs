@@ -3,12 +3,11 @@
 use std::io::Write;
 
 use pagefold_explore::Replay;
-use pagefold_machine::model;
+use pagefold_machine::model::{self, RunConfig};
 
 use crate::args::ReplayArgs;
 use crate::exit::{Failure, Status};
 use crate::load;
-use crate::plan;
 use crate::recording::Recording;
 use crate::report::columns;
 use crate::terminal::{Ink, Terminal};
@@ -27,7 +26,11 @@ pub(crate) fn replay(
     // The trace is followed to its end, however short the bound was set.
     let length = u32::try_from(recording.trace.steps.len()).unwrap_or(u32::MAX);
     let steps = recording.steps.max(length.saturating_add(1));
-    let config = recording.rules.config(&plan::bounds(1, steps));
+    let config = recording.rules.config(
+        &RunConfig::new(recording.rules.protocol)
+            .bounds
+            .max_steps(steps),
+    );
     let replay = model::replay(&scenario, &config, &recording.trace)
         .map_err(|limit| Failure::file(&args.file, limit))?;
 

@@ -17,6 +17,19 @@ pub enum Search {
     /// the start of a thread). Only good for tiny programs; it is what
     /// [`Search::Reduced`] is tested against.
     EveryInterleaving,
+    /// [`Config::max_executions`] executions in which each step's thread is picked at random.
+    RandomWalk {
+        /// Where the choices come from: the same seed gives the same executions.
+        seed: u64,
+    },
+    /// [`Config::max_executions`] executions with random priorities that change at `depth - 1` random steps
+    /// (probabilistic concurrency testing).
+    Pct {
+        /// Where the choices come from.
+        seed: u64,
+        /// How many ordered events a violation may need to be likely to be found; 1 is no change at all.
+        depth: u32,
+    },
 }
 
 /// The limits of an exploration.
@@ -113,6 +126,8 @@ pub enum Bound {
     Executions(u64),
     /// At least one execution was cut off after [`Config::max_steps`] events.
     Steps(u32),
+    /// The search samples, and this many executions were to be looked at.
+    Sample(u64),
     /// An execution wanted more than [`MAX_THREADS`] threads.
     Threads(usize),
 }
@@ -125,6 +140,7 @@ impl fmt::Display for Bound {
                 f,
                 "an execution of more than {n} events (a retry loop without `hint::relax`?)"
             ),
+            Self::Sample(n) => write!(f, "only {n} executions, picked by chance"),
             Self::Threads(n) => write!(f, "an execution with more than {n} threads"),
         }
     }

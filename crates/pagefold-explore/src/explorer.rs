@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::{Bound, Config, MAX_THREADS};
+use crate::config::{Bound, Config, MAX_THREADS, Search};
 use crate::engine::op::{Kind, Op};
 use crate::engine::script::{Divergence, Script};
 use crate::engine::search::Stop;
@@ -203,7 +203,11 @@ fn explore_program(
     let mut found_at = 0;
     loop {
         if report.executions >= config.max_executions {
-            bound = Some(Bound::Executions(config.max_executions));
+            let limit = config.max_executions;
+            bound = Some(match config.search {
+                Search::Reduced | Search::EveryInterleaving => Bound::Executions(limit),
+                Search::RandomWalk { .. } | Search::Pct { .. } => Bound::Sample(limit),
+            });
             break;
         }
         if best.is_some() && report.executions - found_at > config.minimize_executions {
@@ -249,7 +253,15 @@ fn explore_program(
         if stop == Stop::TooManyThreads || truncated >= config.max_truncated {
             break;
         }
-        if !rt::with(Engine::backtrack).unwrap_or(false) {
+        let goes_on = rt::with(|engine| match &mut engine.sampler {
+            Some(sampler) => {
+                sampler.next_execution(engine.step);
+                engine.clear_tree();
+                true
+            }
+            None => engine.backtrack(),
+        });
+        if goes_on != Some(true) {
             break;
         }
     }

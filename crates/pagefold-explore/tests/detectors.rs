@@ -7,8 +7,8 @@ use pagefold_explore::interrupt::Cpu;
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, Counter, LockClass, Mutex, RawLock, RawRwSem, RwLock};
 use pagefold_explore::{
-    Bound, Config, Report, Trace, Verdict, Violation, check, explore, fail, hint, kind, label,
-    note, object_mark, quiet, rcu, replay, reset_objects_to, thread, write_range,
+    Bound, Config, Report, Search, Trace, Verdict, Violation, check, explore, fail, hint, kind,
+    label, note, object_mark, quiet, rcu, replay, reset_objects_to, thread, write_range,
 };
 
 static SPIN: LockClass = LockClass::spin("spin");
@@ -340,6 +340,47 @@ fn bounds() {
         matches!(report.verdict, Verdict::NotExhausted(Bound::Threads(64))),
         "{report}"
     );
+}
+
+/// Two ordered switches are needed to see it: a read between two writes, and another after them.
+fn torn_read() {
+    let words = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    let writer = {
+        let words = Arc::clone(&words);
+        thread::spawn("writer", move || {
+            words[0].store(1, SeqCst);
+            words[1].store(1, SeqCst);
+        })
+    };
+    let first = words[0].load(SeqCst);
+    let second = words[1].load(SeqCst);
+    assert!(first == second || first == 1, "torn: {first} {second}");
+    writer.join().unwrap();
+}
+
+#[test]
+fn sampling_finds_and_says_what_it_covers() {
+    for search in [
+        Search::RandomWalk { seed: 7 },
+        Search::Pct { seed: 7, depth: 3 },
+    ] {
+        let config = Config::default().search(search).max_executions(2_000);
+        let report = explore(&config, torn_read);
+        let Verdict::Broken(violation) = &report.verdict else {
+            panic!("{search:?} does not find it: {report}");
+        };
+        assert_eq!(violation.kind, "panic");
+        let again = explore(&config, torn_read);
+        assert_eq!(report.to_string(), again.to_string(), "the seed decides");
+
+        let fine = explore(&config, || {
+            thread::spawn("nothing", || ()).join().unwrap();
+        });
+        assert!(
+            matches!(fine.verdict, Verdict::NotExhausted(Bound::Sample(2_000))),
+            "sampling proves nothing: {fine}"
+        );
+    }
 }
 
 #[test]

@@ -92,3 +92,40 @@ fn a_file_named_twice_runs_once() {
     let ran = place.run("check d/t.litmus d --list");
     assert_eq!(ran.out.matches("linux-6.6").count(), 1, "{}", ran.out);
 }
+
+#[test]
+fn sampling_finds_what_is_broken_and_never_says_that_something_holds() {
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
+    let sample = |protocol: &str| {
+        place.run(&format!(
+            "check uffd.litmus --protocol {protocol} --random 5 --bound 2000"
+        ))
+    };
+    let broken = sample("posted-v1");
+    assert_eq!(broken.status, 0, "as expected: {}", broken.out);
+    assert!(
+        broken.out.contains("broken table-not-empty"),
+        "{}",
+        broken.out
+    );
+    assert!(
+        broken.out.contains("--random 5 --depth 3 --bound 2000"),
+        "{}",
+        broken.out
+    );
+
+    let merged = sample("linux-6.6");
+    assert_eq!(merged.status, 3);
+    assert!(
+        merged
+            .out
+            .contains("2000 executions were looked at, chosen by chance"),
+        "{}",
+        merged.out
+    );
+    assert_eq!(
+        sample("posted-v1").stable(),
+        broken.stable(),
+        "the seed decides"
+    );
+}

@@ -25,6 +25,7 @@ pub(crate) mod object;
 pub(crate) mod op;
 pub(crate) mod race;
 pub(crate) mod rt;
+pub(crate) mod sample;
 pub(crate) mod script;
 pub(crate) mod search;
 pub(crate) mod state;
@@ -42,6 +43,7 @@ use self::log::Log;
 use self::object::{Object, Objects, Shape};
 use self::op::{Access, Kind, Op};
 use self::race::Tie;
+use self::sample::Sampler;
 use self::script::{Divergence, Script};
 use self::search::{Next, Node, Stop};
 use self::threads::{Held, Slot, ThreadSet, bit};
@@ -96,6 +98,8 @@ pub(crate) struct Engine {
     pub(crate) broken: Option<Broken>,
 
     search: Search,
+    /// Picks threads by chance, if the search samples.
+    pub(crate) sampler: Option<Sampler>,
     newest_first: bool,
     max_steps: u32,
 
@@ -136,6 +140,7 @@ impl Engine {
             order: Order::default(),
             broken: None,
             search: config.search,
+            sampler: Sampler::new(config.search),
             newest_first: config.newest_first,
             max_steps: config.max_steps,
             script: Script::None,

@@ -109,7 +109,11 @@ impl Engine {
             });
             available = neutral.map_or(available, bit);
         }
-        let preferred = match self.scripted() {
+        let sampled = match &mut self.sampler {
+            Some(sampler) => Some(sampler.pick(enabled, self.current, self.step)),
+            None => None,
+        };
+        let preferred = match self.scripted().or(sampled) {
             Some(thread) => thread,
             None if available & bit(self.current) != 0 => self.current,
             None => match self.prefer(available) {
@@ -118,8 +122,8 @@ impl Engine {
             },
         };
         let backtrack = match self.search {
-            Search::Reduced => bit(preferred),
             Search::EveryInterleaving => available,
+            Search::Reduced | Search::RandomWalk { .. } | Search::Pct { .. } => bit(preferred),
         };
         let choice = super::race::as_number(preferred);
         self.nodes.push(Node {
@@ -144,7 +148,7 @@ impl Engine {
     /// The threads asleep at the new node: those that slept at the node before (among them the
     /// choices explored there) and whose next step is independent of the event in between.
     fn still_asleep(&self) -> ThreadSet {
-        if self.search == Search::EveryInterleaving {
+        if self.search != Search::Reduced {
             return 0;
         }
         let Some(parent) = self.nodes.last() else {
@@ -206,7 +210,7 @@ impl Engine {
 
     /// Has the race between the events `earlier` and `later`, the last one of the log, reversed.
     pub(crate) fn reverse(&mut self, earlier: usize, later: usize) {
-        if self.search == Search::EveryInterleaving {
+        if self.search != Search::Reduced {
             return;
         }
         let mut seen: ThreadSet = 0;
