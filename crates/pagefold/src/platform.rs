@@ -29,15 +29,6 @@ pub trait Word: Sized + 'static {
     fn store(&self, value: u64);
     /// Writes `value` and returns what was there, as one step.
     fn swap(&self, value: u64) -> u64;
-    /// Writes `new` if the word holds `old`; returns what was there as `Ok` on success and `Err` otherwise.
-    ///
-    /// # Errors
-    /// The value found, when it was not `old`.
-    fn compare_exchange(&self, old: u64, new: u64) -> Result<u64, u64>;
-    /// Sets bits and returns the old value.
-    fn fetch_or(&self, bits: u64) -> u64;
-    /// Clears all bits but `bits` and returns the old value.
-    fn fetch_and(&self, bits: u64) -> u64;
     /// Reads a word that cannot change now, because the caller holds the lock under which it is written
     /// (Linux: `rcu_dereference_protected`). Not a step that a checker has to schedule.
     fn load_protected(&self) -> u64;
@@ -80,8 +71,6 @@ pub trait RawLock: Sized + 'static {
     fn new(class: LockClass) -> Self;
     /// Takes the lock.
     fn lock(&self);
-    /// Takes the lock although one of the same rank is held (Linux: `spin_lock_nested`).
-    fn lock_nested(&self);
     /// Takes the lock if it is free. Whether it did.
     fn try_lock(&self) -> bool;
     /// Releases the lock, which the caller holds.

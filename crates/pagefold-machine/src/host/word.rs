@@ -45,24 +45,6 @@ impl Word for HostWord {
         old
     }
     #[inline(always)]
-    fn compare_exchange(&self, old: u64, new: u64) -> Result<u64, u64> {
-        let result = self.0.compare_exchange(old, new, SeqCst, SeqCst);
-        smp_mb_after_atomic();
-        result
-    }
-    #[inline(always)]
-    fn fetch_or(&self, bits: u64) -> u64 {
-        let old = self.0.fetch_or(bits, SeqCst);
-        smp_mb_after_atomic();
-        old
-    }
-    #[inline(always)]
-    fn fetch_and(&self, bits: u64) -> u64 {
-        let old = self.0.fetch_and(bits, SeqCst);
-        smp_mb_after_atomic();
-        old
-    }
-    #[inline(always)]
     fn load_protected(&self) -> u64 {
         self.0.load(Relaxed)
     }

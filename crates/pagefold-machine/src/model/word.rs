@@ -45,21 +45,6 @@ impl Word for ModelWord {
         self.check();
         old
     }
-    fn compare_exchange(&self, old: u64, new: u64) -> Result<u64, u64> {
-        let result = self.0.compare_exchange(old, new, SeqCst, SeqCst);
-        self.check();
-        result
-    }
-    fn fetch_or(&self, bits: u64) -> u64 {
-        let old = self.0.fetch_or(bits, SeqCst);
-        self.check();
-        old
-    }
-    fn fetch_and(&self, bits: u64) -> u64 {
-        let old = self.0.fetch_and(bits, SeqCst);
-        self.check();
-        old
-    }
     // The caller says that a lock protects the word. That is to be checked, not believed: an access that is protected costs
     // an event, but no execution.
     fn load_protected(&self) -> u64 {
@@ -188,10 +173,6 @@ impl RawLock for ModelLock {
     }
     fn lock(&self) {
         self.raw.lock();
-        self.check();
-    }
-    fn lock_nested(&self) {
-        self.raw.lock_nested();
         self.check();
     }
     fn try_lock(&self) -> bool {

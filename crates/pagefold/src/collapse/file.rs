@@ -17,7 +17,7 @@ use crate::addr::PageIndex;
 use crate::collapse::{ScanResult, Target, retract};
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::page_cache::{Entry, Mapping};
+use crate::page_cache::{CacheError, Entry, Mapping};
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
 use crate::rmap::try_to_unmap;
@@ -105,7 +105,11 @@ impl<P: Platform> Gathered<P> {
             let _xa = self.mapping.lock_pages();
             self.mapping
                 .create_range(self.start)
-                .map_err(|_| ScanResult::PteMappedHugepage)?;
+                .map_err(|error| match error {
+                    CacheError::Occupied => ScanResult::PteMappedHugepage,
+                    CacheError::BeyondEnd => ScanResult::Truncated,
+                    CacheError::NoMemory => ScanResult::StoreFailed,
+                })?;
         }
         let mut batch = UnmapBatch::<P>::new();
         let mut result = Ok(());
