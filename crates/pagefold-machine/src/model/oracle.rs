@@ -259,6 +259,7 @@ impl World {
 
     /// A table that goes must not take anything with it.
     fn check_removed_table(&self, table: Pfn, mm: u32, range: AddrRange) {
+        self.frames[table.0 as usize].table_of.set(Some(mm));
         for index in 0..PTRS_PER_TABLE {
             let pte = Pte::from_bits(Model::entry(table, index).peek());
             let addr = range

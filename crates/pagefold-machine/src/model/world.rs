@@ -11,7 +11,8 @@ use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
 use pagefold_explore as explore;
 
 use super::arena::{Arena, ModelPtr};
-use super::cpu::Cpu;
+use super::cpu::{Cpu, CpuKind};
+use super::names;
 use super::oracle::Books;
 use super::violation::{self, Kind};
 use super::word::ModelWord;
@@ -38,6 +39,8 @@ pub(crate) enum Use {
 #[repr(C)]
 pub(crate) struct FrameSlot {
     pub(crate) state: Cell<Use>,
+    /// The address space that the frame was taken from as a page table.
+    pub(crate) table_of: Cell<Option<u32>>,
     meta: Frame<Model>,
     words: [ModelWord; PTRS_PER_TABLE],
     content: ModelWord,
@@ -87,6 +90,7 @@ impl World {
             next_frame: Cell::new(1),
             frames: std::array::from_fn(|_| FrameSlot {
                 state: Cell::new(Use::Free),
+                table_of: Cell::new(None),
                 meta: Frame::new(),
                 words: std::array::from_fn(|_| ModelWord::new(0)),
                 content: ModelWord::new(0),
@@ -249,9 +253,18 @@ pub(crate) fn check_frame_of(address: *const u8) {
     if let Some((pfn, slot)) = World::current().frame_at(address)
         && slot.state.get() == Use::Freed
     {
+        let what = match slot.table_of.get() {
+            Some(mm) => format!(", a page table taken from {},", names::mm(mm)),
+            None => String::new(),
+        };
+        let who = match World::current().current_cpu().map(|cpu| cpu.kind.get()) {
+            Some(CpuKind::Device) => "a device walks it",
+            Some(CpuKind::Vcpu) => "a virtual machine uses it",
+            _ => "it is used",
+        };
         violation::fail(
             Kind::UseAfterFree,
-            format!("frame {} is used after it was freed", pfn.0),
+            format!("frame {}{what} was freed, and {who}", pfn.0),
         );
     }
 }
