@@ -315,7 +315,7 @@ calls! {
     Madvise = "madvise"(mapping: MappingId, advice: Advice) by Cpu gives Status;
     /// Takes the mapping away.
     Munmap = "munmap"(mapping: MappingId) by Cpu gives Status;
-    /// Ends the process and takes its whole address space away.
+    /// Ends the thread; with the last one of the process its address space goes.
     Exit = "exit" by Cpu gives Nothing;
     /// Registers the mapping with userfaultfd.
     UffdRegister = "uffd_register"(mapping: MappingId, modes: UffdModes) by Cpu gives Status;

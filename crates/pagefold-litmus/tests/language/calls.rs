@@ -35,7 +35,7 @@ fn the_table() {
     "munmap(x)" [Cpu] Status
         Takes the mapping away.
     "exit()" [Cpu] Nothing
-        Ends the process and takes its whole address space away.
+        Ends the thread; with the last one of the process its address space goes.
     "uffd_register(x, MISSING|WP|SIGBUS_ON_FAULT)" [Cpu] Status
         Registers the mapping with userfaultfd.
     "uffd_unregister(x)" [Cpu] Status
