@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, LockClass, RawLock};
-use pagefold_explore::{Config, Report, explore, explore_forgetting, thread};
+use pagefold_explore::{Config, Report, explore, explore_forgetting, quiet, thread};
 
 static LOCK: LockClass = LockClass::spin("lock").ranked(1);
 
@@ -23,6 +23,22 @@ impl World {
             words: std::array::from_fn(|_| AtomicU32::new(0)),
             locks: std::array::from_fn(|_| RawLock::new(&LOCK)),
         }
+    }
+}
+
+impl World {
+    /// Has the objects registered before the threads race, so that the cache knows them by the same
+    /// names in all interleavings.
+    fn name_objects(&self) {
+        quiet(|| {
+            for word in &self.words[..3] {
+                word.load(SeqCst);
+            }
+            for lock in &self.locks[..3] {
+                lock.lock();
+                lock.unlock();
+            }
+        });
     }
 }
 
@@ -78,9 +94,14 @@ fn collapse(world: &World, thread: usize, faulters: usize, rounds: usize) {
     }
 }
 
+/// The explorations that are measured remember states or do not.
+fn config(cache: bool) -> Config {
+    Config::default().cache(cache)
+}
+
 /// Threads that own their share of a world on the heap: abandoned executions are unwound.
 fn owning(threads: usize, body: fn(&World, usize)) -> Report {
-    explore(&Config::default(), || {
+    explore(&config(false), || {
         let world = Arc::new(World::new());
         for thread in 0..threads {
             let world = Arc::clone(&world);
@@ -90,7 +111,7 @@ fn owning(threads: usize, body: fn(&World, usize)) -> Report {
 }
 
 /// Threads that own nothing, on a world that outlives them: abandoned executions are forgotten.
-fn forgetting(threads: usize, body: fn(&World, usize)) -> Report {
+fn forgetting(threads: usize, cache: bool, body: fn(&World, usize)) -> Report {
     let world: &'static World = Box::leak(Box::new(World::new()));
     let first = || {
         for word in &world.words {
@@ -99,13 +120,16 @@ fn forgetting(threads: usize, body: fn(&World, usize)) -> Report {
         for lock in &world.locks {
             lock.reset_quiet();
         }
+        if cache {
+            world.name_objects();
+        }
         for thread in 0..threads {
             // SAFETY: the closure owns nothing, and neither do the bodies in this file.
             unsafe { thread::spawn_forgettable("t", move || body(world, thread)) };
         }
     };
     // SAFETY: the closure owns nothing.
-    unsafe { explore_forgetting(&Config::default(), first) }
+    unsafe { explore_forgetting(&config(cache), first) }
 }
 
 fn measure(name: &str, runs: u32, explore: impl Fn() -> Report) {
@@ -118,9 +142,10 @@ fn measure(name: &str, runs: u32, explore: impl Fn() -> Report) {
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .expect("at least one run");
     println!(
-        "{name:<28} {:>8} executions {:>8} classes {:>9} states {:>9.3} ms {:>9.0} executions/s",
+        "{name:<28} {:>8} executions {:>8} classes {:>8} cut {:>9} states {:>9.3} ms {:>9.0} executions/s",
         report.executions,
         report.complete,
+        report.cut,
         report.states,
         seconds * 1e3,
         report.executions as f64 / seconds,
@@ -130,12 +155,18 @@ fn measure(name: &str, runs: u32, explore: impl Fn() -> Report) {
 fn main() {
     // Cargo passes arguments meant for its own harness.
     measure("toy, forgetting", 200, || {
-        forgetting(3, |world, _| toy(world))
+        forgetting(3, false, |world, _| toy(world))
+    });
+    measure("toy, cache", 200, || {
+        forgetting(3, true, |world, _| toy(world))
     });
     measure("toy, owning", 200, || owning(3, |world, _| toy(world)));
     let contended = |world: &World, thread: usize| collapse(world, thread, 3, 2);
     measure("collapse(1,3,2), forgetting", 3, || {
-        forgetting(5, contended)
+        forgetting(5, false, contended)
+    });
+    measure("collapse(1,3,2), cache", 3, || {
+        forgetting(5, true, contended)
     });
     measure("collapse(1,3,2), owning", 3, || owning(5, contended));
 }

@@ -92,7 +92,7 @@ pub fn object_mark() -> u32 {
 ///
 /// If `mark` was not returned by [`object_mark`] in an earlier execution of this exploration.
 pub fn reset_objects_to(mark: u32) {
-    let known = rt::with(|engine| engine.objects.reset_to(mark)).unwrap_or(true);
+    let known = rt::with(|engine| engine.reset_objects_to(mark)).unwrap_or(true);
     assert!(known, "no object mark of this exploration: {mark}");
 }
 

@@ -52,6 +52,23 @@ pub struct Config {
     /// Where there is a choice, try threads that were spawned later first. What is explored is the
     /// same up to equivalence; which violation is found first may not be.
     pub newest_first: bool,
+    /// Remember the states that were explored, and do not explore them again: far fewer executions of
+    /// programs that contend for locks, at the price of memory. Only for [`Search::Reduced`].
+    ///
+    /// A state is known by the values of shared objects and by what each thread has observed, so it
+    /// takes a promise: threads tell each other nothing that makes a difference to what they or
+    /// the checks do, except by
+    ///
+    /// * values of the types of this crate, read in visible operations, and contents of its
+    ///   [`Mutex`](crate::sync::Mutex) and [`RwLock`](crate::sync::RwLock);
+    /// * what is known when a thread is spawned, and results returned to whoever joins it;
+    /// * the freeing of memory, by [`write_range`](crate::write_range).
+    ///
+    /// In particular plain memory guarded by a lock without content
+    /// ([`RawLock`](crate::sync::RawLock)) must not be written by several threads. Checks at the end of an
+    /// execution may look at values of shared objects; of what ended threads saw on the way, one
+    /// of several possibilities is shown to them.
+    pub cache: bool,
 }
 
 impl Default for Config {
@@ -64,6 +81,7 @@ impl Default for Config {
             minimize_executions: 20_000,
             search: Search::Reduced,
             newest_first: false,
+            cache: false,
         }
     }
 }
@@ -115,6 +133,13 @@ impl Config {
     #[must_use]
     pub fn newest_first(mut self, newest_first: bool) -> Self {
         self.newest_first = newest_first;
+        self
+    }
+
+    /// Sets [`cache`](Self::cache).
+    #[must_use]
+    pub fn cache(mut self, cache: bool) -> Self {
+        self.cache = cache;
         self
     }
 }

@@ -194,6 +194,7 @@ fn explore_program(
         executions: 0,
         complete: 0,
         blocked: 0,
+        cut: 0,
         states: 0,
         longest: 0,
     };
@@ -221,6 +222,7 @@ fn explore_program(
         match stop {
             Stop::Complete => report.complete += 1,
             Stop::Blocked => report.blocked += 1,
+            Stop::Cut => report.cut += 1,
             Stop::Truncated => {
                 truncated += 1;
                 bound = Some(Bound::Steps(config.max_steps));
@@ -232,7 +234,7 @@ fn explore_program(
             observer(match (&broken, stop) {
                 (Some(broken), _) => Ended::Broken(&broken.kind),
                 (None, Stop::Complete) => Ended::Complete,
-                (None, Stop::Blocked) => Ended::Redundant,
+                (None, Stop::Blocked | Stop::Cut) => Ended::Redundant,
                 (None, _) => Ended::CutOff,
             });
         });

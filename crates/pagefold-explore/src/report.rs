@@ -11,8 +11,8 @@ use crate::trace::Trace;
 pub struct Report {
     /// Whether the program is right.
     pub verdict: Verdict,
-    /// Executions started: [`complete`](Self::complete), [`blocked`](Self::blocked), those that
-    /// ended in a violation, and those cut off at [`Config::max_steps`](crate::Config::max_steps).
+    /// Executions started: [`complete`](Self::complete), [`blocked`](Self::blocked),
+    /// [`cut`](Self::cut), those that ended in a violation, and those cut off at [`Config::max_steps`](crate::Config::max_steps).
     pub executions: u64,
     /// Executions in which every thread ran to its end: one for each class of equivalent
     /// interleavings.
@@ -20,6 +20,9 @@ pub struct Report {
     /// Executions abandoned as soon as they were seen to repeat an earlier one (blocked by the
     /// sleep set).
     pub blocked: u64,
+    /// Executions abandoned in a state that was explored before: see
+    /// [`Config::cache`](crate::Config::cache).
+    pub cut: u64,
     /// Events executed for the first time: the edges of the tree of schedules, replayed prefixes
     /// not counted.
     pub states: u64,
@@ -37,7 +40,11 @@ impl fmt::Display for Report {
         write!(
             f,
             "explored {} executions ({} complete, {} redundant), {} states, longest {} events",
-            self.executions, self.complete, self.blocked, self.states, self.longest
+            self.executions,
+            self.complete,
+            self.blocked + self.cut,
+            self.states,
+            self.longest
         )
     }
 }

@@ -83,6 +83,11 @@ pub fn spawn<T: 'static>(
     let body = move || slot.set(Some(f()));
     // SAFETY: the closure is `'static`, and the thread is not forgettable.
     let thread = unsafe { fiber::spawn(name.into(), Op::plain(Kind::Start, 0), false, body) };
+    if size_of::<T>() != 0
+        && let Some(thread) = thread
+    {
+        rt::with(|engine| engine.slots[thread].result = true);
+    }
     JoinHandle {
         thread: thread.map(ThreadId::new),
         result,

@@ -15,8 +15,8 @@ use pagefold_explore::interrupt::Cpu;
 use pagefold_explore::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use pagefold_explore::sync::{Counter, LockClass, RawLock, RawRwSem, RefCount};
 use pagefold_explore::{
-    Config, Ended, Search, Verdict, explore, explore_observed, fail, hint, kind, rcu, replay,
-    thread,
+    Config, Ended, Report, Search, Verdict, explore, explore_observed, fail, hint, kind, quiet,
+    rcu, replay, thread,
 };
 
 /// A small generator of random numbers (xorshift64*), so that a seed means the same for ever.
@@ -312,6 +312,8 @@ struct World {
     logs: Rc<RefCell<Vec<Vec<u64>>>>,
     /// A use after free is a violation instead of an observation.
     strict: bool,
+    /// What the threads see is their result.
+    results: bool,
 }
 
 /// How many references there are at first.
@@ -325,6 +327,7 @@ impl World {
     fn new(logs: Rc<RefCell<Vec<Vec<u64>>>>, strict: bool) -> Self {
         Self {
             strict,
+            results: false,
             atomics: Default::default(),
             pair: Default::default(),
             freed: AtomicU64::new(0),
@@ -339,6 +342,25 @@ impl World {
             cpu: Rc::new(Cpu::new(0)),
             logs,
         }
+    }
+
+    /// Uses all objects, so that they have their names before the threads race.
+    fn touch(&self) {
+        quiet(|| {
+            for atomic in self.atomics.iter().chain(&self.pair) {
+                atomic.load(SeqCst);
+            }
+            let _ = self.references.read();
+            let _ = self.counter.get();
+            for lock in &self.locks {
+                lock.lock_nested();
+                lock.unlock();
+            }
+            self.sem.read();
+            self.sem.read_unlock();
+            self.cpu.disable();
+            self.cpu.enable();
+        });
     }
 
     fn see(&self, log: usize, value: u64) {
@@ -523,7 +545,14 @@ impl World {
 fn start(world: &Rc<World>, program: &[Vec<Op>]) {
     for (number, body) in program.iter().enumerate() {
         let (world, body) = (Rc::clone(world), body.clone());
-        thread::spawn("t", move || world.run(number, &body));
+        if world.results {
+            thread::spawn("t", move || {
+                world.run(number, &body);
+                true
+            });
+        } else {
+            thread::spawn("t", move || world.run(number, &body));
+        }
     }
 }
 
@@ -578,21 +607,29 @@ fn check_violation(program: &[Vec<Op>], logs: usize, ends: &Ends) -> bool {
 
 type Ends = BTreeSet<(String, Vec<Vec<u64>>, [u64; 3])>;
 
-/// All ends of a program. `None` if there are too many executions.
-fn ends(
-    program: &[Vec<Op>],
-    logs: usize,
+/// How a program is explored.
+#[derive(Clone, Copy)]
+struct How {
     search: Search,
     newest_first: bool,
+    cache: bool,
+    /// What the threads see is their result.
+    results: bool,
+    /// Objects are used before the threads are started.
+    touch: bool,
     limit: u64,
-) -> Option<(Ends, u64)> {
+}
+
+/// All ends of a program. `None` if there are too many executions.
+fn ends(program: &[Vec<Op>], logs: usize, how: How) -> Option<(Ends, Report)> {
     let seen = Rc::new(RefCell::new(vec![Vec::new(); logs]));
     let world: Rc<RefCell<Option<Rc<World>>>> = Rc::default();
     let mut ends = Ends::new();
     let config = Config::default()
-        .search(search)
-        .newest_first(newest_first)
-        .max_executions(limit)
+        .search(how.search)
+        .newest_first(how.newest_first)
+        .cache(how.cache)
+        .max_executions(how.limit)
         .max_truncated(u64::MAX)
         .minimize_executions(u64::MAX);
     let (seen2, world2) = (Rc::clone(&seen), Rc::clone(&world));
@@ -602,8 +639,15 @@ fn ends(
             for log in seen2.borrow_mut().iter_mut() {
                 log.clear();
             }
-            let new = Rc::new(World::new(Rc::clone(&seen2), false));
+            let new = World {
+                results: how.results,
+                ..World::new(Rc::clone(&seen2), false)
+            };
+            let new = Rc::new(new);
             *world2.borrow_mut() = Some(Rc::clone(&new));
+            if how.touch {
+                new.touch();
+            }
             start(&new, program);
         },
         |ended| {
@@ -625,9 +669,39 @@ fn ends(
     );
     match report.verdict {
         Verdict::NotExhausted(_) => None,
-        Verdict::Broken(_) if report.executions >= limit => None,
-        _ => Some((ends, report.executions)),
+        Verdict::Broken(_) if report.executions >= how.limit => None,
+        _ => Some((ends, report)),
     }
+}
+
+/// The ends as the cache keeps them apart: without what ended threads have seen, unless that is
+/// their result.
+fn cached(ends: &Ends, results: usize) -> Ends {
+    let cached = ends
+        .iter()
+        .map(|(kind, logs, values)| (kind.clone(), logs[..results].to_vec(), *values));
+    cached.collect()
+}
+
+/// Whether an end is one that was stopped in the middle. Such an execution hides what its threads
+/// would have done next, so all that can be asked for then is that the program is found broken in
+/// such a way.
+fn stopped(ends: &Ends) -> bool {
+    ends.iter()
+        .any(|(kind, ..)| !MAXIMAL.contains(&kind.as_str()))
+}
+
+fn compare(seed: u64, what: &str, program: &[Vec<Op>], expected: &Ends, got: &Ends) {
+    assert!(
+        if stopped(expected) {
+            stopped(got) && got.is_subset(expected)
+        } else {
+            got == expected
+        },
+        "seed {seed}, {what}: {program:#?}\nmissing: {:#?}\nsurplus: {:#?}",
+        expected.difference(got).collect::<Vec<_>>(),
+        got.difference(expected).collect::<Vec<_>>()
+    );
 }
 
 /// How executions end that are not stopped in the middle.
@@ -643,51 +717,68 @@ fn reduced_search_sees_every_end() {
     let wanted = number("EXPLORE_FUZZ_PROGRAMS", 2_000);
     let first = number("EXPLORE_FUZZ_SEED", 1);
     let limit = number("EXPLORE_FUZZ_LIMIT", if debug { 250 } else { 20_000 });
-    let (mut compared, mut skipped, mut broken, mut all, mut few) = (0, 0, 0, 0, 0);
+    let (mut compared, mut skipped, mut broken) = (0, 0, 0);
+    let (mut all, mut few, mut complete) = (0, 0, 0);
+    // By whether threads have results.
+    let (mut cache, mut cut) = ([0; 2], [0; 2]);
     let mut kinds = std::collections::BTreeMap::<String, u64>::new();
     for seed in first.. {
         if compared == wanted {
             break;
         }
         let (program, logs) = generate(seed);
-        let Some((expected, executions)) =
-            ends(&program, logs, Search::EveryInterleaving, false, limit)
-        else {
+        let how = How {
+            search: Search::EveryInterleaving,
+            newest_first: false,
+            cache: false,
+            results: false,
+            touch: false,
+            limit,
+        };
+        let Some((expected, every)) = ends(&program, logs, how) else {
             skipped += 1;
             continue;
         };
-        // What the search tries first must not matter.
-        let newest_first = seed % 2 == 0;
-        let (got, reduced) = ends(&program, logs, Search::Reduced, newest_first, u64::MAX)
-            .expect("the reduced search has no limit");
-        // An execution that is stopped in the middle hides what its threads would have done next,
-        // so all that can be asked for then is that the program is found broken in such a way.
-        let stopped = |ends: &Ends| {
-            ends.iter()
-                .any(|(kind, ..)| !MAXIMAL.contains(&kind.as_str()))
+        let how = How {
+            search: Search::Reduced,
+            // What the search tries first must not matter.
+            newest_first: seed % 2 == 0,
+            limit: u64::MAX,
+            ..how
         };
-        assert!(
-            if stopped(&expected) {
-                stopped(&got) && got.is_subset(&expected)
+        let (got, reduced) = ends(&program, logs, how).expect("the reduced search has no limit");
+        compare(seed, "reduced", &program, &expected, &got);
+        for results in [false, true] {
+            let how = How {
+                cache: true,
+                results,
+                touch: seed % 4 != 3,
+                ..how
+            };
+            let (got, report) = ends(&program, logs, how).expect("there is no limit");
+            let kept = if results { program.len() } else { 0 };
+            let (expected, got) = (cached(&expected, kept), cached(&got, kept));
+            let what = if results {
+                "cached, with results"
             } else {
-                got == expected
-            },
-            "seed {seed}: {program:#?}\nmissing: {:#?}\nsurplus: {:#?}",
-            expected.difference(&got).collect::<Vec<_>>(),
-            got.difference(&expected).collect::<Vec<_>>()
-        );
+                "cached"
+            };
+            compare(seed, what, &program, &expected, &got);
+            cache[usize::from(results)] += report.executions - report.cut;
+            cut[usize::from(results)] += report.cut;
+        }
         let shown = std::panic::catch_unwind(|| check_violation(&program, logs, &expected));
         broken += u64::from(shown.unwrap_or_else(|_| panic!("seed {seed}: {program:#?}")));
         for (kind, ..) in &expected {
             *kinds.entry(kind.clone()).or_default() += 1;
         }
-        all += executions;
-        few += reduced;
+        all += every.executions;
+        few += reduced.executions;
+        complete += reduced.complete;
         compared += 1;
     }
     println!(
-        "{compared} programs compared ({skipped} too large), {all} interleavings, {few} executions, \
-         {broken} broken, \
-         ends: {kinds:?}"
+        "{compared} programs compared ({skipped} too large), {all} interleavings, {few} executions \
+         ({complete} complete), with cache {cache:?} and {cut:?} cut, {broken} broken, ends: {kinds:?}"
     );
 }

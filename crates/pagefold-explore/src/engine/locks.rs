@@ -36,6 +36,13 @@ impl Order {
         true
     }
 
+    /// All that was noted.
+    pub(crate) fn pairs(
+        &self,
+    ) -> impl Iterator<Item = (&'static LockClass, &'static LockClass)> + '_ {
+        self.pairs.iter().copied()
+    }
+
     fn reaches(&self, from: &'static LockClass, to: &'static LockClass) -> bool {
         // The pairs have no cycle, so this ends.
         from == to

@@ -13,10 +13,12 @@
 //! | [`race`], [`grace`] | which pairs of events can be reversed |
 //! | [`search`] | which schedules are left to try |
 //! | [`locks`], [`blocked`] | what is forbidden with locks; who waits for whom |
+//! | [`cache`] | which states were explored before |
 //! | [`script`] | following a given schedule, recording a trace |
 //! | [`threads`], [`rt`] | threads, and how primitives reach the engine |
 
 pub(crate) mod blocked;
+pub(crate) mod cache;
 pub(crate) mod clock;
 pub(crate) mod grace;
 pub(crate) mod locks;
@@ -37,6 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, Yielder};
 
+use self::cache::Cache;
 use self::grace::Section;
 use self::locks::Order;
 use self::log::Log;
@@ -100,6 +103,8 @@ pub(crate) struct Engine {
     search: Search,
     /// Picks threads by chance, if the search samples.
     pub(crate) sampler: Option<Sampler>,
+    /// States explored before, if they are to be remembered.
+    pub(crate) cache: Option<Box<Cache>>,
     newest_first: bool,
     max_steps: u32,
 
@@ -141,6 +146,7 @@ impl Engine {
             broken: None,
             search: config.search,
             sampler: Sampler::new(config.search),
+            cache: (config.cache && config.search == Search::Reduced).then(Box::default),
             newest_first: config.newest_first,
             max_steps: config.max_steps,
             script: Script::None,
@@ -166,6 +172,9 @@ impl Engine {
         self.objects.restart();
         self.sections.clear();
         self.order.clear();
+        if let Some(cache) = &mut self.cache {
+            cache.restart();
+        }
         self.broken = None;
     }
 
@@ -202,6 +211,9 @@ impl Engine {
             ((race::as_number(self.current), parent.spawned), parent.last)
         };
         self.slots[thread].begin(name, origin, last, op, forgettable);
+        if let Some(cache) = &mut self.cache {
+            cache.spawn(thread, self.current, origin.1);
+        }
         Some(thread)
     }
 
@@ -222,7 +234,18 @@ impl Engine {
             range.event < self.step && object::in_range(address, range.start, range.len)
         });
         let origin = origin.map_or(0, |range| range.event + 1);
-        self.objects.register(object, shape, origin)
+        let id = self.objects.register(object, shape, origin);
+        self.cache_object(id, object.get(), origin);
+        id
+    }
+
+    /// Goes back to the objects registered up to `mark`; `false` if these never were.
+    pub(crate) fn reset_objects_to(&mut self, mark: u32) -> bool {
+        let known = self.objects.reset_to(mark);
+        if known && let Some(cache) = &mut self.cache {
+            cache.reset_to(mark, self.current);
+        }
+        known
     }
 
     /// Executes what `thread` announced.
@@ -245,6 +268,7 @@ impl Engine {
             self.append(thread);
             self.states += 1;
         }
+        self.cache_event(thread, self.step);
         self.step += 1;
         let slot = &mut self.slots[thread];
         slot.last = self.step;
@@ -328,18 +352,25 @@ impl Engine {
 
     /// Whether something that `thread` watches has been changed by another thread.
     fn has_changed(&self, thread: usize) -> bool {
-        self.slots[thread].watched.iter().any(|&(object, since)| {
-            self.log
-                .chain(object, &self.objects)
-                .take_while(|&(event, _)| event > since as usize)
-                .any(|(event, access)| {
-                    access.changes() && usize::from(self.log.event(event).thread) != thread
-                })
-        })
+        let watched = &self.slots[thread].watched;
+        watched
+            .iter()
+            .any(|&(object, since)| self.has_changed_since(object, since, thread))
+    }
+
+    /// Whether another thread than `thread` has changed an object after event `since`.
+    pub(crate) fn has_changed_since(&self, object: u32, since: u32, thread: usize) -> bool {
+        self.log
+            .chain(object, &self.objects)
+            .take_while(|&(event, _)| event > since as usize)
+            .any(|(event, access)| {
+                access.changes() && usize::from(self.log.event(event).thread) != thread
+            })
     }
 
     /// Notes what the current thread has read in this round of a retry loop. `false` if nothing.
     pub(crate) fn watch(&mut self) -> bool {
+        self.cache_relax();
         let slot = &mut self.slots[self.current];
         slot.watched.clear();
         let mut next = if slot.seq == 0 { 0 } else { slot.last };
@@ -396,6 +427,9 @@ impl Engine {
             None
         };
         self.live &= !bit(thread);
+        if let Some(cache) = &mut self.cache {
+            cache.end(thread, self.slots[thread].result);
+        }
         if let Some(leak) = leak {
             let message = format!("{} ends {leak}", self.slots[thread].name);
             self.break_off(kind::LEAK.into(), message);

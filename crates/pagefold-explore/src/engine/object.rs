@@ -38,6 +38,7 @@ impl Object {
     #[inline]
     pub(crate) fn set(&self, word: u64) {
         self.word.store(word, Relaxed);
+        super::rt::with(|engine| engine.cache_word(self, word));
     }
 
     #[inline]

@@ -155,8 +155,9 @@ pub(crate) enum Access {
 impl Access {
     const COUNT: usize = 12;
 
+    /// The access as a set of one.
     #[inline]
-    const fn bit(self) -> u16 {
+    pub(crate) const fn bit(self) -> u16 {
         1 << self as u8
     }
 
@@ -175,6 +176,12 @@ impl Access {
     #[inline]
     pub(crate) fn conflicts(self, other: Self) -> bool {
         CONFLICTS[self as usize] & other.bit() != 0
+    }
+
+    /// Whether it conflicts with any of a set of accesses.
+    #[inline]
+    pub(crate) fn conflicts_with_any(self, others: u16) -> bool {
+        CONFLICTS[self as usize] & others != 0
     }
 
     /// Whether the access may change what a reader of the object sees.

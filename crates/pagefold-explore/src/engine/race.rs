@@ -121,6 +121,7 @@ impl Engine {
             _ => {}
         }
 
+        self.cache_footprint(index, thread, &op, access);
         for &event in &races {
             self.reverse(event, index);
         }
@@ -342,7 +343,7 @@ impl Engine {
 
 /// Whether everything older on the same object happens before an event with this access.
 #[inline]
-fn is_barrier(access: Access) -> bool {
+pub(crate) fn is_barrier(access: Access) -> bool {
     matches!(
         access,
         Access::Write | Access::AcquireExclusive | Access::TryExclusive

@@ -216,6 +216,8 @@ fn announce_direct(engine: &mut Engine, op: Op) -> Announced {
             let me = engine.current;
             engine.slots[me].op = op;
             engine.account(me);
+            // Not an event, but it may tell the thread something.
+            engine.cache_event(me, engine.step);
             How::Quiet
         }
         Mode::Unwinding => How::Inert,

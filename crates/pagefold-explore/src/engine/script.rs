@@ -52,6 +52,7 @@ impl Engine {
     /// Follows `script` in the next execution, from the start, and records what happens.
     pub(crate) fn follow_script(&mut self, script: Script) {
         self.clear_tree();
+        self.cache = None;
         self.script = script;
         self.divergence = None;
         self.recorded = Some(Vec::new());

@@ -42,6 +42,8 @@ pub(crate) enum Stop {
     Complete,
     /// All enabled threads sleep.
     Blocked,
+    /// The state was explored before.
+    Cut,
     /// Something broke.
     Violation,
     /// Too many events.
@@ -113,6 +115,9 @@ impl Engine {
             Some(sampler) => Some(sampler.pick(enabled, self.current, self.step)),
             None => None,
         };
+        if self.cache.is_some() && available != 0 && self.is_cut(sleep) {
+            return Next::Stop(Stop::Cut);
+        }
         let preferred = match self.scripted().or(sampled) {
             Some(thread) => thread,
             None if available & bit(self.current) != 0 => self.current,
@@ -213,10 +218,29 @@ impl Engine {
         if self.search != Search::Reduced {
             return;
         }
+        let initials = self.initials(earlier, later);
+        let node = self.nodes[earlier];
+        if initials & (node.backtrack | node.sleep) != 0 {
+            return;
+        }
+        let possible = initials & node.enabled;
+        let racing = bit(usize::from(self.log.event(later).thread));
+        self.nodes[earlier].backtrack |= if possible & racing != 0 {
+            racing
+        } else if let Some(thread) = self.prefer(possible) {
+            bit(thread)
+        } else {
+            node.enabled
+        };
+    }
+
+    /// The initials of the events after `earlier` which do not happen after it, followed by `later`
+    /// (or by nothing, if that is the end of the log).
+    fn initials(&self, earlier: usize, later: usize) -> ThreadSet {
         let mut seen: ThreadSet = 0;
         let mut initials: ThreadSet = 0;
         let mut first_seq = [0; MAX_THREADS];
-        for index in earlier + 1..=later {
+        for index in earlier + 1..(later + 1).min(self.log.len()) {
             // `later` itself is in `v` although it happens after `earlier`.
             if index != later && self.log.happens_before(earlier, index) {
                 continue;
@@ -233,19 +257,25 @@ impl Engine {
             seen |= bit(thread);
             first_seq[thread] = event.seq;
         }
-        let node = self.nodes[earlier];
+        initials
+    }
+
+    /// Has the race between the event `earlier` and one that is still to come reversed: it is part
+    /// of what was cut off after the end of the log.
+    pub(crate) fn reverse_unknown(&mut self, earlier: usize) {
+        let initials = self.initials(earlier, self.log.len());
+        let node = &mut self.nodes[earlier];
+        if initials == 0 {
+            node.backtrack |= node.enabled;
+            return;
+        }
         if initials & (node.backtrack | node.sleep) != 0 {
             return;
         }
         let possible = initials & node.enabled;
-        let racing = bit(usize::from(self.log.event(later).thread));
-        self.nodes[earlier].backtrack |= if possible & racing != 0 {
-            racing
-        } else if let Some(thread) = self.prefer(possible) {
-            bit(thread)
-        } else {
-            node.enabled
-        };
+        let enabled = node.enabled;
+        let added = self.prefer(possible).map_or(enabled, bit);
+        self.nodes[earlier].backtrack |= added;
     }
 
     /// Has the races of operations that are blocked at the end of an execution reversed.
@@ -280,6 +310,9 @@ impl Engine {
                 return true;
             }
             self.nodes.pop();
+            if let Some(cache) = &mut self.cache {
+                cache.close();
+            }
         }
         false
     }

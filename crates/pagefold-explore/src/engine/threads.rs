@@ -72,6 +72,8 @@ pub(crate) struct Slot {
     pub(crate) last: u32,
     /// How many events it has executed.
     pub(crate) seq: u32,
+    /// Whether it hands a value to whoever joins it.
+    pub(crate) result: bool,
     /// Whether its stack and all it owns may be forgotten.
     pub(crate) forgettable: bool,
     /// How to leave its stack. Valid from its first step to its end: it lives at the bottom of the
@@ -94,6 +96,7 @@ impl Slot {
             op: Op::plain(Kind::Start, 0),
             last: 0,
             seq: 0,
+            result: false,
             forgettable: false,
             yielder: std::ptr::null(),
             held: Vec::new(),
@@ -118,6 +121,7 @@ impl Slot {
         self.op = op;
         self.last = last;
         self.seq = 0;
+        self.result = false;
         self.forgettable = forgettable;
         self.yielder = std::ptr::null();
         self.held.clear();

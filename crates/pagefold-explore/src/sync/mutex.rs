@@ -131,6 +131,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         self.mutex.access.end();
+        self.mutex.lock.content_changed();
         self.mutex.lock.unlock();
     }
 }

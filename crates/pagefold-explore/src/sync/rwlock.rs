@@ -192,6 +192,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         // The lock is not released.
         std::mem::forget(self);
         lock.access.end_write();
+        lock.lock.content_changed();
         lock.lock.downgrade();
         lock.read_guard()
     }
@@ -216,6 +217,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         self.lock.access.end_write();
+        self.lock.lock.content_changed();
         self.lock.lock.write_unlock();
     }
 }

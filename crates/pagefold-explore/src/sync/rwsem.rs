@@ -149,13 +149,21 @@ impl RawRwSem {
         self.object.set(1);
     }
 
-    /// Called before content guarded by the lock is lent out. Only does something in destructors of
-    /// abandoned threads, which do not wait for each other.
+    /// Called before content guarded by the lock is lent out. Destructors of abandoned threads do not
+    /// wait for each other, so there the holders have to make way first.
     #[inline]
     pub(super) fn make_way(&self) {
-        if !rt::is_checked() {
+        if rt::is_checked() {
+            rt::with(|engine| engine.cache_content(&self.object, false));
+        } else {
             fiber::evict_holders(&self.object);
         }
+    }
+
+    /// Called after content guarded by the lock was lent out exclusively.
+    #[inline]
+    pub(super) fn content_changed(&self) {
+        rt::with(|engine| engine.cache_content(&self.object, true));
     }
 
     /// Makes the lock free, without an event, whoever held it: for setting up again what an
