@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, LockClass, RawLock};
-use pagefold_explore::{Config, Report, explore, explore_forgetting, quiet, thread};
+use pagefold_explore::{Config, Report, explore, explore_forgetting, hint, quiet, thread};
 
 static LOCK: LockClass = LockClass::spin("lock").ranked(1);
 
@@ -73,7 +73,8 @@ fn collapse(world: &World, thread: usize, faulters: usize, rounds: usize) {
         }
         mapping.unlock();
     } else if thread <= faulters {
-        for _ in 0..rounds {
+        for round in 0..rounds {
+            hint::checkpoint(round as u64);
             if entry.load(SeqCst) == 1 {
                 entry_lock.lock();
                 if entry.load(SeqCst) == 1 {
@@ -81,6 +82,7 @@ fn collapse(world: &World, thread: usize, faulters: usize, rounds: usize) {
                 }
                 entry_lock.unlock();
             }
+            hint::checkpoint(round as u64);
             table_lock.lock();
             if entry.load(SeqCst) == 0 {
                 page.store(1, SeqCst);

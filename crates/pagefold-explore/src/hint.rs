@@ -1,7 +1,7 @@
-//! Retry loops.
+//! Retry loops and checkpoints.
 
 use crate::engine::op::{Kind, Op};
-use crate::engine::rt;
+use crate::engine::{cache, rt};
 use crate::is_quiet;
 use crate::report::kind;
 
@@ -23,4 +23,19 @@ pub fn relax() {
     if watches == Some(true) {
         rt::visible_plain(Op::plain(Kind::Relax, 0));
     }
+}
+
+/// Tells the [cache](crate::Config::cache) that what this thread does from here on depends on nothing
+/// that it has observed so far, except for what is in `state` and what it still holds (locks, read
+/// sections). Without a cache it does nothing.
+///
+/// Good places are the heads of loops whose rounds do not depend on each other, with the number of
+/// the round as `state`. Checkpoints at different places in the source are different. If it is not
+/// true, states are taken for the same that are not, and violations can be missed.
+#[track_caller]
+pub fn checkpoint(state: u64) {
+    let place = std::panic::Location::caller();
+    // Where the location is stored is the same during an exploration.
+    let place = std::ptr::from_ref(place).addr() as u64;
+    rt::with(|engine| engine.cache_checkpoint(cache::mix(place.into(), state)));
 }

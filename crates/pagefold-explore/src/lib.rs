@@ -96,6 +96,14 @@
 //!
 //! [`Verdict::Holds`] means: within these limits, no interleaving breaks the program.
 //!
+//! # Contention
+//!
+//! Where threads contend for locks, there are many classes of interleavings and few states. With
+//! [`Config::cache`], states are remembered and not explored twice, if the program keeps the promise
+//! given there. To have states meet, use shared objects once before the threads race, inside
+//! [`quiet`] (or restore a world with an [`object_mark`]), and tell by [`hint::checkpoint`] where
+//! a thread starts afresh.
+//!
 //! # How it works
 //!
 //! Threads are coroutines on one OS thread (several OS threads may explore at the same time). Each
@@ -107,7 +115,8 @@
 //!
 //! The arguments for what is pruned stand at the head of the modules that prune: `engine/search.rs`
 //! (source sets, sleep sets), `engine/race.rs` (which pairs of operations are races),
-//! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections). That nothing gets lost is
+//! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections), `engine/cache.rs` (states
+//! explored before). That nothing gets lost is
 //! tested by `tests/differential.rs`, which compares random programs with the enumeration of all their
 //! interleavings.
 

@@ -2,7 +2,7 @@
 
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, LockClass, Mutex, RawLock, RwLock};
-use pagefold_explore::{Config, Report, Verdict, explore, quiet, thread};
+use pagefold_explore::{Config, Report, Verdict, explore, hint, quiet, rcu, thread};
 
 static LOCK: LockClass = LockClass::spin("lock");
 
@@ -90,4 +90,73 @@ fn results() {
         assert_ne!(seen, [2, 0]);
     });
     assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
+}
+
+/// A checkpoint keeps what the engine knows of a thread: here, the read section it is in, and what
+/// its retry loop watches.
+#[test]
+fn checkpoints_keep_what_is_held() {
+    let report = cached(|| {
+        let words: Arc<[AtomicU32; 2]> = Arc::default();
+        quiet(|| words.iter().map(|word| word.load(SeqCst)).sum::<u32>());
+        let reader = Arc::clone(&words);
+        thread::spawn("reader", move || {
+            if reader[0].load(SeqCst) == 0 {
+                rcu::read_lock();
+                reader[1].load(SeqCst);
+            }
+            hint::checkpoint(0);
+            reader[1].load(SeqCst);
+            if rcu::is_reading() {
+                rcu::read_unlock();
+            }
+        });
+        let retry = Arc::clone(&words);
+        thread::spawn("retry", move || {
+            let word = retry[0].load(SeqCst);
+            if word == 1 {
+                retry[1].load(SeqCst);
+            }
+            hint::checkpoint(u64::from(word == 2));
+            // Waits for the first word, or for any.
+            hint::relax();
+        });
+        words[0].store(1, SeqCst);
+        rcu::synchronize();
+        words[1].store(1, SeqCst);
+    });
+    let Verdict::Broken(violation) = report.verdict else {
+        panic!("{report}")
+    };
+    assert_eq!(violation.kind, "livelock");
+}
+
+/// Worlds that are kept from one execution to the next, with their objects.
+#[test]
+fn marks() {
+    let words: &'static [AtomicU32; 3] = Box::leak(Box::default());
+    let mark = std::cell::Cell::new(None);
+    let report = cached(|| {
+        for word in words {
+            word.store_quiet(0);
+        }
+        match mark.get() {
+            Some(mark) => pagefold_explore::reset_objects_to(mark),
+            None => {
+                quiet(|| words.iter().map(|word| word.load(SeqCst)).sum::<u32>());
+                mark.set(Some(pagefold_explore::object_mark()));
+            }
+        }
+        for _ in 0..4 {
+            thread::spawn("t", || {
+                let extra = AtomicU32::new(0);
+                words[0].store(1, SeqCst);
+                extra.store(words[0].load(SeqCst), SeqCst);
+                words[1].fetch_add(extra.load(SeqCst), SeqCst);
+                words[2].fetch_max(words[1].load(SeqCst), SeqCst);
+            });
+        }
+    });
+    assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    assert!(report.cut > 10 * report.complete, "{report:?}");
 }

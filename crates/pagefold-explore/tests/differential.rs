@@ -314,6 +314,8 @@ struct World {
     strict: bool,
     /// What the threads see is their result.
     results: bool,
+    /// The threads forget what they saw after each statement.
+    checkpoints: bool,
 }
 
 /// How many references there are at first.
@@ -328,6 +330,7 @@ impl World {
         Self {
             strict,
             results: false,
+            checkpoints: false,
             atomics: Default::default(),
             pair: Default::default(),
             freed: AtomicU64::new(0),
@@ -551,7 +554,14 @@ fn start(world: &Rc<World>, program: &[Vec<Op>]) {
                 true
             });
         } else {
-            thread::spawn("t", move || world.run(number, &body));
+            thread::spawn("t", move || {
+                for (statement, op) in body.iter().enumerate() {
+                    if world.checkpoints {
+                        hint::checkpoint(statement as u64);
+                    }
+                    world.step(number, op);
+                }
+            });
         }
     }
 }
@@ -559,7 +569,7 @@ fn start(world: &Rc<World>, program: &[Vec<Op>]) {
 /// Looks for violations, a use after free being one, and checks what is made of them: that they
 /// are found if and only if `ends` says so, that the minimized trace is a trace of the program, and
 /// that it shows the violation. Returns whether there was one.
-fn check_violation(program: &[Vec<Op>], logs: usize, ends: &Ends) -> bool {
+fn check_violation(program: &[Vec<Op>], logs: usize, ends: &Ends, cache: bool) -> bool {
     let body = || {
         let logs = Rc::new(RefCell::new(vec![Vec::new(); logs]));
         start(&Rc::new(World::new(logs, true)), program);
@@ -572,7 +582,7 @@ fn check_violation(program: &[Vec<Op>], logs: usize, ends: &Ends) -> bool {
     {
         possible.insert(USE_AFTER_FREE);
     }
-    let config = Config::default().minimize_executions(50);
+    let config = Config::default().minimize_executions(50).cache(cache);
     let violation = match explore(&config, body).verdict {
         Verdict::Broken(violation) => violation,
         Verdict::Holds => {
@@ -615,6 +625,7 @@ struct How {
     cache: bool,
     /// What the threads see is their result.
     results: bool,
+    checkpoints: bool,
     /// Objects are used before the threads are started.
     touch: bool,
     limit: u64,
@@ -641,6 +652,7 @@ fn ends(program: &[Vec<Op>], logs: usize, how: How) -> Option<(Ends, Report)> {
             }
             let new = World {
                 results: how.results,
+                checkpoints: how.checkpoints,
                 ..World::new(Rc::clone(&seen2), false)
             };
             let new = Rc::new(new);
@@ -719,8 +731,8 @@ fn reduced_search_sees_every_end() {
     let limit = number("EXPLORE_FUZZ_LIMIT", if debug { 250 } else { 20_000 });
     let (mut compared, mut skipped, mut broken) = (0, 0, 0);
     let (mut all, mut few, mut complete) = (0, 0, 0);
-    // By whether threads have results.
-    let (mut cache, mut cut) = ([0; 2], [0; 2]);
+    // By variant.
+    let (mut cache, mut cut) = ([0; 3], [0; 3]);
     let mut kinds = std::collections::BTreeMap::<String, u64>::new();
     for seed in first.. {
         if compared == wanted {
@@ -732,6 +744,7 @@ fn reduced_search_sees_every_end() {
             newest_first: false,
             cache: false,
             results: false,
+            checkpoints: false,
             touch: false,
             limit,
         };
@@ -748,26 +761,31 @@ fn reduced_search_sees_every_end() {
         };
         let (got, reduced) = ends(&program, logs, how).expect("the reduced search has no limit");
         compare(seed, "reduced", &program, &expected, &got);
-        for results in [false, true] {
+        let variants = [
+            ("cached", false, false),
+            ("cached, with results", true, false),
+            ("cached, with checkpoints", false, true),
+        ];
+        for (variant, (what, results, checkpoints)) in variants.into_iter().enumerate() {
             let how = How {
                 cache: true,
                 results,
+                checkpoints,
                 touch: seed % 4 != 3,
                 ..how
             };
             let (got, report) = ends(&program, logs, how).expect("there is no limit");
             let kept = if results { program.len() } else { 0 };
             let (expected, got) = (cached(&expected, kept), cached(&got, kept));
-            let what = if results {
-                "cached, with results"
-            } else {
-                "cached"
-            };
             compare(seed, what, &program, &expected, &got);
-            cache[usize::from(results)] += report.executions - report.cut;
-            cut[usize::from(results)] += report.cut;
+            cache[variant] += report.executions - report.cut;
+            cut[variant] += report.cut;
         }
-        let shown = std::panic::catch_unwind(|| check_violation(&program, logs, &expected));
+        let shown = std::panic::catch_unwind(|| {
+            let shown = check_violation(&program, logs, &expected, false);
+            assert_eq!(check_violation(&program, logs, &expected, true), shown);
+            shown
+        });
         broken += u64::from(shown.unwrap_or_else(|_| panic!("seed {seed}: {program:#?}")));
         for (kind, ..) in &expected {
             *kinds.entry(kind.clone()).or_default() += 1;

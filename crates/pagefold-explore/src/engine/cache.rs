@@ -24,6 +24,10 @@
 //!   and few states meet; touch them before, in a [`quiet`](crate::quiet) section.
 //! * **Ends.** When a thread has ended, its history is forgotten, unless it leaves a result, which
 //!   whoever joins it then observes as the whole history.
+//! * **Checkpoints** ([`hint::checkpoint`](crate::hint::checkpoint)) replace the history of a thread
+//!   by what it says it depends on, and what the engine knows of it besides: locks it holds, the
+//!   read section it is in, what it has read in this round of a retry loop. Names of objects go on
+//!   being told apart by the whole history.
 //! * **Plain memory** is unknown here. The content of the locks of this crate that have one is
 //!   treated as the history of who wrote it last, and observed as such by those that take the lock.
 //!   So is freed memory, by those that still use it. Everything else is a promise asked for at
@@ -51,18 +55,18 @@
 //! wrong. Operations that were blocked where an execution ended are part of the footprint, as they
 //! have races, too (see [`Engine::reverse_blocked`]).
 //!
-//! Histories only grow, so a path never comes back to its own key, and a stored node is never above
-//! the present one.
+//! Only nodes that are done are stored, so a path that comes back to its own key, as it can by
+//! checkpoints, is not cut there.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
-use super::Engine;
 use super::object::Object;
 use super::op::{Access, Kind, Op};
 use super::state;
 use super::threads::{ThreadSet, members};
+use super::{Engine, Mode};
 
 /// What a footprint says of one thread and one object: a set of accesses, and of these.
 const WAITS: u16 = 1 << 12;
@@ -120,6 +124,8 @@ struct History {
     identity: u128,
     /// What it has observed, from its spawning on.
     seen: u128,
+    /// What it had observed before its last checkpoint.
+    before: u128,
     /// How many objects it was the first to use.
     registered: u32,
     /// Its part of the key.
@@ -196,7 +202,7 @@ const fn scramble(mut x: u64) -> u64 {
 
 /// Adds `value` to a history: two independent halves.
 #[inline]
-fn mix(history: u128, value: u64) -> u128 {
+pub(crate) fn mix(history: u128, value: u64) -> u128 {
     let a = scramble(low(history).wrapping_add(0x9e37_79b9_7f4a_7c15) ^ value);
     let b = scramble(
         high(history).wrapping_mul(0xbf58_476d_1ce4_e5b9)
@@ -206,7 +212,7 @@ fn mix(history: u128, value: u64) -> u128 {
 }
 
 #[inline]
-fn mix_all(history: u128, other: u128) -> u128 {
+pub(crate) fn mix_all(history: u128, other: u128) -> u128 {
     mix(mix(history, low(other)), high(other))
 }
 
@@ -222,6 +228,9 @@ enum Sort {
     Freed,
     Awake,
     Order,
+    Checkpoint,
+    Held,
+    Read,
 }
 
 #[inline]
@@ -313,6 +322,7 @@ impl Cache {
             Some(history) => {
                 history.registered += 1;
                 let of_thread = mix_all(hash(Sort::Name, 0), history.identity);
+                let of_thread = mix_all(of_thread, history.before);
                 mix(mix_all(of_thread, history.seen), history.registered.into())
             }
             // Nobody runs: there is nothing that could tell it from others, so nothing may meet.
@@ -382,6 +392,7 @@ impl Cache {
         self.threads.push(History {
             identity,
             seen: mix_all(hash(Sort::Name, 1), mix_all(identity, seen)),
+            before: 0,
             registered: 0,
             part: 0,
             result: false,
@@ -471,7 +482,10 @@ impl Cache {
             return;
         };
         let footprint = &mut self.frames[at.min(depth)].footprint;
-        let word = name * 16 + super::log::as_u32(thread / 4);
+        let word = name
+            .checked_mul(16)
+            .expect("fewer names than fit into memory")
+            + super::log::as_u32(thread / 4);
         let bits = u64::from(bits) << (thread % 4 * 16);
         match footprint.binary_search_by_key(&word, |&(word, _)| word) {
             Ok(found) => footprint[found].1 |= bits,
@@ -634,20 +648,10 @@ impl Engine {
     /// another thread since. (See [`Engine::watch`]: what counts is the first look, and whatever
     /// changed after a later one changed after the first.)
     fn would_not_wait(&self, thread: usize) -> bool {
-        let slot = &self.slots[thread];
-        let mut next = if slot.seq == 0 { 0 } else { slot.last };
-        while let Some(index) = next.checked_sub(1) {
+        self.round_of(thread).any(|index| {
             let event = self.log.event(index as usize);
-            if event.kind == Kind::Relax {
-                break;
-            }
-            let reads = matches!(event.access, Access::Read | Access::ReadExclusive);
-            if reads && self.has_changed_since(event.object, index, thread) {
-                return true;
-            }
-            next = event.previous_of_thread;
-        }
-        false
+            is_look(event.access) && self.has_changed_since(event.object, index, thread)
+        })
     }
 
     /// Whether the present node, with this sleep set, repeats one that is done; if so, it is cut.
@@ -691,6 +695,52 @@ impl Engine {
         }
         self.races = races;
         true
+    }
+
+    /// The current thread forgets what it has observed, except for what is summed up in `state`.
+    pub(crate) fn cache_checkpoint(&mut self, state: u128) {
+        let thread = self.current;
+        if self.cache.is_none() || !matches!(self.mode(), Mode::Normal | Mode::Quiet) {
+            return;
+        }
+        let slot = &self.slots[thread];
+        let Some(cache) = &self.cache else { return };
+        let name = |object: u32| u64::from(cache.objects[object as usize].name);
+        let mut seen = mix_all(hash(Sort::Checkpoint, 0), state);
+        seen = mix(seen, slot.reading.depth.into());
+        seen = mix(seen, slot.reading.section.is_some().into());
+        seen = mix(seen, slot.spawned.into());
+        // These are sets: they are added up.
+        for held in &slot.held {
+            seen ^= mix(hash(Sort::Held, name(held.object)), held.exclusive.into());
+        }
+        let mut read = Vec::new();
+        for event in self.round_of(thread) {
+            let event = self.log.event(event as usize);
+            if is_look(event.access) && !read.contains(&event.object) {
+                read.push(event.object);
+                seen ^= hash(Sort::Read, name(event.object));
+            }
+        }
+        if let Some(cache) = &mut self.cache {
+            let history = &mut cache.threads[thread];
+            history.before = mix_all(history.before, history.seen);
+            history.seen = seen;
+            cache.observed(thread);
+        }
+    }
+
+    /// The events of a thread since its last `Relax` or its start, the newest first.
+    fn round_of(&self, thread: usize) -> impl Iterator<Item = u32> + '_ {
+        let slot = &self.slots[thread];
+        let mut next = if slot.seq == 0 { 0 } else { slot.last };
+        std::iter::from_fn(move || {
+            let index = next.checked_sub(1)?;
+            let event = self.log.event(index as usize);
+            next = event.previous_of_thread;
+            (event.kind != Kind::Relax).then_some(index)
+        })
+        .fuse()
     }
 
     /// The current thread announces the end of a round of a retry loop.
@@ -747,6 +797,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// What a retry loop watches: see [`Engine::watch`].
+fn is_look(access: Access) -> bool {
+    matches!(access, Access::Read | Access::ReadExclusive)
 }
 
 #[cfg(test)]
