@@ -3,8 +3,8 @@
 //! Guarantee: a page that was got stays where it is: it is not freed, and a huge page is not made of a copy of it, since
 //! collapse counts references after it took the mappings away.
 //!
-//! The fast walk takes no lock. Interrupts are off, so that neither a flush completes nor a table is freed
-//! meanwhile. It may see entries that are being taken away; so it first takes a reference, then looks at the entries
+//! The fast walk takes no lock. Interrupts are off, and a grace period waits for that, so that no table is freed meanwhile. It does
+//! not rely on a flush waiting for it, as not every machine flushes by interrupts. It may see entries that are being taken away; so it first takes a reference, then looks at the entries
 //! again. A remover first clears the entry, then looks at the references. At least one of them sees the other.
 
 use crate::addr::{Pfn, VirtAddr};

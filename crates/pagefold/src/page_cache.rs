@@ -71,7 +71,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// The index lies behind the end of the object, or there is no memory.
+/// Why a page was not put into the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CacheError {
     /// The slot is in use.

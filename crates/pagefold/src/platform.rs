@@ -197,7 +197,8 @@ pub trait Platform: Sized + 'static {
     fn rcu_read_unlock();
     /// Runs `callback` once all sections that are open now have ended; sections with interrupts off count, too.
     fn call_rcu(callback: impl FnOnce() + Send + 'static);
-    /// Keeps this CPU from being interrupted, and so any flush of its translation caches from completing.
+    /// Keeps this CPU from being interrupted. A grace period and [`Self::sync_walkers`] wait for the end of it; a flush of
+    /// translation caches need not.
     fn irq_save();
     /// Allows interrupts again.
     fn irq_restore();

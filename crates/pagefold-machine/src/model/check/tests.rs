@@ -1,4 +1,6 @@
 //! Each oracle fires when what it watches is broken, and nothing fires otherwise.
+//!
+//! An execution ends at the first oracle that fires, so these show which one is first, not that no other would follow.
 
 use pagefold::accounting::{Fact, PageKind};
 use pagefold::addr::{AddrRange, Pfn, VirtAddr};
@@ -53,7 +55,7 @@ fn kind_after(sabotage: fn(&Machine)) -> Option<String> {
     }
 }
 
-fn assert_only(kind: Kind, sabotage: fn(&Machine)) {
+fn assert_fires(kind: Kind, sabotage: fn(&Machine)) {
     assert_eq!(kind_after(sabotage).as_deref(), Some(kind.name()));
 }
 
@@ -69,42 +71,42 @@ fn nothing_fires_when_nothing_is_broken() {
 
 #[test]
 fn a_wrong_count_of_resident_pages() {
-    assert_only(Kind::Rss, |machine| {
+    assert_fires(Kind::Rss, |machine| {
         machine.mms[0].expect("A").rss(PageKind::Anon).add(1);
     });
 }
 
 #[test]
 fn a_wrong_count_of_page_tables() {
-    assert_only(Kind::NrPtes, |machine| {
+    assert_fires(Kind::NrPtes, |machine| {
         machine.mms[0].expect("A").nr_ptes().add(-1)
     });
 }
 
 #[test]
 fn a_wrong_count_of_mappings() {
-    assert_only(Kind::Mapcount, |machine| {
+    assert_fires(Kind::Mapcount, |machine| {
         Model::frame(mapped_frame(machine, A)).mapcount().add(1);
     });
 }
 
 #[test]
 fn a_wrong_count_of_references() {
-    assert_only(Kind::Refcount, |machine| {
+    assert_fires(Kind::Refcount, |machine| {
         Model::frame(mapped_frame(machine, A)).refcount().get(1);
     });
 }
 
 #[test]
 fn a_frame_that_nobody_has() {
-    assert_only(Kind::Leak, |_| {
+    assert_fires(Kind::Leak, |_| {
         let _ = Model::alloc_frames(Order::Small);
     });
 }
 
 #[test]
 fn a_frame_that_is_used_after_it_was_freed() {
-    assert_only(Kind::UseAfterFree, |_| {
+    assert_fires(Kind::UseAfterFree, |_| {
         let pfn = Model::alloc_frames(Order::Small).expect("there are frames");
         Model::free_frames(pfn, Order::Small);
         Model::entry(pfn, 0).load();
@@ -113,7 +115,7 @@ fn a_frame_that_is_used_after_it_was_freed() {
 
 #[test]
 fn an_object_that_is_used_after_it_was_freed() {
-    assert_only(Kind::UseAfterFree, |_| {
+    assert_fires(Kind::UseAfterFree, |_| {
         let object = Model::alloc(7_u64);
         // SAFETY: none; that the next line breaks the promise is what is to be found.
         unsafe { Model::free(object) };
@@ -123,21 +125,21 @@ fn an_object_that_is_used_after_it_was_freed() {
 
 #[test]
 fn a_page_of_the_object_with_another_content() {
-    assert_only(Kind::Content, |machine| {
+    assert_fires(Kind::Content, |machine| {
         World::current().content(mapped_frame(machine, A)).poke(2);
     });
 }
 
 #[test]
 fn a_private_page_with_another_content() {
-    assert_only(Kind::Content, |machine| {
+    assert_fires(Kind::Content, |machine| {
         World::current().content(mapped_frame(machine, B)).poke(2);
     });
 }
 
 #[test]
 fn a_load_of_something_else_than_was_stored() {
-    assert_only(Kind::Content, |machine| {
+    assert_fires(Kind::Content, |machine| {
         let pfn = mapped_frame(machine, B);
         World::current().books.check_load(B, PAGE_0, pfn, 8);
     });
@@ -145,7 +147,7 @@ fn a_load_of_something_else_than_was_stored() {
 
 #[test]
 fn a_slot_left_as_changing() {
-    assert_only(Kind::RetryEntry, |machine| {
+    assert_fires(Kind::RetryEntry, |machine| {
         let object = machine.object(ObjectId::new(0));
         let Entry::Node(node) = Entry::from_bits(Model::entry(object.root(), 0).peek()) else {
             panic!("the object has small pages");
@@ -156,7 +158,7 @@ fn a_slot_left_as_changing() {
 
 #[test]
 fn a_write_protection_that_vanished() {
-    assert_only(Kind::MarkerLost, |machine| {
+    assert_fires(Kind::MarkerLost, |machine| {
         let mm = machine.mms[0].expect("A");
         let table = entry_of(mm, PAGE_1).0.expect("the marker is in a table");
         Model::entry(table, 1).poke(0);
@@ -165,7 +167,7 @@ fn a_write_protection_that_vanished() {
 
 #[test]
 fn a_table_that_is_taken_with_a_page_in_it() {
-    assert_only(Kind::TableNotEmpty, |machine| {
+    assert_fires(Kind::TableNotEmpty, |machine| {
         let mm = machine.mms[1].expect("B");
         let table = entry_of(mm, PAGE_0)
             .0
@@ -176,14 +178,14 @@ fn a_table_that_is_taken_with_a_page_in_it() {
 
 #[test]
 fn a_frame_that_is_mapped_as_two_kinds_of_page() {
-    assert_only(Kind::PageTableCheck, |machine| {
+    assert_fires(Kind::PageTableCheck, |machine| {
         Model::observe(Fact::Mapped(mapped_frame(machine, A), PageKind::Anon, 1));
     });
 }
 
 #[test]
 fn a_translation_that_outlived_its_entry() {
-    assert_only(Kind::StaleTranslation, |machine| {
+    assert_fires(Kind::StaleTranslation, |machine| {
         let stale = Translation {
             pfn: mapped_frame(machine, B),
             writable: false,
@@ -194,7 +196,7 @@ fn a_translation_that_outlived_its_entry() {
 
 #[test]
 fn a_cached_table_that_outlived_its_entry() {
-    assert_only(Kind::StaleTranslation, |machine| {
+    assert_fires(Kind::StaleTranslation, |machine| {
         let other = machine.mms[1].expect("B").root();
         World::current().cpus[0].tables[0].set(Some(other));
     });
@@ -202,7 +204,7 @@ fn a_cached_table_that_outlived_its_entry() {
 
 #[test]
 fn a_virtual_machine_that_maps_another_frame() {
-    assert_only(Kind::SecondaryMapping, |machine| {
+    assert_fires(Kind::SecondaryMapping, |machine| {
         let kvm = machine.kvms[0].expect("A has a virtual machine");
         let other = Pte::page(mapped_frame(machine, B), false);
         Model::entry(kvm.table(), 0).poke(other.bits());
@@ -211,7 +213,7 @@ fn a_virtual_machine_that_maps_another_frame() {
 
 #[test]
 fn a_hole_that_was_seen_and_is_filled_without_an_event() {
-    assert_only(Kind::UffdMissing, |_| {
+    assert_fires(Kind::UffdMissing, |_| {
         Model::observe(Fact::HoleSeen(A, PAGE_1));
         Model::observe(Fact::HoleFilled(0, pagefold::addr::PageIndex(1)));
     });
@@ -219,7 +221,7 @@ fn a_hole_that_was_seen_and_is_filled_without_an_event() {
 
 #[test]
 fn a_table_that_is_used_and_not_there() {
-    assert_only(Kind::MissingTable, |_| {
+    assert_fires(Kind::MissingTable, |_| {
         Model::observe(Fact::MissingTable(A, PAGE_0));
     });
 }
