@@ -1,14 +1,17 @@
 //! How fast executions are: three threads that each take three locks in turn and increment a word
 //! under each, and the contended collapse race of `tests/counts.rs`.
 //!
-//! `cargo bench -p pagefold-explore` prints, for each program, executions, classes (complete
-//! executions) and executions per second, best of several runs.
+//! `cargo bench -p pagefold-explore [-- NAME]` prints, for each program (whose name contains `NAME`), executions,
+//! classes (complete executions) and executions per second, best of several runs.
 
 use std::time::Instant;
 
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, LockClass, RawLock};
-use pagefold_explore::{Config, Report, explore, explore_forgetting, hint, quiet, thread};
+use pagefold_explore::{
+    Config, Ended, Report, explore, explore_forgetting, explore_forgetting_parallel, hint, quiet,
+    thread,
+};
 
 static LOCK: LockClass = LockClass::spin("lock").ranked(1);
 
@@ -112,10 +115,11 @@ fn owning(threads: usize, body: fn(&World, usize)) -> Report {
     })
 }
 
-/// Threads that own nothing, on a world that outlives them: abandoned executions are forgotten.
-fn forgetting(threads: usize, cache: bool, body: fn(&World, usize)) -> Report {
+/// A program of threads that own nothing, on a world that outlives them: abandoned executions are
+/// forgotten.
+fn on_a_lasting_world(threads: usize, cache: bool, body: fn(&World, usize)) -> impl FnMut() {
     let world: &'static World = Box::leak(Box::new(World::new()));
-    let first = || {
+    move || {
         for word in &world.words {
             word.store_quiet(0);
         }
@@ -129,12 +133,26 @@ fn forgetting(threads: usize, cache: bool, body: fn(&World, usize)) -> Report {
             // SAFETY: the closure owns nothing, and neither do the bodies in this file.
             unsafe { thread::spawn_forgettable("t", move || body(world, thread)) };
         }
-    };
+    }
+}
+
+fn forgetting(threads: usize, cache: bool, body: fn(&World, usize)) -> Report {
     // SAFETY: the closure owns nothing.
-    unsafe { explore_forgetting(&config(cache), first) }
+    unsafe { explore_forgetting(&config(cache), on_a_lasting_world(threads, cache, body)) }
+}
+
+/// As [`forgetting`], by two workers.
+fn together(threads: usize, body: fn(&World, usize)) -> Report {
+    let start = || (on_a_lasting_world(threads, false, body), |_: Ended<'_>| {});
+    // SAFETY: the closure owns nothing.
+    unsafe { explore_forgetting_parallel(&config(false), 2, start) }
 }
 
 fn measure(name: &str, runs: u32, explore: impl Fn() -> Report) {
+    let mut wanted = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    if !wanted.all(|part| name.contains(&part)) {
+        return;
+    }
     let (seconds, report) = (0..runs)
         .map(|_| {
             let start = Instant::now();
@@ -155,7 +173,6 @@ fn measure(name: &str, runs: u32, explore: impl Fn() -> Report) {
 }
 
 fn main() {
-    // Cargo passes arguments meant for its own harness.
     measure("toy, forgetting", 200, || {
         forgetting(3, false, |world, _| toy(world))
     });
@@ -167,6 +184,7 @@ fn main() {
     measure("collapse(1,3,2), forgetting", 3, || {
         forgetting(5, false, contended)
     });
+    measure("collapse(1,3,2), 2 workers", 3, || together(5, contended));
     measure("collapse(1,3,2), cache", 3, || {
         forgetting(5, true, contended)
     });

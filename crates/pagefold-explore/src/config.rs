@@ -32,6 +32,13 @@ pub enum Search {
     },
 }
 
+impl Search {
+    /// Whether it looks at some executions only, picked by chance.
+    pub(crate) fn samples(self) -> bool {
+        matches!(self, Self::RandomWalk { .. } | Self::Pct { .. })
+    }
+}
+
 /// The limits of an exploration.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -1,29 +1,16 @@
-//! Exploring a program: execution after execution, until the tree is done or a limit is met.
+//! Exploring a program, alone or by several workers, and replaying a trace.
 
-use std::borrow::Cow;
-
-use crate::config::{Bound, Config, MAX_THREADS, Search};
-use crate::engine::op::{Kind, Op};
+use crate::config::{Config, Search};
 use crate::engine::script::{Divergence, Script};
-use crate::engine::search::Stop;
-use crate::engine::{Broken, Engine, rt};
-use crate::fiber::{self, Installed};
-use crate::minimize::{self, Candidate};
-use crate::report::{Report, Verdict, Violation, kind};
+use crate::engine::{Engine, rt};
+use crate::fiber::Installed;
+use crate::minimize::Candidate;
+use crate::observer::{Ended, Observer};
+use crate::report::{Report, Verdict, Violation};
+use crate::subtree::{Outcome, Subtree};
+use crate::team::{EndsWithThis, Team};
 use crate::trace::Trace;
-
-/// How an execution ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended<'a> {
-    /// Every thread ran to its end.
-    Complete,
-    /// It was abandoned because it repeats an earlier one.
-    Redundant,
-    /// It was cut off at [`Config::max_steps`], or had too many threads.
-    CutOff,
-    /// It broke something: the kind of the violation.
-    Broken(&'a str),
-}
+use crate::worker::{Program, Worker, recorded_trace, violation};
 
 /// Checks `program` under every interleaving, and panics with the trace if one breaks it.
 ///
@@ -61,23 +48,20 @@ pub fn check(program: impl Fn() + 'static) {
 
 /// Explores `program`, the body of the main thread, and reports.
 pub fn explore(config: &Config, program: impl FnMut()) -> Report {
-    explore_observed(config, program, |_| {})
+    explore_observed(config, program, |_: Ended<'_>| {})
 }
 
-/// As [`explore`], and calls `observer` after each execution, outside of it.
+/// As [`explore`], and tells an observer about it.
 pub fn explore_observed(
     config: &Config,
     mut program: impl FnMut(),
-    mut observer: impl FnMut(Ended<'_>),
+    mut observer: impl Observer,
 ) -> Report {
-    explore_program(
-        config,
-        &mut Program {
-            body: &mut program,
-            forget: false,
-        },
-        &mut observer,
-    )
+    let program = Program {
+        body: &mut program,
+        forget: false,
+    };
+    explore_alone(config, program, &mut observer)
 }
 
 /// As [`explore`], but where an execution is abandoned, the main thread's stack is forgotten
@@ -89,10 +73,10 @@ pub fn explore_observed(
 /// frames own or have borrowed.
 pub unsafe fn explore_forgetting(config: &Config, program: impl FnMut()) -> Report {
     // SAFETY: the same contract.
-    unsafe { explore_forgetting_observed(config, program, |_| {}) }
+    unsafe { explore_forgetting_observed(config, program, |_: Ended<'_>| {}) }
 }
 
-/// As [`explore_forgetting`], and calls `observer` after each execution, outside of it.
+/// As [`explore_forgetting`], and tells an observer about it.
 ///
 /// # Safety
 ///
@@ -100,16 +84,61 @@ pub unsafe fn explore_forgetting(config: &Config, program: impl FnMut()) -> Repo
 pub unsafe fn explore_forgetting_observed(
     config: &Config,
     mut program: impl FnMut(),
-    mut observer: impl FnMut(Ended<'_>),
+    mut observer: impl Observer,
 ) -> Report {
-    explore_program(
-        config,
-        &mut Program {
-            body: &mut program,
-            forget: true,
-        },
-        &mut observer,
-    )
+    let program = Program {
+        body: &mut program,
+        forget: true,
+    };
+    explore_alone(config, program, &mut observer)
+}
+
+/// As [`explore`], by several workers, each on an OS thread of its own.
+///
+/// `start` is called by each worker, on its thread, for a program and an observer of its own; the
+/// programs must be the same. All figures in the report are the same as with one worker: which part
+/// of the search each worker does makes no difference. (Observers get to see
+/// more: what was explored in vain because the search ended before.)
+///
+/// Sampling and a search with a [cache](Config::cache) are done by one worker, whatever `workers` is.
+///
+/// ```
+/// use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
+/// use pagefold_explore::{Config, Ended, explore, explore_parallel, thread};
+/// use std::sync::Arc;
+///
+/// fn program() {
+///     let count = Arc::new(AtomicU32::new(0));
+///     for _ in 0..3 {
+///         let count = Arc::clone(&count);
+///         thread::spawn("adder", move || count.store(count.load(SeqCst) + 1, SeqCst));
+///     }
+/// }
+///
+/// let config = Config::default();
+/// let alone = explore(&config, program);
+/// let together = explore_parallel(&config, 2, || (program, |_: Ended<'_>| {}));
+/// assert_eq!(alone.executions, together.executions);
+/// ```
+pub fn explore_parallel<P: FnMut(), O: Observer>(
+    config: &Config,
+    workers: usize,
+    start: impl Fn() -> (P, O) + Sync,
+) -> Report {
+    explore_together(config, workers, false, start)
+}
+
+/// As [`explore_parallel`], with the main threads' stacks forgotten where an execution is abandoned.
+///
+/// # Safety
+///
+/// As [`explore_forgetting`].
+pub unsafe fn explore_forgetting_parallel<P: FnMut(), O: Observer>(
+    config: &Config,
+    workers: usize,
+    start: impl Fn() -> (P, O) + Sync,
+) -> Report {
+    explore_together(config, workers, true, start)
 }
 
 /// What came of replaying a trace.
@@ -126,10 +155,10 @@ pub struct Replay {
 /// Runs `program` once, along `trace`: in each step the same thread must do what it did then, by
 /// name. After the end of the trace, the execution goes on with as few switches as possible.
 pub fn replay(config: &Config, trace: &Trace, mut program: impl FnMut()) -> Replay {
-    replay_program(
+    replay_with(
         config,
         trace,
-        &mut Program {
+        Program {
             body: &mut program,
             forget: false,
         },
@@ -146,141 +175,95 @@ pub unsafe fn replay_forgetting(
     trace: &Trace,
     mut program: impl FnMut(),
 ) -> Replay {
-    replay_program(
+    replay_with(
         config,
         trace,
-        &mut Program {
+        Program {
             body: &mut program,
             forget: true,
         },
     )
 }
 
-/// The body of the main thread. If `forget` is set, whoever made this promised that the main
-/// thread's stack may be forgotten.
-struct Program<'a> {
-    body: &'a mut dyn FnMut(),
-    forget: bool,
+fn explore_alone(config: &Config, program: Program<'_>, observer: &mut dyn Observer) -> Report {
+    let mut worker = Worker::new(config, program, observer);
+    explore_root(&mut worker)
 }
 
-/// Runs the program once.
-fn execute(program: &mut Program<'_>) -> (Stop, Option<Broken>) {
-    rt::with(Engine::restart);
-    let body = &mut *program.body;
-    // SAFETY: `body` is borrowed until the end of this function, and `run_to_end` does not return
-    // before each thread is finished or destroyed. The promise needed to forget the stack was
-    // given if `forget` is set.
-    let main = unsafe {
-        fiber::spawn(
-            Cow::Borrowed("main"),
-            Op::plain(Kind::Start, 0),
-            program.forget,
-            body,
-        )
-    };
-    debug_assert_eq!(main, Some(0), "the main thread is the first one");
-    rt::with(|engine| engine.schedule());
-    fiber::run_to_end()
-}
-
-fn explore_program(
+fn explore_together<P: FnMut(), O: Observer>(
     config: &Config,
-    program: &mut Program<'_>,
-    observer: &mut dyn FnMut(Ended<'_>),
+    workers: usize,
+    forget: bool,
+    start: impl Fn() -> (P, O) + Sync,
 ) -> Report {
-    let _installed = Installed::new(Engine::new(config));
-    let mut report = Report {
-        verdict: Verdict::Holds,
-        executions: 0,
-        complete: 0,
-        blocked: 0,
-        cut: 0,
-        states: 0,
-        longest: 0,
+    let team = &Team::default();
+    let shares = config.search == Search::Reduced && !config.cache;
+    let helpers = if shares { workers.saturating_sub(1) } else { 0 };
+    let start = &start;
+    std::thread::scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(move || {
+                let _ends = EndsWithThis(team);
+                let (mut body, mut observer) = start();
+                let _installed = Installed::new(Engine::new(config));
+                let body = &mut body;
+                let mut worker = Worker::new(config, Program { body, forget }, &mut observer);
+                worker.is_root = false;
+                worker.team = Some(team);
+                worker.help(team);
+            });
+        }
+        let _ends = EndsWithThis(team);
+        let (mut body, mut observer) = start();
+        let body = &mut body;
+        let mut worker = Worker::new(config, Program { body, forget }, &mut observer);
+        worker.team = (helpers > 0).then_some(team);
+        explore_root(&mut worker)
+    })
+}
+
+/// Explores the whole tree and reports.
+fn explore_root(worker: &mut Worker<'_, '_>) -> Report {
+    let _installed = Installed::new(Engine::new(worker.config));
+    if worker.observer.watches_steps() {
+        rt::with(|engine| engine.watched_steps = Some(Vec::new()));
+    }
+    rt::with(|engine| engine.enter(&Subtree::default()));
+    let outcome = worker.explore();
+    if let Some(team) = worker.team {
+        team.end();
+    }
+    report(worker, outcome)
+}
+
+fn report(worker: &mut Worker<'_, '_>, outcome: Outcome) -> Report {
+    let counts = outcome.counts;
+    let best = outcome.found.into_iter().last();
+    let verdict = if let Some(violation) = outcome.nondeterminism {
+        Verdict::Broken(Box::new(violation))
+    } else if let Some((_, best)) = best {
+        Verdict::Broken(Box::new(reproduce(worker, best)))
+    } else if let Some(bound) = outcome.bound {
+        Verdict::NotExhausted(bound)
+    } else {
+        Verdict::Holds
     };
-    let mut bound = None;
-    let mut truncated = 0;
-    let mut best: Option<Candidate> = None;
-    let mut found_at = 0;
-    loop {
-        if report.executions >= config.max_executions {
-            let limit = config.max_executions;
-            bound = Some(match config.search {
-                Search::Reduced | Search::EveryInterleaving => Bound::Executions(limit),
-                Search::RandomWalk { .. } | Search::Pct { .. } => Bound::Sample(limit),
-            });
-            break;
-        }
-        if best.is_some() && report.executions - found_at > config.minimize_executions {
-            break;
-        }
-        let (stop, broken) = execute(program);
-        report.executions += 1;
-        report.longest = report
-            .longest
-            .max(rt::with(|engine| engine.step).unwrap_or(0));
-        match stop {
-            Stop::Complete => report.complete += 1,
-            Stop::Blocked => report.blocked += 1,
-            Stop::Cut => report.cut += 1,
-            Stop::Truncated => {
-                truncated += 1;
-                bound = Some(Bound::Steps(config.max_steps));
-            }
-            Stop::TooManyThreads => bound = Some(Bound::Threads(MAX_THREADS)),
-            Stop::Violation | Stop::Diverged => {}
-        }
-        rt::outside(|| {
-            observer(match (&broken, stop) {
-                (Some(broken), _) => Ended::Broken(&broken.kind),
-                (None, Stop::Complete) => Ended::Complete,
-                (None, Stop::Blocked | Stop::Cut) => Ended::Redundant,
-                (None, _) => Ended::CutOff,
-            });
-        });
-        if let Some(broken) = &broken
-            && broken.kind == kind::NONDETERMINISM
-        {
-            // Nothing that was recorded can be relied upon.
-            report.states = rt::with(|engine| engine.states).unwrap_or(0);
-            report.verdict = Verdict::Broken(Box::new(violation(broken.clone())));
-            return report;
-        }
-        if let Some(broken) = broken {
-            if best.is_none() {
-                found_at = report.executions;
-            }
-            rt::with(|engine| minimize::improve(engine, broken, &mut best));
-        }
-        if stop == Stop::TooManyThreads || truncated >= config.max_truncated {
-            break;
-        }
-        let goes_on = rt::with(|engine| match &mut engine.sampler {
-            Some(sampler) => {
-                sampler.next_execution(engine.step);
-                engine.clear_tree();
-                true
-            }
-            None => engine.backtrack(),
-        });
-        if goes_on != Some(true) {
-            break;
-        }
+    Report {
+        verdict,
+        executions: counts.executions,
+        complete: counts.complete,
+        blocked: counts.blocked,
+        cut: counts.cut,
+        states: counts.states,
+        longest: counts.longest,
     }
-    report.states = rt::with(|engine| engine.states).unwrap_or(0);
-    if let Some(best) = best {
-        report.verdict = Verdict::Broken(Box::new(reproduce(program, best)));
-    } else if let Some(bound) = bound {
-        report.verdict = Verdict::NotExhausted(bound);
-    }
-    report
 }
 
 /// Runs the best candidate again, to record its trace.
-fn reproduce(program: &mut Program<'_>, candidate: Candidate) -> Violation {
+fn reproduce(worker: &mut Worker<'_, '_>, candidate: Candidate) -> Violation {
     for script in candidate.scripts {
         rt::with(|engine| engine.follow_script(Script::Path(script)));
-        let (_, broken) = execute(program);
+        let (_, broken) = worker.execute();
         if let Some(broken) = broken
             && broken.kind == candidate.broken.kind
         {
@@ -297,42 +280,11 @@ fn reproduce(program: &mut Program<'_>, candidate: Candidate) -> Violation {
     violation(broken)
 }
 
-/// A violation with the trace of the execution just recorded.
-fn violation(broken: Broken) -> Violation {
-    let (context_switches, preemptions) = rt::with(|engine| engine.switches()).unwrap_or((0, 0));
-    Violation {
-        kind: broken.kind,
-        message: broken.message,
-        trace: recorded_trace(),
-        context_switches,
-        preemptions,
-    }
-}
-
-fn recorded_trace() -> Trace {
-    let recorded = rt::with(|engine| {
-        let names = engine.slots[..engine.threads]
-            .iter()
-            .map(|slot| slot.name.to_string());
-        let names = names.collect();
-        let mut steps = engine.recorded.take().unwrap_or_default();
-        for (index, step) in steps.iter_mut().enumerate().take(engine.log.len()) {
-            step.shared = engine.log.is_shared(index, &engine.objects);
-        }
-        (names, steps)
-    });
-    let (threads, steps) = recorded.unwrap_or_default();
-    Trace {
-        version: Trace::VERSION,
-        threads,
-        steps,
-    }
-}
-
-fn replay_program(config: &Config, trace: &Trace, program: &mut Program<'_>) -> Replay {
+fn replay_with(config: &Config, trace: &Trace, program: Program<'_>) -> Replay {
     let _installed = Installed::new(Engine::new(config));
     rt::with(|engine| engine.follow_script(Script::Trace(trace.clone())));
-    let (_, broken) = execute(program);
+    let mut unobserved = |_: Ended<'_>| {};
+    let (_, broken) = Worker::new(config, program, &mut unobserved).execute();
     let divergence = rt::with(|engine| engine.divergence.take()).flatten();
     match broken {
         Some(broken) => {

@@ -129,12 +129,16 @@ mod fiber;
 pub mod hint;
 pub mod interrupt;
 mod minimize;
+mod observer;
 mod panic_hook;
 pub mod rcu;
 mod report;
+mod subtree;
 pub mod sync;
+mod team;
 pub mod thread;
 mod trace;
+mod worker;
 
 pub use self::annotate::{
     fail, is_exploring, is_quiet, label, note, object_mark, quiet, reset_objects_to, write_range,
@@ -143,8 +147,9 @@ pub use self::class::{LockClass, LockKind};
 pub use self::config::{Bound, Config, MAX_THREADS, Search};
 pub use self::engine::script::Divergence;
 pub use self::explorer::{
-    Ended, Replay, check, explore, explore_forgetting, explore_forgetting_observed,
-    explore_observed, replay, replay_forgetting,
+    Replay, check, explore, explore_forgetting, explore_forgetting_observed,
+    explore_forgetting_parallel, explore_observed, explore_parallel, replay, replay_forgetting,
 };
+pub use self::observer::{Ended, Observer, Progress, SearchStep};
 pub use self::report::{Report, Verdict, Violation, kind};
 pub use self::trace::{Trace, TraceError, TraceStep};

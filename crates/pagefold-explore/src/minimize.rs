@@ -24,6 +24,7 @@ use crate::engine::{Broken, Engine};
 const MAX_STATES: usize = 5_000;
 
 /// A failing execution.
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) broken: Broken,
     /// Schedules that show the failure, the best first.
@@ -31,18 +32,22 @@ pub(crate) struct Candidate {
     rank: (usize, usize, Vec<ThreadNumber>),
 }
 
-/// The failing execution that the engine has just been through, if it is better than `best`.
-pub(crate) fn improve(engine: &Engine, broken: Broken, best: &mut Option<Candidate>) {
+impl Candidate {
+    pub(crate) fn is_simpler_than(&self, other: &Self) -> bool {
+        self.rank < other.rank
+    }
+}
+
+/// The failing execution that the engine has just been through, if it is simpler than `best`.
+pub(crate) fn improve(
+    engine: &Engine,
+    broken: Broken,
+    best: Option<&Candidate>,
+) -> Option<Candidate> {
     let cone = Cone::new(engine, &broken);
-    let limit = best.as_ref().map(|best| best.rank.0);
-    let Some(order) = cone.order(limit) else {
-        return;
-    };
+    let order = cone.order(best.map(|best| best.rank.0))?;
     let switches = order.windows(2).filter(|pair| pair[0] != pair[1]).count();
     let rank = (switches, order.len(), order.clone());
-    if best.as_ref().is_some_and(|best| best.rank <= rank) {
-        return;
-    }
     let origins: Vec<_> = engine.slots[..engine.threads]
         .iter()
         .map(|slot| slot.origin)
@@ -57,11 +62,13 @@ pub(crate) fn improve(engine: &Engine, broken: Broken, best: &mut Option<Candida
             origins,
         },
     ];
-    *best = Some(Candidate {
+    let candidate = Candidate {
         broken,
         scripts,
         rank,
-    });
+    };
+    best.is_none_or(|best| candidate.is_simpler_than(best))
+        .then_some(candidate)
 }
 
 /// The events that belong to a failure, by thread.

@@ -662,7 +662,7 @@ fn ends(program: &[Vec<Op>], logs: usize, how: How) -> Option<(Ends, Report)> {
             }
             start(&new, program);
         },
-        |ended| {
+        |ended: Ended<'_>| {
             let how = match ended {
                 Ended::Complete => "complete",
                 Ended::Broken(kind) => kind,

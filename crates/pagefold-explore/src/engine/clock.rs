@@ -4,10 +4,8 @@
 //! a row is the number of threads, rounded up; when a thread beyond the width appears, the table is
 //! rebuilt, which happens a few times in a whole exploration.
 
-use crate::config::MAX_THREADS;
-
-/// A clock that is being put together.
-pub(crate) type Wide = [u32; MAX_THREADS];
+/// How many threads a row has room for at first.
+const WIDTH: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Clocks {
@@ -19,7 +17,7 @@ impl Clocks {
     pub(crate) fn new() -> Self {
         Self {
             rows: Vec::new(),
-            width: 8,
+            width: WIDTH,
         }
     }
 
@@ -28,17 +26,40 @@ impl Clocks {
         &self.rows[event * self.width..][..self.width]
     }
 
-    /// Adds what `event` knows to `clock`.
+    /// Begins the row of the next event, as a copy of the row of `previous`.
     #[inline]
-    pub(crate) fn join(&self, clock: &mut Wide, event: usize) {
-        for (mine, theirs) in clock.iter_mut().zip(self.row(event)) {
+    pub(crate) fn begin(&mut self, previous: Option<usize>) {
+        match previous {
+            Some(previous) => {
+                let start = previous * self.width;
+                self.rows.extend_from_within(start..start + self.width);
+            }
+            None => self.rows.resize(self.rows.len() + self.width, 0),
+        }
+    }
+
+    /// The row begun last.
+    #[inline]
+    pub(crate) fn last(&self) -> &[u32] {
+        &self.rows[self.rows.len() - self.width..]
+    }
+
+    /// Adds what `event`, an earlier one, knows to the row begun last.
+    #[inline]
+    pub(crate) fn join(&mut self, event: usize) {
+        let before = self.rows.len() - self.width;
+        let (rows, last) = self.rows.split_at_mut(before);
+        let theirs = &rows[event * self.width..][..self.width];
+        for (mine, theirs) in last.iter_mut().zip(theirs) {
             *mine = (*mine).max(*theirs);
         }
     }
 
+    /// Says in the row begun last that it knows `seq` events of `thread`.
     #[inline]
-    pub(crate) fn push(&mut self, clock: &Wide) {
-        self.rows.extend_from_slice(&clock[..self.width]);
+    pub(crate) fn set(&mut self, thread: usize, seq: u32) {
+        let start = self.rows.len() - self.width;
+        self.rows[start + thread] = seq;
     }
 
     #[inline]
@@ -68,29 +89,28 @@ impl Clocks {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clocks, Wide};
+    use super::Clocks;
 
     #[test]
     fn rows_survive_widening() {
         let mut clocks = Clocks::new();
-        let mut first: Wide = [0; _];
-        (first[0], first[7]) = (1, 2);
-        clocks.push(&first);
+        clocks.begin(None);
+        clocks.set(0, 1);
+        clocks.set(7, 2);
         clocks.reserve_threads(20);
-        let mut second: Wide = [0; _];
-        second[19] = 3;
-        clocks.join(&mut second, 0);
-        clocks.push(&second);
+        clocks.begin(None);
+        clocks.set(19, 3);
+        clocks.join(0);
         assert_eq!(
             (clocks.row(0)[0], clocks.row(0)[7], clocks.row(0)[19]),
             (1, 2, 0)
         );
         assert_eq!(
-            (clocks.row(1)[0], clocks.row(1)[7], clocks.row(1)[19]),
+            (clocks.last()[0], clocks.last()[7], clocks.last()[19]),
             (1, 2, 3)
         );
         clocks.truncate(1);
-        clocks.push(&second);
-        assert_eq!(clocks.row(1)[19], 3);
+        clocks.begin(Some(0));
+        assert_eq!(clocks.last(), clocks.row(0));
     }
 }

@@ -5,7 +5,7 @@
 //! log of the prefix which two executions share is kept from one to the next, and replaying the
 //! prefix costs nothing here.
 
-use super::clock::{Clocks, Wide};
+use super::clock::Clocks;
 use super::object::{Objects, in_range};
 use super::op::{Access, Kind};
 
@@ -109,9 +109,9 @@ impl Log {
         self.covers(self.clocks.row(later), earlier)
     }
 
-    /// Appends an event on one object or none.
+    /// Appends an event on one object or none, whose clock is the row begun last.
     #[inline]
-    pub(crate) fn push(&mut self, draft: Draft, clock: &Wide, objects: &mut Objects) {
+    pub(crate) fn push(&mut self, draft: Draft, objects: &mut Objects) {
         let index = self.events.len();
         let mut previous_on_object = 0;
         if draft.object != 0 {
@@ -122,7 +122,6 @@ impl Log {
         if draft.kind == Kind::GracePeriod {
             self.graces.push(as_u32(index));
         }
-        self.clocks.push(clock);
         self.events.push(Event {
             thread: draft.thread,
             kind: draft.kind,
@@ -278,7 +277,6 @@ pub(crate) fn as_link(index: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::{Draft, Log};
-    use crate::config::MAX_THREADS;
     use crate::engine::object::{Object, Objects, Shape};
     use crate::engine::op::{Access, Kind};
 
@@ -291,7 +289,6 @@ mod tests {
         let (mut log, mut objects) = (Log::new(), Objects::new());
         let words = [Object::new(0), Object::new(0)];
         let [a, b] = [0, 1].map(|i| objects.register(&words[i], Shape::Atomic, 0));
-        let clock = [0; MAX_THREADS];
         let draft = |kind, object| Draft {
             thread: 0,
             kind,
@@ -305,12 +302,15 @@ mod tests {
             previous_of_thread: 0,
             before: 0,
         };
-        log.push(draft(Kind::Store, a), &clock, &mut objects);
-        log.push(draft(Kind::WriteRange, 0), &clock, &mut objects);
+        log.clocks.begin(None);
+        log.push(draft(Kind::Store, a), &mut objects);
+        log.clocks.begin(None);
+        log.push(draft(Kind::WriteRange, 0), &mut objects);
         log.link(a, Access::Write, &mut objects);
         log.link(b, Access::Write, &mut objects);
         log.note_range(0, 8);
-        log.push(draft(Kind::Store, b), &clock, &mut objects);
+        log.clocks.begin(None);
+        log.push(draft(Kind::Store, b), &mut objects);
         assert_eq!(chain(&log, &objects, a), [1, 0]);
         assert_eq!(chain(&log, &objects, b), [2, 1]);
         log.pop(&mut objects);

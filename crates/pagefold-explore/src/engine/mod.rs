@@ -11,7 +11,7 @@
 //! | [`object`], [`state`] | what operations work on |
 //! | [`log`], [`clock`] | the events of the execution and happens-before |
 //! | [`race`], [`grace`] | which pairs of events can be reversed |
-//! | [`search`] | which schedules are left to try |
+//! | [`search`], [`tree`] | which schedules are left to try |
 //! | [`locks`], [`blocked`] | what is forbidden with locks; who waits for whom |
 //! | [`cache`] | which states were explored before |
 //! | [`script`] | following a given schedule, recording a trace |
@@ -32,6 +32,7 @@ pub(crate) mod script;
 pub(crate) mod search;
 pub(crate) mod state;
 pub(crate) mod threads;
+pub(crate) mod tree;
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,9 +49,11 @@ use self::op::{Access, Kind, Op};
 use self::race::Tie;
 use self::sample::Sampler;
 use self::script::{Divergence, Script};
-use self::search::{Next, Node, Stop};
+use self::search::{Next, Stop};
 use self::threads::{Held, Slot, ThreadSet, bit};
+use self::tree::Tree;
 use crate::config::{Config, MAX_THREADS, Search};
+use crate::observer::SearchStep;
 use crate::report::kind;
 use crate::trace::TraceStep;
 
@@ -94,7 +97,7 @@ pub(crate) struct Engine {
     pub(crate) threads: usize,
     pub(crate) slots: Vec<Slot>,
     pub(crate) log: Log,
-    nodes: Vec<Node>,
+    pub(crate) tree: Tree,
     pub(crate) objects: Objects,
     sections: Vec<Section>,
     order: Order,
@@ -118,8 +121,8 @@ pub(crate) struct Engine {
     pub(crate) stacks: Vec<DefaultStack>,
     pub(crate) stack_size: usize,
 
-    /// Events executed for the first time.
-    pub(crate) states: u64,
+    /// What the search does, if somebody watches.
+    pub(crate) watched_steps: Option<Vec<SearchStep>>,
 
     // Kept to be used again.
     ties: Vec<(usize, Tie)>,
@@ -139,7 +142,7 @@ impl Engine {
             threads: 0,
             slots: (0..MAX_THREADS).map(|_| Slot::new()).collect(),
             log: Log::new(),
-            nodes: Vec::new(),
+            tree: Tree::default(),
             objects: Objects::new(),
             sections: Vec::new(),
             order: Order::default(),
@@ -155,7 +158,7 @@ impl Engine {
             fibers: (0..MAX_THREADS).map(|_| None).collect(),
             stacks: Vec::new(),
             stack_size: config.stack_size,
-            states: 0,
+            watched_steps: None,
             ties: Vec::new(),
             races: Vec::new(),
             scratch: Vec::new(),
@@ -176,6 +179,14 @@ impl Engine {
             cache.restart();
         }
         self.broken = None;
+    }
+
+    /// Tells whoever watches the search.
+    #[inline]
+    pub(crate) fn watch_step(&mut self, step: impl FnOnce() -> SearchStep) {
+        if let Some(steps) = &mut self.watched_steps {
+            steps.push(step());
+        }
     }
 
     /// How operations are treated now.
@@ -266,7 +277,13 @@ impl Engine {
             }
         } else {
             self.append(thread);
-            self.states += 1;
+            if !self.tree.is_settled(index) {
+                self.tree.states += 1;
+                self.watch_step(|| SearchStep::Event {
+                    event: index,
+                    thread,
+                });
+            }
         }
         self.cache_event(thread, self.step);
         self.step += 1;

@@ -34,7 +34,6 @@
 use std::cmp::Reverse;
 
 use super::Engine;
-use super::clock::Wide;
 use super::log::Draft;
 use super::op::{Access, Kind, Op};
 use super::threads::ThreadNumber;
@@ -65,42 +64,41 @@ impl Engine {
         }
 
         let slot = &self.slots[thread];
-        let mut clock: Wide = [0; _];
-        if let Some(previous) = slot.last.checked_sub(1) {
-            self.log.clocks.join(&mut clock, previous as usize);
-        }
-        let known = if ties.is_empty() { None } else { Some(clock) };
+        let (seq, last, began) = (slot.seq + 1, slot.last, slot.seq != 0);
+        let previous = last.checked_sub(1).map(|previous| previous as usize);
+        self.log.clocks.begin(previous);
         let mut races = std::mem::take(&mut self.races);
         races.clear();
         for &(event, tie) in &ties {
-            let covered_by = match tie {
-                Tie::Plain | Tie::Order => &clock,
-                Tie::Blocking => known.as_ref().unwrap_or(&clock),
+            let covered = match (tie, previous) {
+                (Tie::Plain | Tie::Order, _) => self.log.covers(self.log.clocks.last(), event),
+                (Tie::Blocking, Some(previous)) => self.log.happens_before(event, previous),
+                (Tie::Blocking, None) => false,
             };
-            if self.log.covers(covered_by, event) {
+            if covered {
                 continue;
             }
             if tie != Tie::Order {
                 races.push(event);
             }
-            self.log.clocks.join(&mut clock, event);
+            self.log.clocks.join(event);
         }
-        clock[thread] = slot.seq + 1;
+        self.log.clocks.set(thread, seq);
 
         let draft = Draft {
             thread: as_number(thread),
             kind: op.kind,
             access,
             object: op.object,
-            seq: slot.seq + 1,
-            previous_of_thread: if slot.seq == 0 { 0 } else { slot.last },
+            seq,
+            previous_of_thread: if began { last } else { 0 },
             before: if op.kind == Kind::GracePeriod {
                 op.argument
             } else {
                 op.word()
             },
         };
-        self.log.push(draft, &clock, &mut self.objects);
+        self.log.push(draft, &mut self.objects);
         match op.kind {
             Kind::WriteRange => {
                 let (start, len) = op.range();
@@ -122,8 +120,10 @@ impl Engine {
         }
 
         self.cache_footprint(index, thread, &op, access);
-        for &event in &races {
-            self.reverse(event, index);
+        if !self.tree.is_settled(index) {
+            for &event in &races {
+                self.reverse(event, index);
+            }
         }
         self.races = races;
         self.ties = ties;

@@ -35,7 +35,11 @@ pub(crate) fn is_active() -> bool {
 }
 
 /// Lends out the engine, if there is one.
-#[inline]
+#[expect(
+    clippy::inline_always,
+    reason = "on the path of every operation; as a call, what the closure has captured goes through memory"
+)]
+#[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(&mut Engine) -> R) -> Option<R> {
     let engine = CURRENT.get();
     if engine.is_null() {

@@ -4,6 +4,7 @@ use super::Engine;
 use super::op::Kind;
 use super::search::Stop;
 use super::threads::{ThreadNumber, ThreadSet, bit};
+use crate::subtree::Subtree;
 use crate::trace::{Trace, TraceStep};
 
 /// Where a replayed program departs from its trace.
@@ -51,7 +52,7 @@ pub(crate) struct Path {
 impl Engine {
     /// Follows `script` in the next execution, from the start, and records what happens.
     pub(crate) fn follow_script(&mut self, script: Script) {
-        self.clear_tree();
+        self.enter(&Subtree::default());
         self.cache = None;
         self.script = script;
         self.divergence = None;

@@ -1,4 +1,4 @@
-//! The tree of schedules: which thread goes next, and which choices are left to try.
+//! Which thread goes next, and which choices are left to try.
 //!
 //! **Source sets** (Abdulla, Aronis, Jonsson, Sagonas, POPL 2014). Each node starts with one choice.
 //! When an event `e'` of thread `p` turns out to race with an earlier event `e`, let `v` be the
@@ -20,20 +20,10 @@ use super::Engine;
 use super::log::as_u32;
 use super::op::{Access, Kind};
 use super::threads::{ThreadSet, bit, first, last, members};
+use super::tree::{Back, Tree};
 use crate::config::{MAX_THREADS, Search};
-
-/// A node: a state on the current path, with the choices there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Node {
-    /// Threads that can run.
-    pub(crate) enabled: ThreadSet,
-    /// Choices to try or tried.
-    backtrack: ThreadSet,
-    /// Threads whose next step is explored elsewhere.
-    sleep: ThreadSet,
-    /// The current choice.
-    pub(crate) choice: u8,
-}
+use crate::observer::SearchStep;
+use crate::subtree::{Subtree, Wanted};
 
 /// Why an execution ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +55,7 @@ impl Engine {
     /// Decides who goes next. `self.current` is who went before.
     #[inline]
     pub(crate) fn schedule(&mut self) -> Next {
-        self.next = match self.nodes.get(self.step as usize) {
+        self.next = match self.tree.node(self.step as usize) {
             Some(node) => self.follow(usize::from(node.choice)),
             None => self.choose(),
         };
@@ -126,28 +116,22 @@ impl Engine {
                 None => return Next::Stop(Stop::Blocked),
             },
         };
-        let backtrack = match self.search {
-            Search::EveryInterleaving => available,
-            Search::Reduced | Search::RandomWalk { .. } | Search::Pct { .. } => bit(preferred),
+        let others = match self.search {
+            Search::EveryInterleaving => available & !bit(preferred),
+            Search::Reduced | Search::RandomWalk { .. } | Search::Pct { .. } => 0,
         };
-        let choice = super::race::as_number(preferred);
-        self.nodes.push(Node {
+        self.tree.push(
             enabled,
-            backtrack,
             sleep,
-            choice,
-        });
+            [preferred].into_iter().chain(members(others)),
+        );
         Next::Thread(preferred)
     }
 
     /// The thread of a set to take first.
     #[inline]
     fn prefer(&self, set: ThreadSet) -> Option<usize> {
-        if self.newest_first {
-            last(set)
-        } else {
-            first(set)
-        }
+        preferred(self.newest_first, set)
     }
 
     /// The threads asleep at the new node: those that slept at the node before (among them the
@@ -156,13 +140,13 @@ impl Engine {
         if self.search != Search::Reduced {
             return 0;
         }
-        let Some(parent) = self.nodes.last() else {
+        let Some(parent) = self.tree.last() else {
             return 0;
         };
         if parent.sleep == 0 {
             return 0;
         }
-        let event = self.nodes.len() - 1;
+        let event = self.tree.len() - 1;
         members(parent.sleep)
             .filter(|&thread| !self.depends(thread, event))
             .fold(0, |set, thread| set | bit(thread))
@@ -218,20 +202,27 @@ impl Engine {
         if self.search != Search::Reduced {
             return;
         }
-        let initials = self.initials(earlier, later);
-        let node = self.nodes[earlier];
-        if initials & (node.backtrack | node.sleep) != 0 {
-            return;
-        }
-        let possible = initials & node.enabled;
-        let racing = bit(usize::from(self.log.event(later).thread));
-        self.nodes[earlier].backtrack |= if possible & racing != 0 {
-            racing
-        } else if let Some(thread) = self.prefer(possible) {
-            bit(thread)
-        } else {
-            node.enabled
+        self.watch_step(|| SearchStep::Race { earlier, later });
+        let wanted = Wanted {
+            depth: earlier,
+            initials: self.initials(earlier, later),
+            racing: Some(self.log.event(later).thread),
         };
+        self.want(wanted);
+    }
+
+    /// Has a reversal tried.
+    pub(crate) fn want(&mut self, wanted: Wanted) {
+        let newest_first = self.newest_first;
+        let added = self
+            .tree
+            .want(wanted, |possible| preferred(newest_first, possible));
+        for thread in members(added) {
+            self.watch_step(|| SearchStep::Choice {
+                event: wanted.depth,
+                thread,
+            });
+        }
     }
 
     /// The initials of the events after `earlier` which do not happen after it, followed by `later`
@@ -263,19 +254,12 @@ impl Engine {
     /// Has the race between the event `earlier` and one that is still to come reversed: it is part
     /// of what was cut off after the end of the log.
     pub(crate) fn reverse_unknown(&mut self, earlier: usize) {
-        let initials = self.initials(earlier, self.log.len());
-        let node = &mut self.nodes[earlier];
-        if initials == 0 {
-            node.backtrack |= node.enabled;
-            return;
-        }
-        if initials & (node.backtrack | node.sleep) != 0 {
-            return;
-        }
-        let possible = initials & node.enabled;
-        let enabled = node.enabled;
-        let added = self.prefer(possible).map_or(enabled, bit);
-        self.nodes[earlier].backtrack |= added;
+        let wanted = Wanted {
+            depth: earlier,
+            initials: self.initials(earlier, self.log.len()),
+            racing: None,
+        };
+        self.want(wanted);
     }
 
     /// Has the races of operations that are blocked at the end of an execution reversed.
@@ -296,33 +280,54 @@ impl Engine {
         }
     }
 
-    /// Goes back to the deepest node with a choice left and takes it; `false` if there is none.
-    pub(crate) fn backtrack(&mut self) -> bool {
-        while let Some(last) = self.nodes.len().checked_sub(1) {
-            if self.log.len() > last {
-                self.log.pop(&mut self.objects);
-            }
-            let node = &mut self.nodes[last];
-            node.sleep |= bit(usize::from(node.choice));
-            let left = node.backtrack & node.enabled & !node.sleep;
-            if let Some(choice) = self.prefer(left) {
-                self.nodes[last].choice = super::race::as_number(choice);
-                return true;
-            }
-            self.nodes.pop();
-            if let Some(cache) = &mut self.cache {
+    /// Goes back to the deepest node with a choice left and takes it.
+    pub(crate) fn backtrack(&mut self) -> Back {
+        let cache = &mut self.cache;
+        let back = self.tree.backtrack(|| {
+            if let Some(cache) = cache {
                 cache.close();
             }
+        });
+        let kept = self.tree.len().saturating_sub(1);
+        self.truncate_log(kept);
+        if let Some(node) = self.tree.last() {
+            let thread = usize::from(node.choice);
+            self.watch_step(|| SearchStep::Back {
+                event: kept,
+                thread,
+            });
         }
-        false
+        back
     }
 
-    /// Forgets the tree.
-    pub(crate) fn clear_tree(&mut self) {
-        self.nodes.clear();
-        while self.log.len() > 0 {
+    fn truncate_log(&mut self, len: usize) {
+        while self.log.len() > len {
             self.log.pop(&mut self.objects);
         }
+    }
+
+    /// Goes to the root of a subtree and forgets all else; returns the tree as it was.
+    pub(crate) fn enter(&mut self, subtree: &Subtree) -> Tree {
+        self.truncate_log(0);
+        std::mem::replace(&mut self.tree, Tree::of(subtree))
+    }
+
+    /// Forgets the execution that ended, to pick another one by chance.
+    pub(crate) fn next_sample(&mut self) {
+        let steps = self.step;
+        if let Some(sampler) = &mut self.sampler {
+            sampler.next_execution(steps);
+        }
+        let states = self.tree.states;
+        self.enter(&Subtree::default());
+        self.tree.states = states;
+    }
+
+    /// Goes on where the tree was left.
+    pub(crate) fn resume_tree(&mut self, tree: Tree) {
+        self.truncate_log(0);
+        self.tree = tree;
+        self.tree.forget_log();
     }
 
     /// How the current path goes: the thread of each event.
@@ -337,7 +342,7 @@ impl Engine {
     pub(crate) fn switches(&self) -> (u32, u32) {
         let mut switches = 0;
         let mut preemptions = 0;
-        for pair in self.nodes.windows(2) {
+        for pair in self.tree.nodes().windows(2) {
             if pair[0].choice != pair[1].choice {
                 switches += 1;
                 let left = usize::from(pair[0].choice);
@@ -346,4 +351,9 @@ impl Engine {
         }
         (switches, preemptions)
     }
+}
+
+#[inline]
+fn preferred(newest_first: bool, set: ThreadSet) -> Option<usize> {
+    if newest_first { last(set) } else { first(set) }
 }

@@ -243,7 +243,11 @@ impl<'a> Session<'a> {
         // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks; the registers, which
         // do not, are reset at the start of each execution. So it may be forgotten at any event.
         let report = unsafe {
-            explore::explore_forgetting_observed(bounds, || self.execution(), |_| observer())
+            explore::explore_forgetting_observed(
+                bounds,
+                || self.execution(),
+                |_: explore::Ended<'_>| observer(),
+            )
         };
         World::forget();
         report
