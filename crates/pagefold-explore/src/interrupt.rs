@@ -64,7 +64,7 @@ impl Cpu {
         if !state::is_free(self.object.get()) {
             turn.cannot_wait(|_| format!("disables interrupts of cpu{} in a handler", self.id));
         }
-        self.object.set(state::exclusive(turn.thread));
+        self.object.set(state::exclusive(turn.thread()));
     }
 
     /// Enables interrupts again.

@@ -238,7 +238,7 @@ impl Engine {
     }
 
     #[cold]
-    fn register(&mut self, object: &Object, shape: Shape) -> u32 {
+    pub(crate) fn register(&mut self, object: &Object, shape: Shape) -> u32 {
         let address = object.address();
         // The log may hold events of the future of a replayed prefix; only the past counts.
         let origin = self.log.ranges.iter().rev().find(|range| {

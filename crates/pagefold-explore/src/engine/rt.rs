@@ -12,6 +12,7 @@ use std::ptr;
 use super::object::{Object, Shape};
 use super::op::{Kind, Op};
 use super::search::Next;
+use super::threads::ThreadNumber;
 use super::{Engine, Mode, state};
 use crate::report::kind;
 
@@ -41,15 +42,25 @@ pub(crate) fn is_active() -> bool {
 )]
 #[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(&mut Engine) -> R) -> Option<R> {
+    with_or(None, |engine| Some(f(engine)))
+}
+
+/// Lends out the engine, or returns `otherwise` if there is none.
+#[expect(
+    clippy::inline_always,
+    reason = "on the path of every operation; as a call, what the closure has captured goes through memory"
+)]
+#[inline(always)]
+fn with_or<R>(otherwise: R, f: impl FnOnce(&mut Engine) -> R) -> R {
     let engine = CURRENT.get();
     if engine.is_null() {
-        return None;
+        return otherwise;
     }
     // SAFETY: by the contract of `install` the pointer is good and nobody else's. There is no
     // other borrow from it: all are made here, and last as long as a call of an `f`, all of which
     // are in this crate; none of them calls `with`, switches to another stack, or runs code of the
     // program other than through `outside`.
-    Some(f(unsafe { &mut *engine }))
+    f(unsafe { &mut *engine })
 }
 
 /// Runs code of the program on behalf of the engine: primitives in it are plain values.
@@ -64,15 +75,14 @@ pub(crate) fn outside<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// How an operation was let through.
+/// How an operation was let through, and for whom.
+///
+/// A number of two bytes, as it is returned from every operation: in a register, other than structs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
-    /// Who executes it.
-    pub(crate) thread: u8,
-    how: How,
-}
+pub(crate) struct Turn(u16);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum How {
     /// As an event.
     Event,
@@ -87,10 +97,28 @@ enum How {
 }
 
 impl Turn {
+    const OUTSIDE: Self = Self::new(state::OUTSIDE, How::Outside);
+
+    #[inline]
+    const fn new(thread: ThreadNumber, how: How) -> Self {
+        Self(u16::from_be_bytes([how as u8, thread]))
+    }
+
+    /// Who executes it.
+    #[inline]
+    pub(crate) fn thread(self) -> ThreadNumber {
+        self.0.to_be_bytes()[1]
+    }
+
+    #[inline]
+    fn is(self, how: How) -> bool {
+        self.0.to_be_bytes()[0] == how as u8
+    }
+
     /// Adds the outcome to the label of the event, if it was not given one by the program.
     #[inline]
     pub(crate) fn outcome(self, f: impl FnOnce() -> String) {
-        if self.how == How::Recorded {
+        if self.is(How::Recorded) {
             let outcome = f();
             with(|engine| engine.record_outcome(&outcome));
         }
@@ -99,52 +127,43 @@ impl Turn {
     /// Whether the operation was not an event, so that its condition may not hold.
     #[inline]
     pub(crate) fn is_direct(self) -> bool {
-        !matches!(self.how, How::Event | How::Recorded)
+        !self.is(How::Event) && !self.is(How::Recorded)
     }
 
     /// Called if the operation should wait and was not an event, so that nobody can end the wait.
     /// Returns only when things are being destroyed.
     #[cold]
     pub(crate) fn cannot_wait(self, what: impl FnOnce(&mut Engine) -> String) {
-        match self.how {
-            How::Event | How::Recorded | How::Inert => {}
-            How::Quiet => {
-                let message = with(what).unwrap_or_default();
-                fail(kind::BLOCKED_IN_QUIET.into(), message);
-            }
-            How::Outside => panic!("nothing can end this wait outside an exploration"),
+        if self.is(How::Quiet) {
+            let message = with(what).unwrap_or_default();
+            fail(kind::BLOCKED_IN_QUIET.into(), message);
         }
+        assert!(
+            !self.is(How::Outside),
+            "nothing can end this wait outside an exploration"
+        );
     }
 }
-
-const OUTSIDE: Turn = Turn {
-    thread: state::OUTSIDE,
-    how: How::Outside,
-};
 
 /// Executes an operation on an object: returns when it is this thread's turn to do it.
 #[inline]
 pub(crate) fn visible(object: &Object, shape: Shape, kind: Kind, argument: u64) -> Turn {
-    let Some(announced) = with(|engine| {
-        let id = engine.id_of(object, shape);
-        let op = Op {
-            kind,
-            object: id,
-            target: object,
-            argument,
-            length: 0,
-            predicate: None,
-        };
-        announce(engine, op)
-    }) else {
-        return OUTSIDE;
+    let engine = CURRENT.get();
+    if engine.is_null() {
+        return Turn::OUTSIDE;
+    }
+    // SAFETY: as in `with_or`.
+    let engine = unsafe { &mut *engine };
+    let id = match engine.objects.lookup(object) {
+        Some(id) => id,
+        None => engine.register(object, shape),
     };
-    take_turn(announced)
+    take_turn(announce_on(engine, id, object, kind, argument))
 }
 
 /// Executes a wait until `predicate` holds for the object's word.
 pub(crate) fn wait(object: &Object, shape: Shape, predicate: &dyn Fn(u64) -> bool) -> Turn {
-    let Some(announced) = with(|engine| {
+    let announced = with_or(Announced::OUTSIDE, |engine| {
         let id = engine.id_of(object, shape);
         // SAFETY: only the lifetime changes. The engine calls the predicate while the operation is
         // pending, and this function does not return before it is executed or abandoned.
@@ -158,45 +177,91 @@ pub(crate) fn wait(object: &Object, shape: Shape, predicate: &dyn Fn(u64) -> boo
             predicate: Some(predicate),
         };
         announce(engine, op)
-    }) else {
-        return OUTSIDE;
-    };
+    });
     take_turn(announced)
 }
 
 /// Executes an operation on no object or several.
 pub(crate) fn visible_plain(op: Op) -> Turn {
-    match with(|engine| announce(engine, op)) {
-        Some(announced) => take_turn(announced),
-        None => OUTSIDE,
-    }
+    take_turn(with_or(Announced::OUTSIDE, |engine| announce(engine, op)))
 }
 
 /// What came of announcing an operation.
-enum Announced {
-    /// It is executed.
-    Go(Turn),
-    /// Somebody else goes first, or the execution stops.
-    Away(*const corosensei::Yielder<(), ()>),
+///
+/// Two numbers, for the reason given at [`Turn`].
+#[derive(Clone, Copy)]
+struct Announced {
+    /// If not null, somebody else goes first, or the execution stops: the way off this stack.
+    away: *const corosensei::Yielder<(), ()>,
+    /// Otherwise the operation is executed.
+    turn: Turn,
 }
 
-#[inline]
-fn announce(engine: &mut Engine, op: Op) -> Announced {
-    if engine.mode() != Mode::Normal {
-        return announce_direct(engine, op);
+impl Announced {
+    const OUTSIDE: Self = Self::go(Turn::OUTSIDE);
+
+    #[inline]
+    const fn go(turn: Turn) -> Self {
+        Self {
+            away: ptr::null(),
+            turn,
+        }
     }
+
+    #[inline]
+    fn away(engine: &Engine) -> Self {
+        Self {
+            away: engine.yielder(),
+            turn: Turn::OUTSIDE,
+        }
+    }
+}
+
+/// Announces an operation on an object, for the current thread.
+///
+/// Not inlined, and its parts are written where they belong one by one, as a copy of a whole `Op`
+/// that was just put together stalls.
+#[inline(never)]
+fn announce_on(
+    engine: &mut Engine,
+    object: u32,
+    target: *const Object,
+    kind: Kind,
+    argument: u64,
+) -> Announced {
+    let me = engine.current;
+    let op = &mut engine.slots[me].op;
+    op.kind = kind;
+    op.object = object;
+    op.target = target;
+    op.argument = argument;
+    op.length = 0;
+    op.predicate = None;
+    decide(engine, me)
+}
+
+fn announce(engine: &mut Engine, op: Op) -> Announced {
     let me = engine.current;
     engine.slots[me].op = op;
+    decide(engine, me)
+}
+
+/// Who executes an operation now that `me` has announced one?
+#[inline]
+fn decide(engine: &mut Engine, me: usize) -> Announced {
+    if engine.mode() != Mode::Normal {
+        return execute_directly(engine, me);
+    }
     if engine.is_forbidden() {
-        return Announced::Away(engine.yielder());
+        return Announced::away(engine);
     }
     if engine.schedule() == Next::Thread(me) {
         engine.commit(me);
         if engine.broken.is_none() {
-            return Announced::Go(turn(engine));
+            return Announced::go(turn(engine));
         }
     }
-    Announced::Away(engine.yielder())
+    Announced::away(engine)
 }
 
 #[inline]
@@ -206,19 +271,14 @@ fn turn(engine: &Engine) -> Turn {
     } else {
         How::Event
     };
-    Turn {
-        thread: super::race::as_number(engine.current),
-        how,
-    }
+    Turn::new(super::race::as_number(engine.current), how)
 }
 
 #[cold]
-fn announce_direct(engine: &mut Engine, op: Op) -> Announced {
+fn execute_directly(engine: &mut Engine, me: usize) -> Announced {
     let how = match engine.mode {
         Mode::Normal => How::Event,
         Mode::Quiet => {
-            let me = engine.current;
-            engine.slots[me].op = op;
             engine.account(me);
             // Not an event, but it may tell the thread something.
             engine.cache_event(me, engine.step);
@@ -227,34 +287,36 @@ fn announce_direct(engine: &mut Engine, op: Op) -> Announced {
         Mode::Unwinding => How::Inert,
         Mode::Inert if std::thread::panicking() => How::Inert,
         // The thread is to be destroyed, but caught the unwinding: unwind it further.
-        Mode::Inert => return Announced::Away(engine.yielder()),
+        Mode::Inert => return Announced::away(engine),
     };
-    Announced::Go(Turn {
-        thread: super::race::as_number(engine.current),
-        how,
-    })
+    Announced::go(Turn::new(super::race::as_number(me), how))
 }
 
 #[inline]
 fn take_turn(announced: Announced) -> Turn {
-    match announced {
-        Announced::Go(turn) => turn,
-        Announced::Away(yielder) => {
-            suspend(yielder);
-            let turn = with(|engine| {
-                let me = engine.current;
-                engine.commit(me);
-                (engine.broken.is_none())
-                    .then(|| turn(engine))
-                    .ok_or(engine.yielder())
-            });
-            match turn {
-                Some(Ok(turn)) => turn,
-                Some(Err(yielder)) => leave(yielder),
-                None => OUTSIDE,
-            }
-        }
+    if announced.away.is_null() {
+        announced.turn
+    } else {
+        come_back(announced.away)
     }
+}
+
+/// Leaves the stack, and executes the announced operation when it is this thread's turn.
+fn come_back(yielder: *const corosensei::Yielder<(), ()>) -> Turn {
+    suspend(yielder);
+    let announced = with_or(Announced::OUTSIDE, |engine| {
+        let me = engine.current;
+        engine.commit(me);
+        if engine.broken.is_none() {
+            Announced::go(turn(engine))
+        } else {
+            Announced::away(engine)
+        }
+    });
+    if !announced.away.is_null() {
+        leave(announced.away);
+    }
+    announced.turn
 }
 
 /// Leaves the stack of the current thread until it is picked again.

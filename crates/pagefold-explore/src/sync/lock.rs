@@ -49,7 +49,7 @@ impl RawLock {
         if !state::is_free(self.object.get()) {
             turn.cannot_wait(|engine| engine.describe_wait(engine.current));
         }
-        self.object.set(state::exclusive(turn.thread));
+        self.object.set(state::exclusive(turn.thread()));
     }
 
     /// Takes the lock if it is free.
@@ -59,7 +59,7 @@ impl RawLock {
         let turn = rt::visible(&self.object, Shape::Lock(self.class), Kind::TryExclusive, 0);
         let free = state::is_free(self.object.get());
         if free {
-            self.object.set(state::exclusive(turn.thread));
+            self.object.set(state::exclusive(turn.thread()));
         }
         turn.outcome(|| if free { ": taken" } else { ": held" }.to_owned());
         free

@@ -113,7 +113,7 @@ impl RawRwSem {
         if !state::is_free(self.object.get()) {
             turn.cannot_wait(|engine| engine.describe_wait(engine.current));
         }
-        self.object.set(state::exclusive(turn.thread));
+        self.object.set(state::exclusive(turn.thread()));
     }
 
     /// Takes the lock exclusively if nobody holds it.
@@ -123,7 +123,7 @@ impl RawRwSem {
         let turn = rt::visible(&self.object, self.shape(), Kind::TryExclusive, 0);
         let free = state::is_free(self.object.get());
         if free {
-            self.object.set(state::exclusive(turn.thread));
+            self.object.set(state::exclusive(turn.thread()));
         }
         turn.outcome(|| if free { ": taken" } else { ": held" }.to_owned());
         free
