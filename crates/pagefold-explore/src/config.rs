@@ -7,6 +7,9 @@ use std::fmt;
 /// Sets of threads are single machine words.
 pub const MAX_THREADS: usize = 64;
 
+/// After so many executions a search is taken for a long one: see [`Config::hunt_executions`].
+pub const HUNT_AFTER: u64 = 1_000;
+
 /// How the tree of schedules is walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
@@ -56,6 +59,14 @@ pub struct Config {
     pub minimize_executions: u64,
     /// How the tree of schedules is walked.
     pub search: Search,
+    /// Look only at interleavings with at most so many preemptions: switches from a thread that could
+    /// have gone on. Most errors need one or two. Not for searches that sample; without
+    /// [`cache`](Self::cache) and by one worker.
+    pub max_preemptions: Option<u32>,
+    /// If [`Search::Reduced`] is not done after [`HUNT_AFTER`] executions, look at interleavings without
+    /// preemptions, then with at most one and with at most two, for at most so many executions
+    /// each, before going on: errors come early, and with few preemptions. 0 to leave it out.
+    pub hunt_executions: u64,
     /// Where there is a choice, try threads that were spawned later first. What is explored is the
     /// same up to equivalence; which violation is found first may not be.
     pub newest_first: bool,
@@ -78,6 +89,18 @@ pub struct Config {
     pub cache: bool,
 }
 
+impl Config {
+    /// Whether the sets of choices and of sleeping threads are kept as small as they can be.
+    pub(crate) fn is_reduced(&self) -> bool {
+        self.search == Search::Reduced && self.max_preemptions.is_none()
+    }
+
+    /// Whether states are remembered.
+    pub(crate) fn remembers(&self) -> bool {
+        self.cache && self.is_reduced()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -87,6 +110,8 @@ impl Default for Config {
             stack_size: 64 * 1024,
             minimize_executions: 20_000,
             search: Search::Reduced,
+            max_preemptions: None,
+            hunt_executions: 2_000,
             newest_first: false,
             cache: false,
         }
@@ -136,6 +161,20 @@ impl Config {
         self
     }
 
+    /// Sets [`max_preemptions`](Self::max_preemptions).
+    #[must_use]
+    pub fn max_preemptions(mut self, limit: u32) -> Self {
+        self.max_preemptions = Some(limit);
+        self
+    }
+
+    /// Sets [`hunt_executions`](Self::hunt_executions).
+    #[must_use]
+    pub fn hunt_executions(mut self, limit: u64) -> Self {
+        self.hunt_executions = limit;
+        self
+    }
+
     /// Sets [`newest_first`](Self::newest_first).
     #[must_use]
     pub fn newest_first(mut self, newest_first: bool) -> Self {
@@ -158,6 +197,8 @@ pub enum Bound {
     Executions(u64),
     /// At least one execution was cut off after [`Config::max_steps`] events.
     Steps(u32),
+    /// [`Config::max_preemptions`] left interleavings out.
+    Preemptions(u32),
     /// The search samples, and this many executions were to be looked at.
     Sample(u64),
     /// An execution wanted more than [`MAX_THREADS`] threads.
@@ -172,6 +213,7 @@ impl fmt::Display for Bound {
                 f,
                 "an execution of more than {n} events (a retry loop without `hint::relax`?)"
             ),
+            Self::Preemptions(n) => write!(f, "only interleavings with at most {n} preemptions"),
             Self::Sample(n) => write!(f, "only {n} executions, picked by chance"),
             Self::Threads(n) => write!(f, "an execution with more than {n} threads"),
         }

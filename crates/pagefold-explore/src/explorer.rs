@@ -1,6 +1,6 @@
 //! Exploring a program, alone or by several workers, and replaying a trace.
 
-use crate::config::{Config, Search};
+use crate::config::Config;
 use crate::engine::script::{Divergence, Script};
 use crate::engine::{Engine, rt};
 use crate::fiber::Installed;
@@ -197,7 +197,7 @@ fn explore_together<P: FnMut(), O: Observer>(
     start: impl Fn() -> (P, O) + Sync,
 ) -> Report {
     let team = &Team::default();
-    let shares = config.search == Search::Reduced && !config.cache;
+    let shares = config.is_reduced() && !config.cache;
     let helpers = if shares { workers.saturating_sub(1) } else { 0 };
     let start = &start;
     std::thread::scope(|scope| {
@@ -229,14 +229,14 @@ fn explore_root(worker: &mut Worker<'_, '_>) -> Report {
         rt::with(|engine| engine.watched_steps = Some(Vec::new()));
     }
     rt::with(|engine| engine.enter(&Subtree::default()));
-    let outcome = worker.explore();
+    let (outcome, hunted) = worker.explore_root();
     if let Some(team) = worker.team {
         team.end();
     }
-    report(worker, outcome)
+    report(worker, outcome, hunted)
 }
 
-fn report(worker: &mut Worker<'_, '_>, outcome: Outcome) -> Report {
+fn report(worker: &mut Worker<'_, '_>, outcome: Outcome, hunted: u64) -> Report {
     let counts = outcome.counts;
     let best = outcome.found.into_iter().last();
     let verdict = if let Some(violation) = outcome.nondeterminism {
@@ -251,6 +251,7 @@ fn report(worker: &mut Worker<'_, '_>, outcome: Outcome) -> Report {
     Report {
         verdict,
         executions: counts.executions,
+        hunted,
         complete: counts.complete,
         blocked: counts.blocked,
         cut: counts.cut,

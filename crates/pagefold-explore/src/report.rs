@@ -14,6 +14,9 @@ pub struct Report {
     /// Executions started: [`complete`](Self::complete), [`blocked`](Self::blocked),
     /// [`cut`](Self::cut), those that ended in a violation, and those cut off at [`Config::max_steps`](crate::Config::max_steps).
     pub executions: u64,
+    /// Executions looked at besides, because they have few preemptions: see
+    /// [`Config::hunt_executions`](crate::Config::hunt_executions).
+    pub hunted: u64,
     /// Executions in which every thread ran to its end: one for each class of equivalent
     /// interleavings.
     pub complete: u64,
@@ -45,7 +48,15 @@ impl fmt::Display for Report {
             self.blocked + self.cut,
             self.states,
             self.longest
-        )
+        )?;
+        if self.hunted > 0 {
+            write!(
+                f,
+                "\nand {} executions with few preemptions before the rest",
+                self.hunted
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::{Bound, Config, MAX_THREADS};
+use crate::config::{Bound, Config, HUNT_AFTER, MAX_THREADS};
 use crate::engine::op::{Kind, Op};
 use crate::engine::search::Stop;
 use crate::engine::tree::Back;
@@ -28,6 +28,9 @@ pub(crate) struct Program<'a> {
 
 /// How deep subtrees may be taken on while others are waited for. Each takes memory and stack.
 const MAX_NESTED: u32 = 16;
+
+/// With how many preemptions at most interleavings are looked at before the rest.
+const HUNT_PREEMPTIONS: u32 = 2;
 
 /// How many executions lie between two calls of [`Observer::progress`].
 const PROGRESS_EVERY: u64 = 1024;
@@ -93,16 +96,47 @@ impl<'a, 'p> Worker<'a, 'p> {
     /// Explores the tree that was entered.
     pub(crate) fn explore(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
+        self.go_on(&mut outcome, u64::MAX);
+        Self::finish(outcome)
+    }
+
+    /// Explores the tree that was entered, which is all there is; if it is a large one, interleavings
+    /// with few preemptions first. Returns also how many of these.
+    pub(crate) fn explore_root(&mut self) -> (Outcome, u64) {
+        let mut outcome = Outcome::default();
+        let config = self.config;
+        let mut hunted = 0;
+        if config.hunt_executions > 0 && config.is_reduced() && !config.cache {
+            let team = self.team.take();
+            let paused = self.go_on(&mut outcome, HUNT_AFTER);
+            if paused && outcome.found.is_empty() {
+                hunted = self.hunt(&mut outcome);
+            }
+            self.team = team;
+            if !paused || outcome.stopped {
+                return (Self::finish(outcome), hunted);
+            }
+        }
+        self.go_on(&mut outcome, u64::MAX);
+        (Self::finish(outcome), hunted)
+    }
+
+    /// Explores on, until the tree is done, a limit is met, or so many executions are done. `true` in
+    /// the last case: more is left to do.
+    fn go_on(&mut self, outcome: &mut Outcome, pause: u64) -> bool {
         // After an outcome was thrown away nothing is given away any more: the end is near.
         let mut gives = true;
         loop {
-            if self.is_at_limit(&mut outcome) {
+            if self.is_at_limit(outcome) {
                 outcome.stopped = true;
-                break;
+                return false;
             }
-            if self.execute_one(&mut outcome) {
+            if outcome.counts.executions >= pause {
+                return true;
+            }
+            if self.execute_one(outcome) {
                 outcome.stopped = true;
-                break;
+                return false;
             }
             if gives
                 && let Some(team) = self.team
@@ -113,15 +147,67 @@ impl<'a, 'p> Worker<'a, 'p> {
             if self.observer.watches_steps() {
                 self.tell_steps();
             }
-            if !self.go_back(&mut outcome, &mut gives) {
-                break;
+            if !self.go_back(outcome, &mut gives) {
+                return false;
             }
         }
+    }
+
+    /// The search of this tree is over.
+    fn finish(mut outcome: Outcome) -> Outcome {
         rt::with(|engine| {
             outcome.counts.states += engine.tree.states;
             outcome.wanted = engine.tree.take_wanted();
+            if let Some(limit) = engine.preemptions.limit
+                && engine.preemptions.was_met
+            {
+                outcome.bound = outcome.bound.or(Some(Bound::Preemptions(limit)));
+            }
         });
         outcome
+    }
+
+    /// Looks at interleavings with few preemptions, and comes back to where the search was left.
+    /// Returns how many. If one of them breaks the program, that is the end of the search.
+    fn hunt(&mut self, outcome: &mut Outcome) -> u64 {
+        let config = self.config;
+        let own = rt::with(|engine| engine.enter(&Subtree::default()));
+        let mut hunted = 0;
+        for limit in 0..=HUNT_PREEMPTIONS {
+            let within = Config {
+                max_executions: config.hunt_executions,
+                max_preemptions: Some(limit),
+                ..config.clone()
+            };
+            let mut hunter = Worker::new(
+                &within,
+                Program {
+                    body: &mut *self.program.body,
+                    forget: self.program.forget,
+                },
+                &mut *self.observer,
+            );
+            rt::with(|engine| {
+                engine.enter(&Subtree::default());
+                engine.preemptions.limit = Some(limit);
+            });
+            hunter.is_root = false;
+            let hunt = hunter.explore();
+            hunted += hunt.counts.executions;
+            if !hunt.found.is_empty() || hunt.nondeterminism.is_some() {
+                outcome.found = hunt.found;
+                outcome.nondeterminism = hunt.nondeterminism;
+                outcome.stopped = true;
+                break;
+            }
+        }
+        if let Some(own) = own {
+            rt::with(|engine| {
+                engine.preemptions.limit = None;
+                engine.resume_tree(own);
+            });
+        }
+        hunted
     }
 
     /// Whether a limit on executions is met, or the exploration is over.

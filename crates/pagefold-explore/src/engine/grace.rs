@@ -63,6 +63,11 @@ impl Engine {
             .all(|section| section.last.is_some() || self.starts_after(section, call))
     }
 
+    /// The first events of all read sections.
+    pub(crate) fn section_starts(&self) -> impl Iterator<Item = usize> + '_ {
+        self.sections.iter().map(|section| section.first as usize)
+    }
+
     /// Whether any thread is in a read section.
     pub(crate) fn has_open_section(&self) -> bool {
         self.sections.iter().any(|section| section.last.is_none())

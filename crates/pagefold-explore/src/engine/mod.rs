@@ -12,6 +12,7 @@
 //! | [`log`], [`clock`] | the events of the execution and happens-before |
 //! | [`race`], [`grace`] | which pairs of events can be reversed |
 //! | [`search`], [`tree`] | which schedules are left to try |
+//! | [`preempt`] | searching only interleavings with few preemptions |
 //! | [`locks`], [`blocked`] | what is forbidden with locks; who waits for whom |
 //! | [`cache`] | which states were explored before |
 //! | [`script`] | following a given schedule, recording a trace |
@@ -25,6 +26,7 @@ pub(crate) mod locks;
 pub(crate) mod log;
 pub(crate) mod object;
 pub(crate) mod op;
+pub(crate) mod preempt;
 pub(crate) mod race;
 pub(crate) mod rt;
 pub(crate) mod sample;
@@ -46,6 +48,7 @@ use self::locks::Order;
 use self::log::Log;
 use self::object::{Object, Objects, Shape};
 use self::op::{Access, Kind, Op};
+use self::preempt::Preemptions;
 use self::race::Tie;
 use self::sample::Sampler;
 use self::script::{Divergence, Script};
@@ -104,6 +107,8 @@ pub(crate) struct Engine {
     pub(crate) broken: Option<Broken>,
 
     search: Search,
+    /// How many preemptions there may be.
+    pub(crate) preemptions: Preemptions,
     /// Picks threads by chance, if the search samples.
     pub(crate) sampler: Option<Sampler>,
     /// States explored before, if they are to be remembered.
@@ -148,8 +153,9 @@ impl Engine {
             order: Order::default(),
             broken: None,
             search: config.search,
+            preemptions: Preemptions::new(config.max_preemptions),
             sampler: Sampler::new(config.search),
-            cache: (config.cache && config.search == Search::Reduced).then(Box::default),
+            cache: (config.remembers()).then(Box::default),
             newest_first: config.newest_first,
             max_steps: config.max_steps,
             script: Script::None,
@@ -175,6 +181,7 @@ impl Engine {
         self.objects.restart();
         self.sections.clear();
         self.order.clear();
+        self.preemptions.restart();
         if let Some(cache) = &mut self.cache {
             cache.restart();
         }
@@ -263,6 +270,7 @@ impl Engine {
     #[inline]
     pub(crate) fn commit(&mut self, thread: usize) {
         self.current = thread;
+        self.count_preemption(thread);
         let index = self.step as usize;
         if index < self.log.len() {
             let event = self.log.event(index);

@@ -120,13 +120,16 @@ impl Engine {
         }
 
         self.cache_footprint(index, thread, &op, access);
-        if !self.tree.is_settled(index) {
+        if self.preemptions.limit.is_none() && !self.tree.is_settled(index) {
             for &event in &races {
                 self.reverse(event, index);
             }
         }
         self.races = races;
         self.ties = ties;
+        if self.preemptions.limit.is_some() {
+            self.reverse_within_bound(thread, &op, access);
+        }
     }
 
     /// Finds the earlier events tied to `op`. Returns whether they are sorted, the newest first.

@@ -54,6 +54,7 @@ impl Engine {
     pub(crate) fn follow_script(&mut self, script: Script) {
         self.enter(&Subtree::default());
         self.cache = None;
+        self.preemptions.limit = None;
         self.script = script;
         self.divergence = None;
         self.recorded = Some(Vec::new());

@@ -91,6 +91,7 @@ impl Engine {
         if enabled == 0 {
             return self.all_blocked();
         }
+        let enabled = self.within_bound(enabled);
         let sleep = self.still_asleep();
         let mut available = enabled & !sleep;
         if self.search == Search::EveryInterleaving {
@@ -118,6 +119,7 @@ impl Engine {
         };
         let others = match self.search {
             Search::EveryInterleaving => available & !bit(preferred),
+            _ if self.switches_freely(enabled) => enabled & !bit(preferred),
             Search::Reduced | Search::RandomWalk { .. } | Search::Pct { .. } => 0,
         };
         self.tree.push(
@@ -137,7 +139,7 @@ impl Engine {
     /// The threads asleep at the new node: those that slept at the node before (among them the
     /// choices explored there) and whose next step is independent of the event in between.
     fn still_asleep(&self) -> ThreadSet {
-        if self.search != Search::Reduced {
+        if self.search != Search::Reduced || self.preemptions.limit.is_some() {
             return 0;
         }
         let Some(parent) = self.tree.last() else {
@@ -337,19 +339,28 @@ impl Engine {
             .collect()
     }
 
-    /// How often the current path switches, and how often it does so away from a thread that could
-    /// have gone on.
+    /// How often the current path switches, and how many of these switches are preemptions (see
+    /// [`super::preempt`]). To leave a thread that does nothing any more on this path is none: it
+    /// could have gone on to its end, or to where it has to wait.
     pub(crate) fn switches(&self) -> (u32, u32) {
-        let mut switches = 0;
+        let nodes = self.tree.nodes();
+        let switches = nodes
+            .windows(2)
+            .filter(|pair| pair[0].choice != pair[1].choice)
+            .count();
         let mut preemptions = 0;
-        for pair in self.tree.nodes().windows(2) {
-            if pair[0].choice != pair[1].choice {
-                switches += 1;
-                let left = usize::from(pair[0].choice);
-                preemptions += as_u32(usize::from(pair[1].enabled & bit(left) != 0));
+        let mut running = 0;
+        for (index, node) in nodes.iter().enumerate().take(self.log.len()) {
+            if self.log.event(index).kind.is_neutral() {
+                continue;
             }
+            let preempted = running != node.choice
+                && node.enabled & bit(usize::from(running)) != 0
+                && nodes[index..].iter().any(|later| later.choice == running);
+            preemptions += u32::from(preempted);
+            running = node.choice;
         }
-        (switches, preemptions)
+        (as_u32(switches), preemptions)
     }
 }
 
