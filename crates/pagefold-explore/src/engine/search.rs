@@ -340,8 +340,7 @@ impl Engine {
     }
 
     /// How often the current path switches, and how many of these switches are preemptions (see
-    /// [`super::preempt`]). To leave a thread that does nothing any more on this path is none: it
-    /// could have gone on to its end, or to where it has to wait.
+    /// [`super::preempt`]).
     pub(crate) fn switches(&self) -> (u32, u32) {
         let nodes = self.tree.nodes();
         let switches = nodes
@@ -354,9 +353,7 @@ impl Engine {
             if self.log.event(index).kind.is_neutral() {
                 continue;
             }
-            let preempted = running != node.choice
-                && node.enabled & bit(usize::from(running)) != 0
-                && nodes[index..].iter().any(|later| later.choice == running);
+            let preempted = running != node.choice && node.enabled & bit(usize::from(running)) != 0;
             preemptions += u32::from(preempted);
             running = node.choice;
         }
