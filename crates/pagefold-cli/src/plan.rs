@@ -71,6 +71,7 @@ impl Rules {
             unsplit: self.unsplit,
             strict: self.strict,
             bounds: bounds.clone(),
+            ..RunConfig::new(self.protocol)
         }
     }
 

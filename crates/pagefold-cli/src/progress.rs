@@ -1,20 +1,53 @@
 //! What is shown while the workers work: on standard error, and only if that is a terminal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pagefold_explore as explore;
+use pagefold_machine::model::Tick;
 
 use crate::plan::Run;
 
-/// Counts the executions of all workers.
+/// Counts the executions of all workers, and knows how far each run is.
 #[derive(Debug, Default)]
-pub(crate) struct Executions(AtomicU64);
+pub(crate) struct Executions {
+    all: AtomicU64,
+    /// How far the runs are which have something to say about that.
+    runs: Mutex<BTreeMap<usize, explore::Progress>>,
+}
 
 impl Executions {
-    /// One more.
-    pub(crate) fn count_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Takes note of what a run of this number tells.
+    pub(crate) fn note(&self, run: usize, tick: Tick) {
+        match tick {
+            Tick::Execution => {
+                self.all.fetch_add(1, Ordering::Relaxed);
+            }
+            Tick::Progress(progress) => {
+                if let Ok(mut runs) = self.runs.lock() {
+                    runs.insert(run, progress);
+                }
+            }
+        }
+    }
+
+    /// How far a run is, in words.
+    fn describe(&self, run: usize) -> String {
+        let progress = self
+            .runs
+            .lock()
+            .ok()
+            .and_then(|runs| runs.get(&run).copied());
+        match progress {
+            Some(progress) if progress.done > 0.0 => format!(
+                " (about {} % of {:.1e} executions)",
+                (progress.done * 100.0).floor(),
+                progress.estimate()
+            ),
+            _ => String::new(),
+        }
     }
 }
 
@@ -54,14 +87,17 @@ impl<'a> Progress<'a> {
 
     /// Brings the display up to date: it names the run that all output waits for.
     pub(crate) fn show(&self, executions: &Executions) {
-        let run = self.running.first().and_then(|index| self.runs.get(*index));
-        let executions = executions.0.load(Ordering::Relaxed);
+        let first = self.running.first().copied();
+        let run = first.and_then(|index| Some((index, self.runs.get(index)?)));
+        let all = executions.all.load(Ordering::Relaxed);
         self.bar.set_message(match run {
-            Some(run) => format!(
-                "{executions} executions; {} {}",
-                run.loaded.scenario.name, run.rules
+            Some((index, run)) => format!(
+                "{all} executions; {} {}{}",
+                run.loaded.scenario.name,
+                run.rules,
+                executions.describe(index)
             ),
-            None => format!("{executions} executions"),
+            None => format!("{all} executions"),
         });
     }
 

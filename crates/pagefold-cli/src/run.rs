@@ -38,7 +38,7 @@ pub(crate) fn run_all(
         let (sender, events) = mpsc::channel();
         for _ in 0..jobs.get().min(runs.len()) {
             let sender = sender.clone();
-            scope.spawn(|| work(runs, bounds, &next, &executions, sender));
+            scope.spawn(|| work(runs, bounds, jobs, &next, &executions, sender));
         }
         drop(sender);
         let mut waiting: Vec<Option<(Checked, Duration)>> = runs.iter().map(|_| None).collect();
@@ -65,9 +65,12 @@ pub(crate) fn run_all(
 }
 
 /// Takes one run after the other, until there are no more or nobody wants to know.
+///
+/// Each run has one thread, as long as there are enough runs left to keep all of them busy.
 fn work(
     runs: &[Run<'_>],
     bounds: &Config,
+    jobs: NonZeroUsize,
     next: &AtomicUsize,
     executions: &Executions,
     sender: Sender<Event>,
@@ -81,10 +84,13 @@ fn work(
             return;
         }
         let start = Instant::now();
-        let config = run.rules.config(bounds);
-        let checked =
-            model::check_observed(&run.loaded.scenario, &config, || executions.count_one())
-                .expect("what was loaded fits the model");
+        let mut config = run.rules.config(bounds);
+        let idle = jobs.get().saturating_sub(runs.len() - index);
+        config.workers = config.workers.saturating_add(idle);
+        let checked = model::check_observed(&run.loaded.scenario, &config, |tick| {
+            executions.note(index, tick);
+        })
+        .expect("what was loaded fits the model");
         if sender
             .send(Event::Finished(index, checked, start.elapsed()))
             .is_err()

@@ -11,6 +11,8 @@ mod tests;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use pagefold::protocol::{Protocol, SafeguardSet};
 use pagefold_explore as explore;
@@ -39,6 +41,8 @@ pub struct RunConfig {
     pub strict: bool,
     /// The bounds of the search.
     pub bounds: explore::Config,
+    /// How many threads search. What comes out is the same for any number.
+    pub workers: NonZeroUsize,
 }
 
 impl RunConfig {
@@ -52,6 +56,7 @@ impl RunConfig {
             strict: false,
             // The machine is built on a thread's stack before it is put into the arena.
             bounds: explore::Config::default().stack_size(STACK),
+            workers: NonZeroUsize::MIN,
         }
     }
 }
@@ -80,6 +85,8 @@ pub struct Checked {
     pub outcome: Outcome,
     /// Executions of the search.
     pub executions: u64,
+    /// Executions looked at besides, because they have few preemptions.
+    pub hunted: u64,
     /// Those of them that were given up as repetitions.
     pub redundant: u64,
     /// Steps that were taken for the first time: states visited.
@@ -107,23 +114,33 @@ pub fn fits(scenario: &Scenario) -> Result<(), ScenarioLimit> {
 /// # Errors
 /// If the scenario needs a larger machine than the model has.
 pub fn check(scenario: &Scenario, config: &RunConfig) -> Result<Checked, ScenarioLimit> {
-    check_observed(scenario, config, || ())
+    check_observed(scenario, config, |_| ())
 }
 
-/// As [`check`], and calls `observer` after each execution.
+/// What a search tells while it is under way.
+#[derive(Clone, Copy, Debug)]
+pub enum Tick {
+    /// One more execution, also one that is explored in vain.
+    Execution,
+    /// How far the search is.
+    Progress(explore::Progress),
+}
+
+/// As [`check`], and calls `observer` while it works, from the threads of all workers.
 ///
 /// # Errors
 /// If the scenario needs a larger machine than the model has.
 pub fn check_observed(
     scenario: &Scenario,
     config: &RunConfig,
-    mut observer: impl FnMut(),
+    observer: impl Fn(Tick) + Sync,
 ) -> Result<Checked, ScenarioLimit> {
-    let session = Session::new(scenario, config, Goal::Invariants)?;
-    let report = session.explore(&config.bounds, &mut observer);
+    let plan = Plan::new(scenario, config, Goal::Invariants)?;
+    let report = plan.explore(config, &observer);
     let mut checked = Checked {
         outcome: Outcome::Holds,
         executions: report.executions,
+        hunted: report.hunted,
         redundant: report.blocked,
         states: report.states,
         longest: report.longest,
@@ -131,21 +148,21 @@ pub fn check_observed(
     checked.outcome = match report.verdict {
         explore::Verdict::Broken(violation) => Outcome::Broken(violation),
         explore::Verdict::NotExhausted(bound) => Outcome::NotExhausted(bound),
-        explore::Verdict::Holds if session.witness.get() => {
+        explore::Verdict::Holds if plan.findings.witness() => {
             // No invariant broke. A second search ends at the witness, to show the simplest.
-            let session = Session::new(scenario, config, Goal::Witness)?;
-            match session.explore(&config.bounds, &mut observer).verdict {
+            let plan = Plan::new(scenario, config, Goal::Witness)?;
+            match plan.explore(config, &observer).verdict {
                 explore::Verdict::Broken(violation) => Outcome::Allowed(violation),
                 explore::Verdict::Holds => unreachable!("the same search found a witness before"),
                 explore::Verdict::NotExhausted(bound) => Outcome::NotExhausted(bound),
             }
         }
-        explore::Verdict::Holds if session.quantifier() == Some(Quantifier::Exists) => {
+        explore::Verdict::Holds if plan.quantifier() == Some(Quantifier::Exists) => {
             Outcome::Forbidden
         }
-        explore::Verdict::Holds => session
-            .exception
-            .get()
+        explore::Verdict::Holds => plan
+            .findings
+            .exception()
             .map_or(Outcome::Holds, Outcome::Exception),
     };
     Ok(checked)
@@ -169,9 +186,9 @@ pub fn replay(
     } else {
         Goal::Invariants
     };
-    let session = Session::new(scenario, config, goal)?;
-    names::set(session.layout.names.clone());
-    // SAFETY: as in `Session::explore`.
+    let plan = Plan::new(scenario, config, goal)?;
+    let session = Session::new(&plan);
+    // SAFETY: as in `Plan::explore`.
     let replay =
         unsafe { explore::replay_forgetting(&config.bounds, trace, || session.execution()) };
     World::forget();
@@ -187,30 +204,50 @@ enum Goal {
     Witness,
 }
 
-/// The search of one scenario under one set of rules.
-struct Session<'a> {
+/// A scenario under one set of rules, and what to look for.
+struct Plan<'a> {
     scenario: &'a Scenario,
     layout: Layout,
     rules: Rules,
     goal: Goal,
-    arena: Arena,
-    start: RefCell<Option<Start>>,
-    registers: Vec<Cell<Option<Value>>>,
-    witness: Cell<bool>,
-    exception: Cell<Option<Kind>>,
+    findings: Findings,
     /// Run before the checks at the end; the tests of the oracles break something there.
     before_checks: fn(&Machine),
 }
 
-/// Where every execution begins.
-struct Start {
-    world: Snapshot,
-    objects: u32,
-    registers: Vec<Option<Value>>,
-    machine: Machine,
+/// What was found besides violations, in any execution.
+#[derive(Default)]
+struct Findings {
+    witness: AtomicBool,
+    /// The documented exceptions that occurred, as bits by their place among all kinds.
+    exceptions: AtomicU64,
 }
 
-impl<'a> Session<'a> {
+impl Findings {
+    fn witness(&self) -> bool {
+        self.witness.load(Relaxed)
+    }
+
+    fn note_witness(&self) {
+        self.witness.store(true, Relaxed);
+    }
+
+    /// The first in the list of kinds, whichever was found first.
+    fn exception(&self) -> Option<Kind> {
+        let exceptions = self.exceptions.load(Relaxed);
+        let found = |(index, _): &(usize, &Kind)| exceptions & (1 << index) != 0;
+        let (_, kind) = Kind::ALL.iter().enumerate().find(found)?;
+        Some(*kind)
+    }
+
+    fn note_exception(&self, kind: Kind) {
+        let index = Kind::ALL.iter().position(|other| *other == kind);
+        self.exceptions
+            .fetch_or(index.map_or(0, |index| 1 << index), Relaxed);
+    }
+}
+
+impl<'a> Plan<'a> {
     fn new(scenario: &'a Scenario, config: &RunConfig, goal: Goal) -> Result<Self, ScenarioLimit> {
         Ok(Self {
             scenario,
@@ -222,11 +259,7 @@ impl<'a> Session<'a> {
                 strict: config.strict,
             },
             goal,
-            arena: Arena::new(),
-            start: RefCell::new(None),
-            registers: scenario.registers.iter().map(|_| Cell::new(None)).collect(),
-            witness: Cell::new(false),
-            exception: Cell::new(None),
+            findings: Findings::default(),
             before_checks: |_| (),
         })
     }
@@ -238,19 +271,60 @@ impl<'a> Session<'a> {
             .map(|condition| condition.quantifier)
     }
 
-    fn explore(&self, bounds: &explore::Config, observer: &mut dyn FnMut()) -> explore::Report {
-        names::set(self.layout.names.clone());
+    fn explore(&self, config: &RunConfig, observer: &(impl Fn(Tick) + Sync)) -> explore::Report {
+        let start = || {
+            let session = Session::new(self);
+            (move || session.execution(), Ticking(observer))
+        };
         // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks; the registers, which
         // do not, are reset at the start of each execution. So it may be forgotten at any event.
         let report = unsafe {
-            explore::explore_forgetting_observed(
-                bounds,
-                || self.execution(),
-                |_: explore::Ended<'_>| observer(),
-            )
+            explore::explore_forgetting_parallel(&config.bounds, config.workers.get(), start)
         };
         World::forget();
         report
+    }
+}
+
+/// Passes on what a worker does.
+struct Ticking<'a, F>(&'a F);
+
+impl<F: Fn(Tick)> explore::Observer for Ticking<'_, F> {
+    fn ended(&mut self, _ended: explore::Ended<'_>) {
+        (self.0)(Tick::Execution);
+    }
+
+    fn progress(&mut self, progress: explore::Progress) {
+        (self.0)(Tick::Progress(progress));
+    }
+}
+
+/// The machine of one worker.
+struct Session<'a> {
+    plan: &'a Plan<'a>,
+    arena: Arena,
+    start: RefCell<Option<Start>>,
+    registers: Vec<Cell<Option<Value>>>,
+}
+
+/// Where every execution begins.
+struct Start {
+    world: Snapshot,
+    objects: u32,
+    registers: Vec<Option<Value>>,
+    machine: Machine,
+}
+
+impl<'a> Session<'a> {
+    fn new(plan: &'a Plan<'a>) -> Self {
+        names::set(plan.layout.names.clone());
+        let registers = plan.scenario.registers.iter();
+        Self {
+            plan,
+            arena: Arena::new(),
+            start: RefCell::new(None),
+            registers: registers.map(|_| Cell::new(None)).collect(),
+        }
     }
 
     /// One execution: the body of the explorer's main thread.
@@ -258,7 +332,7 @@ impl<'a> Session<'a> {
         let machine = self.begin();
         let world = World::current();
         let mut threads = [None; pagefold_litmus::limits::THREADS];
-        for (index, thread) in self.scenario.threads.iter().enumerate() {
+        for (index, thread) in self.plan.scenario.threads.iter().enumerate() {
             let name = Cow::Owned(thread.name.clone());
             let this: *const Session<'static> = std::ptr::from_ref(self).cast();
             // SAFETY: the closure owns plain data; the session outlives the exploration, which ends before it is
@@ -269,7 +343,7 @@ impl<'a> Session<'a> {
                     session.run_thread(machine, index);
                 })
             };
-            if let Some(cpu) = self.layout.cpu_of_thread[index] {
+            if let Some(cpu) = self.plan.layout.cpu_of_thread[index] {
                 world.place_thread(id, cpu);
             }
             threads[index] = Some(id);
@@ -293,11 +367,11 @@ impl<'a> Session<'a> {
             }
             return start.machine;
         }
-        World::build(&self.arena, self.rules);
+        World::build(&self.arena, self.plan.rules);
         let world = World::current();
         let machine = explore::quiet(|| {
-            let machine = self.layout.build(world, self.scenario);
-            for phase in &self.scenario.setup {
+            let machine = self.plan.layout.build(world, self.plan.scenario);
+            for phase in &self.plan.scenario.setup {
                 let _ = self.run_body(&machine, Actor::Cpu(phase.mm), None, &phase.body);
             }
             machine
@@ -312,22 +386,22 @@ impl<'a> Session<'a> {
     }
 
     fn run_thread(&self, machine: Machine, index: usize) {
-        let thread = &self.scenario.threads[index];
+        let thread = &self.plan.scenario.threads[index];
         let _ = self.run_body(
             &machine,
             thread.actor,
-            self.layout.cpu_of_thread[index],
+            self.plan.layout.cpu_of_thread[index],
             &thread.body,
         );
     }
 
     /// What is looked at when nothing is under way any more.
     fn finish(&self, machine: &Machine) {
-        for phase in &self.scenario.finals {
+        for phase in &self.plan.scenario.finals {
             let _ = self.run_body(machine, Actor::Cpu(phase.mm), None, &phase.body);
         }
         let world = World::current();
-        (self.before_checks)(machine);
+        (self.plan.before_checks)(machine);
         oracle::check_at_end(
             world,
             &Subjects {
@@ -337,13 +411,13 @@ impl<'a> Session<'a> {
             },
         );
         if let Some(kind) = world.books.exception.get() {
-            self.exception.set(Some(kind));
+            self.plan.findings.note_exception(kind);
         }
         self.check_condition();
     }
 
     fn check_condition(&self) {
-        let Some(condition) = &self.scenario.condition else {
+        let Some(condition) = &self.plan.scenario.condition else {
             return;
         };
         let registers: Vec<_> = self.registers.iter().map(Cell::get).collect();
@@ -353,10 +427,12 @@ impl<'a> Session<'a> {
             Quantifier::Forall => !satisfied,
             Quantifier::NotExists => satisfied,
             Quantifier::Exists => {
-                if satisfied && self.goal == Goal::Witness {
+                if satisfied && self.plan.goal == Goal::Witness {
                     explore::fail(WITNESS, self.describe_registers());
                 }
-                self.witness.set(self.witness.get() | satisfied);
+                if satisfied {
+                    self.plan.findings.note_witness();
+                }
                 false
             }
         };
@@ -365,7 +441,7 @@ impl<'a> Session<'a> {
                 Kind::Condition,
                 format!(
                     "{} does not hold: {}",
-                    self.scenario.print_condition(condition),
+                    self.plan.scenario.print_condition(condition),
                     self.describe_registers()
                 ),
             );
@@ -374,6 +450,7 @@ impl<'a> Session<'a> {
 
     fn describe_registers(&self) -> String {
         let values: Vec<String> = self
+            .plan
             .scenario
             .registers
             .iter()

@@ -17,7 +17,9 @@ mod violation;
 mod word;
 mod world;
 
-pub use check::{Checked, Outcome, RunConfig, ScenarioLimit, check, check_observed, fits, replay};
+pub use check::{
+    Checked, Outcome, RunConfig, ScenarioLimit, Tick, check, check_observed, fits, replay,
+};
 pub use violation::Kind;
 pub use word::UNDER_LOCK;
 

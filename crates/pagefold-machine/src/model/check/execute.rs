@@ -79,7 +79,7 @@ impl Session<'_> {
     fn run(&self, who: Who<'_>, statement: &Statement) -> ControlFlow<()> {
         explore::note(|| match &statement.kind {
             StatementKind::Repeat { times, .. } => format!("repeat {times}"),
-            _ => self.scenario.print_statement(statement),
+            _ => self.plan.scenario.print_statement(statement),
         });
         match &statement.kind {
             StatementKind::Store { page, value } => {
@@ -89,7 +89,11 @@ impl Session<'_> {
                 let value = self.access(who, *page, Access::Load);
                 self.set(*result, value);
             }
-            StatementKind::Map(mapping) => self.layout.map(who.machine, self.scenario, *mapping),
+            StatementKind::Map(mapping) => {
+                self.plan
+                    .layout
+                    .map(who.machine, self.plan.scenario, *mapping)
+            }
             StatementKind::Call {
                 call: Call::Exit, ..
             } => {
@@ -118,7 +122,8 @@ impl Session<'_> {
     }
 
     fn addr(&self, page: MappingPage) -> VirtAddr {
-        self.layout
+        self.plan
+            .layout
             .range(page.mapping)
             .start
             .add_pages(page.page as u64)
@@ -126,7 +131,7 @@ impl Session<'_> {
 
     /// A load or store by address: tried until it goes through or ends in a signal.
     fn access(&self, who: Who<'_>, page: MappingPage, access: Access) -> Value {
-        let mm = who.machine.mm(self.scenario[page.mapping].mm);
+        let mm = who.machine.mm(self.plan.scenario[page.mapping].mm);
         let addr = self.addr(page);
         let write = matches!(access, Access::Store(_));
         let world = World::current();
@@ -176,7 +181,8 @@ impl Session<'_> {
         match call {
             Call::Madvise(mapping, advice) => self.madvise(who, mapping, advice),
             Call::Munmap(mapping) => {
-                let result = mmap::munmap(self.mm_of(who, mapping), self.layout.range(mapping));
+                let result =
+                    mmap::munmap(self.mm_of(who, mapping), self.plan.layout.range(mapping));
                 status(result.map_err(|error| error.errno()))
             }
             Call::Exit => unreachable!("`run` ends the thread"),
@@ -186,7 +192,7 @@ impl Session<'_> {
                     missing: modes.missing,
                     wp: modes.wp,
                 };
-                let addr = self.layout.range(mapping).start;
+                let addr = self.plan.layout.range(mapping).start;
                 uffd(userfault::register(
                     self.mm_of(who, mapping),
                     addr,
@@ -195,7 +201,7 @@ impl Session<'_> {
                 ))
             }
             Call::UffdUnregister(mapping) => {
-                let addr = self.layout.range(mapping).start;
+                let addr = self.plan.layout.range(mapping).start;
                 uffd(userfault::unregister(self.mm_of(who, mapping), addr))
             }
             Call::UffdioCopy(page, value) => {
@@ -268,12 +274,12 @@ impl Session<'_> {
     }
 
     fn mm_of(&self, who: Who<'_>, mapping: MappingId) -> Ref<Model, Mm<Model>> {
-        who.machine.mm(self.scenario[mapping].mm)
+        who.machine.mm(self.plan.scenario[mapping].mm)
     }
 
     fn madvise(&self, who: Who<'_>, mapping: MappingId, advice: Advice) -> Value {
         let mm = self.mm_of(who, mapping);
-        let range = self.layout.range(mapping);
+        let range = self.plan.layout.range(mapping);
         match advice {
             Advice::Collapse => {
                 let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
@@ -288,7 +294,7 @@ impl Session<'_> {
     /// All huge ranges of an object; the first refusal is the result.
     fn collapse(&self, who: Who<'_>, object: ObjectId) -> Value {
         let mapping = who.machine.object(object);
-        let pages = self.scenario[object].pages() as u64;
+        let pages = self.plan.scenario[object].pages() as u64;
         let mut start = PageIndex(0);
         while start.0 + PTRS_PER_TABLE as u64 <= pages {
             let result = collapse::collapse_mapping(mapping, start);
@@ -341,7 +347,7 @@ impl Session<'_> {
     }
 
     fn mincore(&self, who: Who<'_>, page: MappingPage) -> Value {
-        let mapping = &self.scenario[page.mapping];
+        let mapping = &self.plan.scenario[page.mapping];
         let mm = who.machine.mm(mapping.mm);
         let addr = self.addr(page);
         match mmap::mincore(mm, addr) {
@@ -352,7 +358,7 @@ impl Session<'_> {
 
     /// Whether there is a table of small-page entries, and the entry of a page.
     fn entry(&self, who: Who<'_>, mapping: MappingId, page: usize) -> (bool, Pte) {
-        let addr = self.layout.range(mapping).start.add_pages(page as u64);
+        let addr = self.plan.layout.range(mapping).start.add_pages(page as u64);
         let (table, pte) = oracle::entry_of(self.mm_of(who, mapping), addr);
         (table.is_some(), pte)
     }

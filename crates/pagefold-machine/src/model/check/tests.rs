@@ -11,7 +11,7 @@ use pagefold::protocol::Protocol;
 use pagefold_explore as explore;
 use pagefold_litmus::{ObjectId, Vocabulary};
 
-use super::{Goal, Machine, RunConfig, Session};
+use super::{Goal, Machine, Plan, RunConfig};
 use crate::model::cpu::Translation;
 use crate::model::oracle::entry_of;
 use crate::model::world::World;
@@ -45,10 +45,9 @@ fn kind_after(sabotage: fn(&Machine)) -> Option<String> {
     };
     let scenario = pagefold_litmus::parse(SCENARIO, "books", &vocabulary).expect("it is valid");
     let config = RunConfig::new(Protocol::DEFAULT);
-    let mut session =
-        Session::new(&scenario, &config, Goal::Invariants).expect("it is small enough");
-    session.before_checks = sabotage;
-    match session.explore(&config.bounds, &mut || ()).verdict {
+    let mut plan = Plan::new(&scenario, &config, Goal::Invariants).expect("it is small enough");
+    plan.before_checks = sabotage;
+    match plan.explore(&config, &|_| ()).verdict {
         explore::Verdict::Holds => None,
         explore::Verdict::Broken(violation) => Some(violation.kind.into_owned()),
         explore::Verdict::NotExhausted(bound) => panic!("{bound}"),
