@@ -150,7 +150,7 @@ fn write(view: View, word: u64, seed: u64) -> Vec<u64> {
             && let Some(Pin { page, pfn }) = pin.take()
         {
             let value = count_up(&mut cpu, page);
-            let pinned = Host::page(pfn)[word as usize].load();
+            let pinned = Host::page(pfn)[word as usize].load_acquire();
             assert_eq!(pinned, value, "a pinned page was moved");
             gup::put_user_page::<Host>(pfn);
         }
@@ -168,7 +168,7 @@ fn read(view: View, seed: u64) {
         let value = if access % 16 == 0
             && let Some(pfn) = gup::get_user_page_fast(view.mm, view.page(page), false)
         {
-            let value = Host::page(pfn)[word as usize].load();
+            let value = Host::page(pfn)[word as usize].load_acquire();
             gup::put_user_page::<Host>(pfn);
             value
         } else {

@@ -124,7 +124,7 @@ impl<P: Platform> Vmf<P> {
 /// Linux: `handle_mm_fault`, `handle_pte_fault`.
 fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
     let pmd = pmd_alloc(vmf.vma.mm, vmf.addr).ok_or(FaultError::OutOfMemory)?;
-    let value = pmd.load("read pmd");
+    let value = pmd.read_once("read pmd");
     if value.is_huge() {
         if vmf.write && !value.is_writable() {
             // Private: a copy of the one page is made once it is mapped singly.
@@ -136,7 +136,8 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
         let Some(table) = pte_offset_map_nolock(pmd) else {
             return Ok(());
         };
-        vmf.orig = table.load(vmf.addr);
+        // Whoever goes to the page that it names compares it under the lock first.
+        vmf.orig = table.read_once(vmf.addr);
     }
     match vmf.orig.as_marker() {
         Some(Marker::Poison) => return Err(FaultError::HwPoison),
@@ -217,7 +218,10 @@ enum Around {
 }
 
 fn map_around<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, addr: VirtAddr) -> Around {
-    if folio.is_huge::<P>() && pmd.load("read pmd").is_none() && do_set_pmd(vmf.vma, pmd, folio) {
+    if folio.is_huge::<P>()
+        && pmd.read_once("read pmd").is_none()
+        && do_set_pmd(vmf.vma, pmd, folio)
+    {
         return Around::HugeMapped;
     }
     if !pte_alloc(pmd) {
@@ -310,7 +314,7 @@ fn do_cow_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Fault<P> {
 
 /// Attaches an `anon_vma`, for which the VMA lock is not enough. (Linux: `vmf_anon_prepare`)
 fn prepare_private<P: Platform>(vmf: &Vmf<P>) -> Fault<P> {
-    if vmf.vma.anon_vma("read anon_vma").is_some() {
+    if vmf.vma.has_anon_vma("read anon_vma") {
         return Ok(());
     }
     if vmf.vma_lock_only {
@@ -324,7 +328,10 @@ fn prepare_private<P: Platform>(vmf: &Vmf<P>) -> Fault<P> {
 /// fault found it. (Linux: `finish_fault`)
 fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bool) -> Fault<P> {
     let vma = vmf.vma;
-    if !cow && folio.is_huge::<P>() && pmd.load("read pmd").is_none() && do_set_pmd(vma, pmd, folio)
+    if !cow
+        && folio.is_huge::<P>()
+        && pmd.read_once("read pmd").is_none()
+        && do_set_pmd(vma, pmd, folio)
     {
         return Ok(());
     }

@@ -94,7 +94,9 @@ impl Folio {
         self.frame::<P>().refcount.get(n as u64);
     }
 
-    /// Takes a reference unless the folio is being freed.
+    /// Takes a reference unless the folio is being freed. Whoever found the folio without a lock then looks again where it found
+    /// it. The reference is an acquire of everything that was done before references were given back earlier: a slot or
+    /// entry that was emptied before that is seen to be empty.
     pub(crate) fn try_get<P: Platform>(self) -> bool {
         P::step(Step::Folio("folio_try_get", self.0));
         self.frame::<P>().refcount.try_get()
@@ -109,10 +111,10 @@ impl Folio {
         }
     }
 
-    /// References now.
+    /// References now. What was done to the folio by those who gave theirs back, has happened before.
     pub(crate) fn refcount<P: Platform>(self) -> u64 {
         P::step(Step::Folio("folio_ref_count", self.0));
-        self.frame::<P>().refcount.read()
+        self.frame::<P>().refcount.read_acquire()
     }
 
     /// Counts mappings.

@@ -62,7 +62,7 @@ impl<P: Platform> Frame<P> {
     /// The first frame of the folio that the frame belongs to now. Who has no reference looks again once it has one:
     /// the frame may have become part of another folio.
     pub(crate) fn head(&self) -> Pfn {
-        Pfn(self.head.load())
+        Pfn(self.head.read_once())
     }
 
     pub(crate) fn has(&self, flag: u64) -> bool {
@@ -84,12 +84,14 @@ impl<P: Platform> Frame<P> {
             P::frame(pfn.add(i)).head.store_protected(pfn.0);
         }
         let frame = P::frame(pfn);
-        frame.refcount.set_protected(1);
         debug_assert_eq!(frame.mapcount.get(), 0, "a free frame is not mapped");
         frame.mapping.store_protected(None);
         frame.index.store_protected(0);
         frame.next.store_protected(0);
         frame.flags.store_protected(flags | huge);
+        // Who found the frame before it was free, by a slot or an entry that is gone, may get a reference from here on. It
+        // looks at the slot or entry again then, and must find it gone.
+        frame.refcount.init(1);
     }
 
     /// References to the folio now, for oracles and reports.

@@ -5,7 +5,10 @@
 //!
 //! The fast walk takes no lock. Interrupts are off, and a grace period waits for that, so that no table is freed meanwhile. It does
 //! not rely on a flush waiting for it, as not every machine flushes by interrupts. It may see entries that are being taken away; so it first takes a reference, then looks at the entries
-//! again. A remover first clears the entry, then looks at the references. At least one of them sees the other.
+//! again. A remover first clears the entry, then gives the entry's reference back, then (collapse) looks at the references. At
+//! least one of them sees the other, since both change the one count: if the walk's reference comes first, the remover counts
+//! it; if it comes later, it has acquired what the remover released, and the second look finds the entry gone. No full
+//! barrier is needed for that.
 
 use crate::addr::{Pfn, VirtAddr};
 use crate::arch::Pte;
@@ -27,22 +30,22 @@ pub fn get_user_page_fast<P: Platform>(
 ) -> Option<Pfn> {
     let _irq = P::enforces(Safeguard::GupIrqOff).then(IrqGuard::<P>::save);
     let pmd = pmd_offset(mm, addr)?;
-    let value = pmd.load("gup: read pmd");
+    let value = pmd.read_dependent("gup: read pmd");
     if value.is_huge() {
         let pages = P::PTRS_PER_TABLE as u64;
         let pfn = value.pfn().add((addr.page() % pages) as usize);
         let folio = grab::<P>(value, pfn, write)?;
-        if pmd.load("gup: recheck pmd") != value {
+        if pmd.read_once("gup: recheck pmd") != value {
             folio.put::<P>(1);
             return None;
         }
         return Some(pfn);
     }
     let table = pte_offset_map_copy(pmd, value)?;
-    let pte = table.load(addr);
+    let pte = table.read_dependent(addr);
     let folio = grab::<P>(pte, pte.pfn(), write)?;
-    let moved = pmd.load("gup: recheck pmd") != value
-        || P::enforces(Safeguard::GupRecheckPte) && table.load(addr) != pte;
+    let moved = pmd.read_once("gup: recheck pmd") != value
+        || P::enforces(Safeguard::GupRecheckPte) && table.read_once(addr) != pte;
     if moved {
         folio.put::<P>(1);
         return None;

@@ -62,10 +62,11 @@ impl<P: Platform> Kvm<P> {
         Some(kvm)
     }
 
-    /// The entry of the page at `addr`, as a virtual CPU in guest mode reads it; `None` outside the slot.
+    /// The entry of the page at `addr`, as a virtual CPU in guest mode reads it to access the page; `None` outside the slot.
     pub fn spte(&self, addr: VirtAddr) -> Option<Pte> {
         P::step(Step::Pte("read spte", self.mm.id, addr));
-        self.entry(addr).map(|entry| Pte::from_bits(entry.load()))
+        self.entry(addr)
+            .map(|entry| Pte::from_bits(entry.read_dependent()))
     }
 
     /// The entry of the page at `addr` now, for oracles.
@@ -98,7 +99,9 @@ impl<P: Platform> Kvm<P> {
     /// What an access of the process itself would have met.
     pub fn page_fault(&self, addr: VirtAddr, write: bool) -> Result<(), FaultError<P>> {
         P::step(Step::Named("sample mmu_invalidate_seq"));
-        let seq = self.invalidate_seq.load();
+        // Before the look at the process's tables: who sees the number that an invalidation ended with sees the tables as that
+        // left them.
+        let seq = self.invalidate_seq.load_acquire();
         let pfn = gup::get_user_page(self.mm, addr, write)?;
         let overtaken = self.install(addr, write, pfn, seq);
         Folio::of::<P>(pfn).put::<P>(1);
@@ -121,7 +124,8 @@ impl<P: Platform> Kvm<P> {
         if let Some(entry) = self.entry(addr) {
             let spte = Pte::page(pfn, write);
             P::step(Step::SetPte("set_spte", self.mm.id, addr, spte));
-            entry.store(spte.bits());
+            // The virtual CPU reads the page through it.
+            entry.store_release(spte.bits());
         }
         false
     }
@@ -139,7 +143,7 @@ impl<P: Platform> Kvm<P> {
                 && entry.load_protected() != 0
             {
                 P::step(Step::SetPte("zap_spte", self.mm.id, addr, Pte::NONE));
-                entry.store(0);
+                entry.write_once(0);
                 zapped = true;
             }
             addr = addr.add_pages(1);
@@ -154,7 +158,8 @@ impl<P: Platform> Kvm<P> {
         let _mmu = self.lock();
         let seq = self.invalidate_seq.load_protected();
         P::step(Step::Named("mmu_invalidate_seq++"));
-        self.invalidate_seq.store(seq + 1);
+        // After the change of the process's tables: see `page_fault`.
+        self.invalidate_seq.store_release(seq + 1);
         let count = self.invalidate_in_progress.load_protected();
         self.invalidate_in_progress.store_protected(count - 1);
     }

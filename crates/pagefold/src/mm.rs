@@ -131,8 +131,8 @@ impl<P: Platform> Mm<P> {
     fn set_link(&self, position: Position<P>, target: Option<Ref<P, Vma<P>>>) {
         P::step(Step::Mm("change the set of VMAs", self.id));
         match position {
-            Position::Head => self.vmas.store(target),
-            Position::After(vma) => vma.next.store(target),
+            Position::Head => self.vmas.assign(target),
+            Position::After(vma) => vma.next.assign(target),
         }
     }
 
@@ -175,7 +175,8 @@ impl<P: Platform> Mm<P> {
     fn vma_end_write_all(&self) {
         let seq = self.mm_lock_seq.load_protected();
         P::step(Step::Mm("vma_end_write_all", self.id));
-        self.mm_lock_seq.store(seq + 1);
+        // After all changes of write-locked VMAs: who finds a VMA's mark to be an old number reads it as it is now.
+        self.mm_lock_seq.store_release(seq + 1);
     }
 
     pub(crate) fn mmap_read_lock(&self) {
@@ -198,9 +199,10 @@ impl<P: Platform> Mm<P> {
         self.mm_lock_seq.load_protected()
     }
 
+    /// The number that marks VMAs as write-locked, read by who has the lock of one.
     pub(crate) fn lock_seq(&self) -> u64 {
         P::step(Step::Mm("read mm_lock_seq", self.id));
-        self.mm_lock_seq.load()
+        self.mm_lock_seq.load_acquire()
     }
 
     /// The VMA that `addr` lies in, read-locked, without `mmap_lock`. `None` when there is none, or when somebody is
@@ -211,13 +213,13 @@ impl<P: Platform> Mm<P> {
     pub(crate) fn lock_vma_under_rcu(&self, addr: VirtAddr) -> Option<Ref<P, Vma<P>>> {
         let _rcu = RcuGuard::<P>::read_lock();
         P::step(Step::Mm("find VMA under RCU", self.id));
-        let mut next = self.vmas.load();
+        let mut next = self.vmas.dereference();
         while let Some(vma) = next {
             if vma.range.contains(addr) {
                 return vma.start_read().then_some(vma);
             }
             P::step(Step::Mm("find VMA under RCU", self.id));
-            next = vma.next.load();
+            next = vma.next.dereference();
         }
         None
     }

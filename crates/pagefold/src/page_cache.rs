@@ -125,7 +125,7 @@ impl<P: Platform> Mapping<P> {
     /// Pages of the object now.
     pub(crate) fn i_size(&self) -> u64 {
         P::step(Step::Named("read i_size"));
-        self.i_size.load()
+        self.i_size.read_once()
     }
 
     /// Pages of the object; nobody changes it now.
@@ -141,13 +141,14 @@ impl<P: Platform> Mapping<P> {
         P::entry(node, index.0 as usize % P::PTRS_PER_TABLE)
     }
 
-    /// What the slot of `index` holds now. The caller is in an RCU section.
+    /// What the slot of `index` holds now, to be followed: to a node that was cleared before it was published, to a folio
+    /// whose metadata was written before. The caller is in an RCU section.
     fn load(&self, index: PageIndex) -> Entry {
         P::step(Step::Slot("xas_load", self.id, index));
-        match Entry::from_bits(self.root_slot(index).load()) {
+        match Entry::from_bits(self.root_slot(index).read_dependent()) {
             Entry::Node(node) => {
                 P::step(Step::Slot("xas_load", self.id, index));
-                Entry::from_bits(Self::node_slot(node, index).load())
+                Entry::from_bits(Self::node_slot(node, index).read_dependent())
             }
             entry => entry,
         }
@@ -183,6 +184,8 @@ impl<P: Platform> Mapping<P> {
                 if !folio.try_get::<P>() {
                     return Err(Changing);
                 }
+                // After the reference, which is an acquire: if the folio was freed since, and its frame used again, whose
+                // count was it then? Who freed it had emptied the slot before, which is seen here.
                 if self.load(index) != Entry::Folio(folio) {
                     folio.put::<P>(1);
                     return Err(Changing);
@@ -252,7 +255,8 @@ impl<P: Platform> Mapping<P> {
             index,
             Entry::Folio(folio),
         ));
-        slot.store(Entry::Folio(folio).bits());
+        // Lookups read the folio's metadata through the slot.
+        slot.store_release(Entry::Folio(folio).bits());
         Ok(())
     }
 
@@ -302,18 +306,30 @@ impl<P: Platform> Mapping<P> {
                     index,
                     Entry::Node(node),
                 ));
-                slot.store(Entry::Node(node).bits());
+                // Lookups without a lock must find the node cleared.
+                slot.store_release(Entry::Node(node).bits());
                 Ok(node)
             }
             Entry::Folio(_) | Entry::Retry => Err(CacheError::Occupied),
         }
     }
 
-    /// Replaces the entry of one page. The caller has `xa_lock` and made the range.
-    pub(crate) fn store(&self, index: PageIndex, entry: Entry) {
+    /// Marks a hole as changing, until [`store_huge`](Self::store_huge) or [`reopen_hole`](Self::reopen_hole). The caller has
+    /// `xa_lock` and made the range.
+    pub(crate) fn close_hole(&self, index: PageIndex) {
+        self.store_empty(index, Entry::Retry);
+    }
+
+    /// Makes a hole of what [`close_hole`](Self::close_hole) closed. The caller has had `xa_lock` since.
+    pub(crate) fn reopen_hole(&self, index: PageIndex) {
+        self.store_empty(index, Entry::None);
+    }
+
+    /// Stores an entry through which nothing is reached.
+    fn store_empty(&self, index: PageIndex, entry: Entry) {
         if let Entry::Node(node) = Entry::from_bits(self.root_slot(index).load_protected()) {
             P::step(Step::SetSlot("xas_store", self.id, index, entry));
-            Self::node_slot(node, index).store(entry.bits());
+            Self::node_slot(node, index).write_once(entry.bits());
         }
     }
 
@@ -328,7 +344,8 @@ impl<P: Platform> Mapping<P> {
             start,
             Entry::Folio(folio),
         ));
-        slot.store(Entry::Folio(folio).bits());
+        // Lookups read the folio's metadata through the slot.
+        slot.store_release(Entry::Folio(folio).bits());
         if let Entry::Node(node) = old {
             P::call_rcu(move || P::free_frames(node, Order::Small));
         }

@@ -19,27 +19,43 @@ use crate::step::Step;
 
 /// A machine word that several CPUs read and write without a lock.
 ///
-/// `load` has acquire, `store` release, and the read-modify-write operations sequentially consistent order.
+/// Each access says how it is ordered, in Linux' words; the reason is at the place, and ARCHITECTURE.md ("Orderings") has
+/// all of them. An access is never torn, and accesses to one word are never reordered against each other (coherence).
 pub trait Word: Sized + 'static {
     /// A word that holds `value`.
     fn new(value: u64) -> Self;
-    /// Reads the word once (Linux: `READ_ONCE`, `smp_load_acquire`).
-    fn load(&self) -> u64;
-    /// Writes the word once (Linux: `WRITE_ONCE`, `smp_store_release`).
-    fn store(&self, value: u64);
-    /// Writes `value` and returns what was there, as one step.
-    fn swap(&self, value: u64) -> u64;
+    /// Reads the word once, in no order to anything else (Linux: `READ_ONCE`). For a value that is only tested or
+    /// compared, and either looked at again under a lock or of no consequence.
+    fn read_once(&self) -> u64;
+    /// Reads the word once; what is reached *through the value* is read after it, and so as it was when the value was
+    /// published (Linux: `READ_ONCE` of an entry that is followed, `rcu_dereference`).
+    ///
+    /// An address dependency does that on all hardware that Linux runs on. A machine without means to keep one in the
+    /// compiler makes it an acquire: Rust has no consume.
+    fn read_dependent(&self) -> u64;
+    /// Reads the word; all that follows is read and written after it (Linux: `smp_load_acquire`).
+    fn load_acquire(&self) -> u64;
+    /// Writes the word once, in no order to anything else (Linux: `WRITE_ONCE`). For a value through which nothing is
+    /// reached.
+    fn write_once(&self, value: u64);
+    /// Writes the word after everything that was read and written before it (Linux: `smp_store_release`).
+    fn store_release(&self, value: u64);
+    /// Writes `value` and returns what was there, as one step, in no order to anything else (Linux: `xchg_relaxed`).
+    fn xchg_relaxed(&self, value: u64) -> u64;
+    /// Adds one, as one step, after everything that was read and written before it (Linux:
+    /// `atomic_fetch_inc_release`).
+    fn inc_release(&self);
     /// Reads a word that cannot change now, because the caller holds the lock under which it is written
-    /// (Linux: `rcu_dereference_protected`). Not a step that a checker has to schedule.
+    /// (Linux: `rcu_dereference_protected`). The lock is the order.
     fn load_protected(&self) -> u64;
     /// Writes a word that nobody else can look at now: not published yet, or read only under a lock the caller
-    /// holds for writing. Not a step that a checker has to schedule.
+    /// holds for writing. What publishes it, or the lock, is the order.
     fn store_protected(&self, value: u64);
-    /// Sleeps until the word differs from `value`.
+    /// Sleeps until the word differs from `value`. Orders nothing: who waited looks again.
     fn wait_while(&self, value: u64);
 }
 
-/// A number that is counted up and down from many CPUs, and looked at only when nothing is under way.
+/// A number that is counted up and down from many CPUs, and looked at only when nothing is under way. Orders nothing.
 pub trait Counter: Sized + 'static {
     /// A counter that stands at `value`.
     fn new(value: i64) -> Self;
@@ -49,23 +65,30 @@ pub trait Counter: Sized + 'static {
     fn get(&self) -> i64;
 }
 
-/// A count of references. Each operation but [`new`](Self::new) is a full barrier where it decides something.
+/// A count of references.
 pub trait RefCount: Sized + 'static {
     /// A count that stands at `value`.
     fn new(value: u64) -> Self;
-    /// Takes `n` references more; the caller has one.
+    /// Takes `n` references more; the caller has one. In no order to anything else.
     fn get(&self, n: u64);
-    /// Takes a reference unless there is none left. Whether it did.
+    /// Takes a reference unless there is none left. Whether it did; if so, all that follows is read and written after it
+    /// (acquire): what was done before a [`put`](Self::put) or [`init`](Self::init) that came first is seen.
     fn try_get(&self) -> bool;
-    /// Gives back `n` references that the caller has. Whether they were the last.
+    /// Gives back `n` references that the caller has, after everything that was read and written before it (release).
+    /// Whether they were the last; if so, all that follows comes after everybody's use (acquire).
     fn put(&self, n: u64) -> bool;
-    /// The count now.
+    /// The count now, in no order to anything else.
     fn read(&self) -> u64;
-    /// Sets a count that nobody else can look at now.
-    fn set_protected(&self, value: u64);
+    /// The count now; all that follows is read and written after it (acquire).
+    fn read_acquire(&self) -> u64;
+    /// Sets the count of an object that begins a new life, after everything that was read and written before it (release).
+    /// Nobody has a reference, but who found the object in an earlier life may be trying to get one.
+    fn init(&self, value: u64);
 }
 
 /// A mutual exclusion lock. Whether it spins or sleeps follows from its class.
+///
+/// Taking it is an acquire of what releasing it released; a failed try orders nothing. It is not a full barrier.
 pub trait RawLock: Sized + 'static {
     /// An unlocked lock of the given class.
     fn new(class: LockClass) -> Self;
@@ -77,7 +100,7 @@ pub trait RawLock: Sized + 'static {
     fn unlock(&self);
 }
 
-/// A reader-writer semaphore: sleeps, and can be downgraded.
+/// A reader-writer semaphore: sleeps, and can be downgraded. Orders as [`RawLock`] does.
 pub trait RawRwSem: Sized + 'static {
     /// A free semaphore of the given class.
     fn new(class: LockClass) -> Self;
@@ -110,10 +133,15 @@ pub trait Handle<T>: Copy + Eq + Debug + Send + Deref<Target = T> + 'static {}
 pub trait Link<P: Platform, T: 'static>: Sized + 'static {
     /// A link that names `target`.
     fn new(target: Option<Ref<P, T>>) -> Self;
-    /// Reads the link (Linux: `rcu_dereference`, `READ_ONCE`).
-    fn load(&self) -> Option<Ref<P, T>>;
-    /// Publishes `target` (Linux: `rcu_assign_pointer`).
-    fn store(&self, target: Option<Ref<P, T>>);
+    /// Reads the link, to follow it: as [`Word::read_dependent`] (Linux: `rcu_dereference`).
+    fn dereference(&self) -> Option<Ref<P, T>>;
+    /// Whether the link names anything, as [`Word::read_once`] (Linux: `rcu_access_pointer`).
+    fn is_set(&self) -> bool;
+    /// Publishes `target` to who [follows](Self::dereference) the link: as [`Word::store_release`]
+    /// (Linux: `rcu_assign_pointer`).
+    fn assign(&self, target: Option<Ref<P, T>>);
+    /// Names `target` where it is followed only under a lock that orders it: as [`Word::write_once`].
+    fn write_once(&self, target: Option<Ref<P, T>>);
     /// As [`Word::load_protected`].
     fn load_protected(&self) -> Option<Ref<P, T>>;
     /// As [`Word::store_protected`].
@@ -139,6 +167,18 @@ pub enum Order {
 }
 
 /// A machine that the engine runs on. All functions are associated functions: a kernel has one such machine.
+///
+/// # Order
+///
+/// The engine relies on these to order more than themselves:
+///
+/// * *Flushes and kicks* ([`flush_tlb`](Self::flush_tlb), [`flush_secondary_tlb`](Self::flush_secondary_tlb),
+///   [`kick_vcpus`](Self::kick_vcpus), [`sync_walkers`](Self::sync_walkers)): what the caller wrote before is seen by every
+///   walk that begins after them, and what those who are waited for did before they answered has happened before they return.
+/// * *Grace periods* ([`call_rcu`](Self::call_rcu)): a section either ended before the callback, or sees what the caller wrote
+///   before.
+/// * *Allocation* of frames and objects: what was done with a frame before it was given back has happened before it is handed
+///   out again.
 pub trait Platform: Sized + 'static {
     /// Entries in a page table, and so small pages in a huge page: 512 on the common architectures with 4 KiB pages.
     const PTRS_PER_TABLE: usize;
@@ -212,6 +252,10 @@ pub trait Platform: Sized + 'static {
     /// Makes virtual CPUs leave guest mode, so that they use no translation that they fetched before
     /// (Linux: `kvm_flush_remote_tlbs`).
     fn kick_vcpus(mm: Ref<Self, Mm<Self>>);
+    /// A full barrier: what was read and written before it comes before what is read and written after it, a write
+    /// before a read included (Linux: `smp_mb`). Of two CPUs that write, pass a barrier, and read what the
+    /// other wrote, at least one sees the other.
+    fn smp_mb();
     /// Called in a loop that waits for another CPU's write.
     fn cpu_relax();
 

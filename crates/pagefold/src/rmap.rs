@@ -8,7 +8,7 @@
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
-use crate::arch::{Marker, Pte};
+use crate::arch::Marker;
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
@@ -30,9 +30,9 @@ pub struct AnonVma<P: Platform> {
 /// Gives the VMA an `anon_vma` before its first private page. (Linux: `anon_vma_prepare`)
 ///
 /// The caller has `mmap_lock` for reading. Two threads may come here at once: the second finds that the
-/// first was faster. Others may look at `vma->anon_vma` without any lock: they see it set early or late.
+/// first was faster. Others may look at whether there is one without any lock: they see it set early or late.
 pub(crate) fn anon_vma_prepare<P: Platform>(vma: Ref<P, Vma<P>>) {
-    if vma.anon_vma("read anon_vma").is_some() {
+    if vma.has_anon_vma("read anon_vma") {
         return;
     }
     let new = Ref::new(AnonVma::<P> {
@@ -112,12 +112,13 @@ fn unmap_one<P: Platform>(
     }
     if old.is_uffd_wp() {
         // The protection outlives the page: it stays as a marker.
-        table.set(addr, Pte::marker(Marker::UffdWp));
+        table.set_marker(addr, Marker::UffdWp);
     } else {
         table.take(addr);
     }
     batch.add(vma.mm);
     remove_mapping(folio, vma, 1, PageKind::Shmem);
+    // After the entry was emptied: who gets a reference after this (GUP-fast) sees that, see `Folio::try_get`.
     folio.put::<P>(1);
 }
 
@@ -161,7 +162,7 @@ pub fn rmap_walk<P: Platform>(mapping: Ref<P, Mapping<P>>, index: PageIndex) -> 
             };
             let pte = match pte_offset_map_lock(pmd) {
                 Some(table) => table.get(addr),
-                None => pmd.load("read pmd"),
+                None => pmd.read_once("read pmd"),
             };
             if pte.is_present() && Folio::of::<P>(pte.pfn()) == folio {
                 found += 1;

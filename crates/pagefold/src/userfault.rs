@@ -63,10 +63,11 @@ impl<P: Platform> Userfaultfd<P> {
         self.wakeups.wait_while(seen);
     }
 
+    /// Makes waiters look again, after what they wait for was done. Fillers have `mmap_lock` for reading only, so two may be
+    /// here at once: each changes the number.
     fn wake(&self) {
-        let seen = self.wakeups.load_protected();
         P::step(Step::Named("wake userfaultfd waiters"));
-        self.wakeups.store(seen + 1);
+        self.wakeups.inc_release();
     }
 }
 
@@ -134,6 +135,8 @@ pub fn register<P: Platform>(
     change_registration(mm, addr, |vma| {
         vma.set_userfaultfd(Some(userfaultfd));
         vma.set_flags(vma.flags_protected() | missing | wp);
+        // Once this returns, the process may look for holes: `collapse_file` closes them, then looks at the flags.
+        P::smp_mb();
     })
 }
 
@@ -225,7 +228,7 @@ pub fn poison<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), Uffd
     fill_page(mm, addr, |vma| {
         let table = writable_table(vma, addr, Room::None)?;
         P::observe(Fact::Poisoned(vma.mm.id, addr));
-        table.set(addr, Pte::marker(Marker::Poison));
+        table.set_marker(addr, Marker::Poison);
         Ok(())
     })
 }
@@ -261,7 +264,7 @@ fn writable_table<P: Platform>(
     room: Room,
 ) -> Result<crate::page_table::PteLocked<P>, UffdError> {
     let pmd = pmd_alloc(vma.mm, addr).ok_or(UffdError::NoMemory)?;
-    if pmd.load("read pmd").is_huge() {
+    if pmd.read_once("read pmd").is_huge() {
         return Err(UffdError::Exists);
     }
     if !pte_alloc(pmd) {
@@ -368,7 +371,7 @@ pub fn writeprotect<P: Platform>(
 fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), UffdError> {
     let pmd = pmd_alloc(vma.mm, addr).ok_or(UffdError::NoMemory)?;
     loop {
-        if pmd.load("read pmd").is_huge() {
+        if pmd.read_once("read pmd").is_huge() {
             split_huge_pmd(vma, pmd);
         }
         if !pte_alloc(pmd) {
@@ -379,18 +382,14 @@ fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), 
             continue;
         };
         let old = table.get(addr);
-        let protected = if old.is_present() {
-            Some(old.mk_uffd_wp())
-        } else if old.is_none() {
-            Some(Pte::marker(Marker::UffdWp))
-        } else {
-            // Protected already, or poisoned: then any access ends in a signal.
-            None
-        };
-        if let Some(protected) = protected {
+        if old.is_present() {
             P::observe(Fact::Protected(vma.mm.id, addr));
-            table.set(addr, protected);
+            table.set(addr, old.mk_uffd_wp());
+        } else if old.is_none() {
+            P::observe(Fact::Protected(vma.mm.id, addr));
+            table.set_marker(addr, Marker::UffdWp);
         }
+        // Else it is protected already, or poisoned: then any access ends in a signal.
         drop(table);
         if P::enforces(Safeguard::FlushOnProtect) {
             flush_tlb_range(vma.mm, AddrRange::pages(addr, 1), FlushKind::Leaves);
@@ -429,9 +428,10 @@ pub(crate) fn handle_userfault<P: Platform>(
     if userfaultfd.sigbus {
         return Err(FaultError::SigBus);
     }
-    // The order matters: a filler first changes the entry, then wakes.
+    // The order matters: a filler first changes the entry, then wakes (release). Who sees its number sees the entry, and who
+    // does not will not wait for long.
     P::step(Step::Named("read userfaultfd wakeups"));
-    let seen = userfaultfd.wakeups.load();
+    let seen = userfaultfd.wakeups.load_acquire();
     if must_wait(vma, addr, reason) {
         Err(FaultError::Userfault(userfaultfd, seen))
     } else {
@@ -452,9 +452,9 @@ fn must_wait<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr, reason: Reason) -
         return true;
     };
     let Some(table): Option<PteMap<P>> = pte_offset_map(pmd) else {
-        return !pmd.load("read pmd").is_huge();
+        return !pmd.read_once("read pmd").is_huge();
     };
-    let pte = table.load(addr);
+    let pte = table.read_once(addr);
     match reason {
         Reason::Missing => !pte.is_present() && pte.as_marker() != Some(Marker::Poison),
         Reason::WriteProtected => pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp),

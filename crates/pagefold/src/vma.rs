@@ -130,28 +130,30 @@ impl<P: Platform> Vma<P> {
     /// The flags, read by somebody who may have no lock that keeps them.
     pub(crate) fn flags(&self, step: &'static str) -> u64 {
         P::step(Step::Mm(step, self.mm.id));
-        self.flags.load()
+        self.flags.read_once()
     }
 
     /// Changes flags. The caller has `mmap_lock` and the VMA lock for writing.
     pub(crate) fn set_flags(&self, flags: u64) {
         P::step(Step::Mm("change VMA flags", self.mm.id));
-        self.flags.store(flags);
+        self.flags.write_once(flags);
     }
 
-    /// `anon_vma`, which somebody else may be setting.
-    pub(crate) fn anon_vma(&self, step: &'static str) -> Option<Ref<P, AnonVma<P>>> {
+    /// Whether there is an `anon_vma`, which somebody else may be setting. Who later takes a lock that the caller gives back
+    /// after this sees no less.
+    pub(crate) fn has_anon_vma(&self, step: &'static str) -> bool {
         P::step(Step::Mm(step, self.mm.id));
-        self.anon_vma.load()
+        self.anon_vma.is_set()
     }
 
-    /// Sets `anon_vma`. The caller has `page_table_lock`.
+    /// Sets `anon_vma`. The caller has `page_table_lock`, and `mmap_lock` for reading: who has it for writing later
+    /// may follow the link, nobody else does.
     pub(crate) fn set_anon_vma(&self, anon_vma: Ref<P, AnonVma<P>>) {
         P::step(Step::Mm("attach anon_vma", self.mm.id));
-        self.anon_vma.store(Some(anon_vma));
+        self.anon_vma.write_once(Some(anon_vma));
     }
 
-    /// `anon_vma`, read by the one who takes the VMA apart.
+    /// `anon_vma`. The caller has `page_table_lock`, or `mmap_lock` for writing, or takes the VMA apart.
     pub(crate) fn anon_vma_protected(&self) -> Option<Ref<P, AnonVma<P>>> {
         self.anon_vma.load_protected()
     }
@@ -171,6 +173,8 @@ impl<P: Platform> Vma<P> {
         if !self.lock.try_read() {
             return false;
         }
+        // The address space's number cannot be older than the mark: who made the mark had read it, and gave the lock
+        // back then. If it is newer, it is an acquire of everything that was done to the VMA while it was write-locked.
         if self.lock_seq.load_protected() == self.mm.lock_seq() || self.is_detached() {
             self.end_read();
             return false;

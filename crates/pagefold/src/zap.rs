@@ -10,7 +10,7 @@
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::{Marker, Pte};
+use crate::arch::Marker;
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -62,7 +62,7 @@ fn zap_pmd<P: Platform>(
         return;
     };
     loop {
-        let value = pmd.load("read pmd");
+        let value = pmd.read_once("read pmd");
         if value.is_none() {
             return;
         }
@@ -136,7 +136,7 @@ fn zap_pte<P: Platform>(
     }
     if protected && markers == Markers::Keep {
         P::observe(Fact::DiscardedPage(vma.mm.id, addr));
-        table.set(addr, Pte::marker(Marker::UffdWp));
+        table.set_marker(addr, Marker::UffdWp);
     } else {
         P::observe(Fact::Discarded(vma.mm.id, page));
         table.take(addr);
@@ -198,9 +198,9 @@ pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>)
             gather.flush();
         }
         if let Some(pmd) = pmd_offset(mm, addr).filter(|_| !is_shared_span(mm, addr, 1)) {
-            let old = pmd.load("read pmd");
+            let old = pmd.read_once("read pmd");
             if old.is_table() {
-                pmd.set("pmd_clear", Pte::NONE);
+                pmd.clear("pmd_clear");
                 accounting::mm_dec_nr_ptes::<P>(&mm);
                 gather.add_table(old.pfn());
             }

@@ -70,13 +70,13 @@ mod tests {
         let page = |number: usize| Host::page(first.add(number));
         let fill = |number: usize, tag: u64| {
             for (index, word) in (0..).zip(page(number)) {
-                word.store(tag + index);
+                word.write_once(tag + index);
             }
         };
         let holds = |number: usize, tag: u64| {
             (0..)
                 .zip(page(number))
-                .all(|(index, word)| word.load() == tag + index)
+                .all(|(index, word)| word.read_once() == tag + index)
         };
         for number in 0..4 {
             fill(number, 1000 * number as u64);
@@ -84,7 +84,7 @@ mod tests {
         copy(page(1), page(3));
         assert!(holds(0, 0) && holds(1, 3000) && holds(2, 2000) && holds(3, 3000));
         clear(page(1));
-        assert!(page(1).iter().all(|word| word.load() == 0));
+        assert!(page(1).iter().all(|word| word.read_once() == 0));
         assert!(holds(0, 0) && holds(2, 2000));
         Host::free_frames(first, Order::Huge);
     }

@@ -64,7 +64,7 @@ impl HostCpu {
     /// If the address is not that of a word.
     #[inline]
     pub fn load(&mut self, addr: VirtAddr) -> Result<u64, FaultError<Host>> {
-        self.access(addr, false, HostWord::load)
+        self.access(addr, false, HostWord::load_acquire)
     }
 
     /// Writes the word at an address.
@@ -76,7 +76,7 @@ impl HostCpu {
     /// If the address is not that of a word.
     #[inline]
     pub fn store(&mut self, addr: VirtAddr, value: u64) -> Result<(), FaultError<Host>> {
-        self.access(addr, true, |word| word.store(value))
+        self.access(addr, true, |word| word.store_release(value))
     }
 
     /// An instruction: it is tried until it goes through, or ends in a signal.
@@ -158,11 +158,11 @@ impl HostCpu {
     }
 }
 
-/// The entry for a page in a table of a level.
+/// The entry for a page in a table of a level, read as hardware does: what it names is read after it.
 #[inline(always)]
 fn entry(table: &Page, page: u64, level: u32) -> Pte {
     let number = page >> (level * PTRS_PER_TABLE.ilog2());
-    Pte::from_bits(table[number as usize % PTRS_PER_TABLE].load())
+    Pte::from_bits(table[number as usize % PTRS_PER_TABLE].read_dependent())
 }
 
 impl Drop for HostCpu {
@@ -217,9 +217,9 @@ mod tests {
         /// The word of the upper entry, and the table that it names.
         fn pmd(&self) -> (&'static HostWord, Pfn) {
             let index = |level: u32| (START.page() >> (9 * level)) as usize % PTRS_PER_TABLE;
-            let upper = Pte::from_bits(Host::entry(self.mm.root(), index(2)).load());
+            let upper = Pte::from_bits(Host::entry(self.mm.root(), index(2)).read_dependent());
             let pmd = Host::entry(upper.pfn(), index(1));
-            (pmd, Pte::from_bits(pmd.load()).pfn())
+            (pmd, Pte::from_bits(pmd.read_dependent()).pfn())
         }
 
         fn pte(&self) -> &'static HostWord {
@@ -277,26 +277,26 @@ mod tests {
     fn no_translation_of_a_page_is_used_after_it_was_flushed() {
         let process = Process::new();
         let pte = process.pte();
-        let original = pte.load();
+        let original = pte.read_once();
         let frames = [frame(), frame()];
         for page in frames.map(Host::page) {
-            page[0].store(VALID);
+            page[0].write_once(VALID);
         }
         let mut late = 0;
         with_cpus(&process, |round| {
             let (old, new) = (frames[round % 2], frames[(round + 1) % 2]);
-            Host::page(new)[0].store(VALID);
-            pte.store(Pte::page(new, true).bits());
+            Host::page(new)[0].write_once(VALID);
+            pte.store_release(Pte::page(new, true).bits());
             Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
-            let count = Host::page(old)[1].load();
-            Host::page(old)[0].store(STALE);
+            let count = Host::page(old)[1].read_once();
+            Host::page(old)[0].write_once(STALE);
             for _ in 0..100 {
                 std::hint::spin_loop();
             }
-            late += u32::from(Host::page(old)[1].load() != count);
+            late += u32::from(Host::page(old)[1].read_once() != count);
         });
         assert_eq!(late, 0, "stores came after the flush");
-        pte.store(original);
+        pte.store_release(original);
         for pfn in frames {
             Host::free_frames(pfn, Order::Small);
         }
@@ -307,23 +307,24 @@ mod tests {
     fn no_cached_table_is_walked_after_it_was_flushed() {
         let process = Process::new();
         let (pmd, original) = process.pmd();
-        let valid = Host::entry(original, 0).load();
+        let valid = Host::entry(original, 0).read_once();
         let stale = frame();
-        Host::page(stale)[0].store(STALE);
+        Host::page(stale)[0].write_once(STALE);
         let tables = [frame(), frame()];
         tables.iter().for_each(|table| Host::clear_page(*table));
         with_cpus(&process, |round| {
             let new = tables[round % 2];
-            Host::entry(new, 0).store(valid);
-            let old = Pte::from_bits(pmd.swap(Pte::table(new).bits())).pfn();
+            Host::entry(new, 0).write_once(valid);
+            let old = Pte::from_bits(pmd.read_once()).pfn();
+            pmd.store_release(Pte::table(new).bits());
             Host::flush_tlb(process.mm, RANGE, FlushKind::LeavesAndTables);
             if old != original {
-                Host::entry(old, 0).store(Pte::page(stale, true).bits());
+                Host::entry(old, 0).write_once(Pte::page(stale, true).bits());
             }
             // Now the next access walks, from the upper entry that it has cached or not.
             Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
         });
-        pmd.store(Pte::table(original).bits());
+        pmd.store_release(Pte::table(original).bits());
         for pfn in [stale, tables[0], tables[1]] {
             Host::free_frames(pfn, Order::Small);
         }

@@ -31,7 +31,8 @@ pub use pointer::{HostLink, HostPtr};
 pub use word::{HostCounter, HostRefCount, HostWord};
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence;
 
 use pagefold::accounting::Fact;
 use pagefold::addr::{AddrRange, Pfn};
@@ -181,6 +182,11 @@ impl Platform for Host {
     /// Nothing: this machine has no virtual CPUs.
     #[inline(always)]
     fn kick_vcpus(_: Ref<Self, Mm<Self>>) {}
+
+    #[inline(always)]
+    fn smp_mb() {
+        fence(SeqCst);
+    }
 
     /// A hint to the processor, and now and then the processor itself: the other thread may be waiting for it.
     fn cpu_relax() {

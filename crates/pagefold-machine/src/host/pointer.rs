@@ -104,12 +104,20 @@ impl<T: 'static> Link<Host, T> for HostLink<T> {
         }
     }
     #[inline(always)]
-    fn load(&self) -> Option<Ref<Host, T>> {
+    fn dereference(&self) -> Option<Ref<Host, T>> {
         reference(self.target.load(Acquire))
     }
     #[inline(always)]
-    fn store(&self, target: Option<Ref<Host, T>>) {
+    fn is_set(&self) -> bool {
+        !self.target.load(Relaxed).is_null()
+    }
+    #[inline(always)]
+    fn assign(&self, target: Option<Ref<Host, T>>) {
         self.target.store(pointer(target), Release);
+    }
+    #[inline(always)]
+    fn write_once(&self, target: Option<Ref<Host, T>>) {
+        self.target.store(pointer(target), Relaxed);
     }
     #[inline(always)]
     fn load_protected(&self) -> Option<Ref<Host, T>> {

@@ -1,24 +1,11 @@
 //! The platform's words, counters and reference counts: atomics of the machine that runs them.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicI64, AtomicU64, compiler_fence, fence};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicU64, fence};
 use std::thread;
 use std::time::Duration;
 
 use pagefold::platform::{Counter, RefCount, Word};
-
-/// Orders a read-modify-write operation before everything that follows it (Linux: `smp_mb__after_atomic`).
-///
-/// On x86-64 such an operation is a full barrier already (Intel SDM volume 3, 10.2.2: "locked" instructions), so only the
-/// compiler has to be told.
-#[inline(always)]
-fn smp_mb_after_atomic() {
-    if cfg!(target_arch = "x86_64") {
-        compiler_fence(SeqCst);
-    } else {
-        fence(SeqCst);
-    }
-}
 
 /// A word of memory: 64 bits, and nothing else, so that a frame *is* an array of words.
 #[derive(Debug)]
@@ -31,18 +18,33 @@ impl Word for HostWord {
         Self(AtomicU64::new(value))
     }
     #[inline(always)]
-    fn load(&self) -> u64 {
+    fn read_once(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+    // Rust has no consume, and a compiler may break a dependency that it can see through.
+    #[inline(always)]
+    fn read_dependent(&self) -> u64 {
         self.0.load(Acquire)
     }
     #[inline(always)]
-    fn store(&self, value: u64) {
+    fn load_acquire(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+    #[inline(always)]
+    fn write_once(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+    #[inline(always)]
+    fn store_release(&self, value: u64) {
         self.0.store(value, Release);
     }
     #[inline(always)]
-    fn swap(&self, value: u64) -> u64 {
-        let old = self.0.swap(value, SeqCst);
-        smp_mb_after_atomic();
-        old
+    fn xchg_relaxed(&self, value: u64) -> u64 {
+        self.0.swap(value, Relaxed)
+    }
+    #[inline(always)]
+    fn inc_release(&self) {
+        self.0.fetch_add(1, Release);
     }
     #[inline(always)]
     fn load_protected(&self) -> u64 {
@@ -57,7 +59,7 @@ impl Word for HostWord {
     fn wait_while(&self, value: u64) {
         const LONGEST: Duration = Duration::from_millis(1);
         let mut pause = Duration::from_micros(1);
-        while self.load() == value {
+        while self.read_once() == value {
             thread::sleep(pause);
             pause = LONGEST.min(pause * 2);
         }
@@ -104,12 +106,9 @@ impl RefCount for HostRefCount {
         while count != 0 {
             match self
                 .0
-                .compare_exchange_weak(count, count + 1, SeqCst, Relaxed)
+                .compare_exchange_weak(count, count + 1, Acquire, Relaxed)
             {
-                Ok(_) => {
-                    smp_mb_after_atomic();
-                    return true;
-                }
+                Ok(_) => return true,
                 Err(now) => count = now,
             }
         }
@@ -117,15 +116,23 @@ impl RefCount for HostRefCount {
     }
     #[inline(always)]
     fn put(&self, n: u64) -> bool {
-        self.0.fetch_sub(n, AcqRel) == n
+        let last = self.0.fetch_sub(n, Release) == n;
+        if last {
+            fence(Acquire);
+        }
+        last
     }
     #[inline(always)]
     fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+    #[inline(always)]
+    fn read_acquire(&self) -> u64 {
         self.0.load(Acquire)
     }
     #[inline(always)]
-    fn set_protected(&self, value: u64) {
-        self.0.store(value, Relaxed);
+    fn init(&self, value: u64) {
+        self.0.store(value, Release);
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! What is assumed of the hardware (Intel SDM volume 3, 5.10; the same for others):
 //!
+//! * What an entry names is read after the entry (an address dependency, which all hardware keeps); otherwise accesses of
+//!   programs are in no order.
 //! * A walk reads the entry of each level once, from the top or from a cached upper-level entry (paging-structure
 //!   cache), and may keep each present entry it read, until it is flushed.
 //! * An access uses a cached translation without looking at the page tables.
@@ -95,7 +97,7 @@ impl Cpu {
                 names::page(mm.id, addr)
             )
         });
-        let pte = Pte::from_bits(Model::entry(table, page % PTRS_PER_TABLE).load());
+        let pte = Pte::from_bits(Model::entry(table, page % PTRS_PER_TABLE).read_dependent());
         if !pte.is_present() {
             return None;
         }
@@ -115,7 +117,7 @@ impl Cpu {
             Some(upper) => upper,
             None => {
                 explore::label(|| format!("{}: walk reads pud", self.title()));
-                let pud = Pte::from_bits(Model::entry(mm.root(), top).load());
+                let pud = Pte::from_bits(Model::entry(mm.root(), top).read_dependent());
                 if !pud.is_table() {
                     return None;
                 }
@@ -130,7 +132,7 @@ impl Cpu {
                 names::page(mm.id, addr)
             )
         });
-        let pmd = Pte::from_bits(Model::entry(upper, huge % PTRS_PER_TABLE).load());
+        let pmd = Pte::from_bits(Model::entry(upper, huge % PTRS_PER_TABLE).read_dependent());
         if pmd.is_huge() {
             let translation = Translation {
                 pfn: pmd.pfn().add(page % PTRS_PER_TABLE),
@@ -264,7 +266,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
     match access {
         Access::Load => {
             explore::label(|| format!("load {} (frame {})", names::page(mm, addr), pfn.0));
-            let value = world.content(pfn).load();
+            let value = world.content(pfn).read_once();
             explore::note(|| format!("= {value}"));
             world.books.check_load(mm, addr, pfn, value);
             value
@@ -277,7 +279,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
                     pfn.0
                 )
             });
-            world.content(pfn).store(value);
+            world.content(pfn).write_once(value);
             world.books.note_store(mm, addr, pfn, value);
             value
         }

@@ -96,14 +96,14 @@ impl Platform for Model {
     fn copy_page(to: Pfn, from: Pfn) {
         let world = World::current();
         explore::label(|| format!("copy_page: read frame {}", from.0));
-        let value = world.content(from).load();
+        let value = world.content(from).read_once();
         explore::label(|| format!("copy_page: write {value} to frame {}", to.0));
-        world.content(to).store(value);
+        world.content(to).write_once(value);
     }
 
     fn clear_page(pfn: Pfn) {
         explore::label(|| format!("clear_page frame {}", pfn.0));
-        World::current().content(pfn).store(0);
+        World::current().content(pfn).write_once(0);
     }
 
     fn rcu_read_lock() {
@@ -158,6 +158,9 @@ impl Platform for Model {
     fn kick_vcpus(mm: Ref<Self, Mm<Self>>) {
         cpu::kick_vcpus(mm.id);
     }
+
+    /// Nothing: the explorer's memory is sequentially consistent.
+    fn smp_mb() {}
 
     fn cpu_relax() {
         explore::hint::relax();

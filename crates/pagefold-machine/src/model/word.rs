@@ -4,7 +4,8 @@ use pagefold::handle::Ref;
 use pagefold::lock_order::LockClass;
 use pagefold::platform::{Counter, Link, RawLock, RawRwSem, RefCount, Word};
 use pagefold_explore as explore;
-use pagefold_explore::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use pagefold_explore::sync::atomic::AtomicU64;
+use pagefold_explore::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 
 use super::arena::ModelPtr;
 use super::{Model, world};
@@ -25,35 +26,57 @@ impl ModelWord {
     fn check(&self) {
         world::check_content_at(std::ptr::from_ref(self).cast());
     }
+
+    fn load(&self, order: Ordering) -> u64 {
+        let value = self.0.load(order);
+        self.check();
+        value
+    }
+
+    fn store(&self, value: u64, order: Ordering) {
+        self.0.store(value, order);
+        self.check();
+    }
 }
 
 impl Word for ModelWord {
     fn new(value: u64) -> Self {
         Self(AtomicU64::new(value))
     }
-    fn load(&self) -> u64 {
-        let value = self.0.load(SeqCst);
-        self.check();
-        value
+    fn read_once(&self) -> u64 {
+        self.load(Relaxed)
     }
-    fn store(&self, value: u64) {
-        self.0.store(value, SeqCst);
-        self.check();
+    // The explorer does not follow dependencies.
+    fn read_dependent(&self) -> u64 {
+        self.load(Acquire)
     }
-    fn swap(&self, value: u64) -> u64 {
-        let old = self.0.swap(value, SeqCst);
+    fn load_acquire(&self) -> u64 {
+        self.load(Acquire)
+    }
+    fn write_once(&self, value: u64) {
+        self.store(value, Relaxed);
+    }
+    fn store_release(&self, value: u64) {
+        self.store(value, Release);
+    }
+    fn xchg_relaxed(&self, value: u64) -> u64 {
+        let old = self.0.swap(value, Relaxed);
         self.check();
         old
+    }
+    fn inc_release(&self) {
+        self.0.fetch_add(1, Release);
+        self.check();
     }
     // The caller says that a lock protects the word. That is to be checked, not believed: an access that is protected costs
     // an event, but no execution.
     fn load_protected(&self) -> u64 {
         explore::label(|| READ.into());
-        self.load()
+        self.load(Relaxed)
     }
     fn store_protected(&self, value: u64) {
         explore::label(|| WRITTEN.into());
-        self.store(value);
+        self.store(value, Relaxed);
     }
     fn wait_while(&self, value: u64) {
         self.0.wait_until(|now| now != value);
@@ -116,7 +139,11 @@ impl RefCount for ModelRefCount {
     fn read(&self) -> u64 {
         self.0.read()
     }
-    fn set_protected(&self, value: u64) {
+    fn read_acquire(&self) -> u64 {
+        self.0.read()
+    }
+    fn init(&self, value: u64) {
+        // A frame is used once in an execution: nobody has found it before.
         self.0.set_quiet(value);
     }
 }
@@ -236,18 +263,24 @@ impl<T: 'static> Link<Model, T> for ModelLink {
     fn new(to: Option<Ref<Model, T>>) -> Self {
         Self(AtomicU64::new(bits(to)))
     }
-    fn load(&self) -> Option<Ref<Model, T>> {
-        target(self.0.load(SeqCst))
+    fn dereference(&self) -> Option<Ref<Model, T>> {
+        target(self.0.load(Acquire))
     }
-    fn store(&self, to: Option<Ref<Model, T>>) {
-        self.0.store(bits(to), SeqCst);
+    fn is_set(&self) -> bool {
+        self.0.load(Relaxed) != 0
+    }
+    fn assign(&self, to: Option<Ref<Model, T>>) {
+        self.0.store(bits(to), Release);
+    }
+    fn write_once(&self, to: Option<Ref<Model, T>>) {
+        self.0.store(bits(to), Relaxed);
     }
     fn load_protected(&self) -> Option<Ref<Model, T>> {
         explore::label(|| READ.into());
-        self.load()
+        target(self.0.load(Relaxed))
     }
     fn store_protected(&self, to: Option<Ref<Model, T>>) {
         explore::label(|| WRITTEN.into());
-        self.store(to);
+        self.0.store(bits(to), Relaxed);
     }
 }

@@ -5,6 +5,7 @@ use std::mem::offset_of;
 use std::ptr;
 
 use pagefold::addr::{PAGE_SHIFT, Pfn};
+use pagefold::arch::Pte;
 use pagefold::frame::Frame;
 use pagefold::platform::{Order, Platform, Word};
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
@@ -22,6 +23,9 @@ use super::{Model, PTRS_PER_TABLE};
 pub(crate) const FRAMES: usize = 96;
 /// What a frame holds before anything is written to it.
 const GARBAGE: u64 = 0xbad;
+/// What a frame holds as a table, before it is cleared: whether taken for an entry of a page table or for a slot of a page
+/// cache, it names a frame that does not exist.
+const GARBAGE_ENTRY: u64 = Pte::page(Pfn(0xbad), false).bits();
 /// CPUs, devices and virtual CPUs.
 pub(crate) const CPUS: usize = 16;
 /// Threads of an execution, as the explorer counts them.
@@ -175,6 +179,7 @@ impl World {
         for slot in &self.frames[first..first + pages] {
             slot.state.set(Use::Allocated);
             slot.content.poke(GARBAGE);
+            slot.words.iter().for_each(|word| word.poke(GARBAGE_ENTRY));
         }
         Some(Pfn(first as u64))
     }

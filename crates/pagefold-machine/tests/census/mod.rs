@@ -104,5 +104,5 @@ impl Census {
 }
 
 fn entries(table: Pfn) -> impl Iterator<Item = Pte> {
-    (0..PTRS_PER_TABLE).map(move |index| Pte::from_bits(Host::entry(table, index).load()))
+    (0..PTRS_PER_TABLE).map(move |index| Pte::from_bits(Host::entry(table, index).read_once()))
 }

@@ -233,7 +233,7 @@ impl<P: Platform> Gathered<P> {
             if self.mapping.load_protected(index) == Entry::None {
                 holes += 1;
                 if P::enforces(Safeguard::RetryEntries) {
-                    self.mapping.store(index, Entry::Retry);
+                    self.mapping.close_hole(index);
                     *closed += 1;
                 }
             }
@@ -249,7 +249,7 @@ impl<P: Platform> Gathered<P> {
         if closed > 0 {
             for index in self.indices() {
                 if self.mapping.load_protected(index) == Entry::Retry {
-                    self.mapping.store(index, Entry::None);
+                    self.mapping.reopen_hole(index);
                 }
             }
         }
@@ -257,7 +257,11 @@ impl<P: Platform> Gathered<P> {
 
     /// A hole that a process wants to hear about when it is first touched must not be filled behind its back.
     /// Registration does not take `i_mmap_rwsem`: a VMA that registers after this finds the holes closed.
+    ///
+    /// No lock is common to the two: this closes the hole, then looks at the flag; the process sets the flag
+    /// ([`userfault::register`](crate::userfault::register)), then looks at the hole. Each needs a full barrier in between.
     fn check_missing_vmas(&self) -> Result<(), ScanResult> {
+        P::smp_mb();
         for index in self.indices() {
             if self.mapping.load_protected(index) != Entry::Retry
                 && self.mapping.load_protected(index) != Entry::None

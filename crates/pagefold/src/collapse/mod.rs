@@ -235,7 +235,7 @@ fn find_pmd<P: Platform>(
     addr: VirtAddr,
 ) -> Result<crate::page_table::PmdRef<P>, ScanResult> {
     let pmd = pmd_offset(mm, addr).ok_or(ScanResult::PmdNull)?;
-    let value = pmd.load("find_pmd");
+    let value = pmd.read_once("find_pmd");
     if value.is_none() {
         Err(ScanResult::PmdNone)
     } else if value.is_huge() {

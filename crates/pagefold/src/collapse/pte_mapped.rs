@@ -270,7 +270,8 @@ fn take_table_exclusively<P: Platform>(
     }
     give_back(vma, folio, cleared);
     result?;
-    let anon_vma = vma.anon_vma("read anon_vma");
+    // Set with `mmap_lock` for reading, which nobody has now.
+    let anon_vma = vma.anon_vma_protected();
     let _anon_vma = anon_vma
         .as_ref()
         .map(|anon_vma| WriteGuard::write(&anon_vma.rwsem));

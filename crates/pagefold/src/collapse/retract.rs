@@ -71,7 +71,7 @@ pub(super) fn retract_page_tables<P: Platform>(
 /// One VMA, as it is done since 6.6.
 fn retract_one<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) -> Result<(), ScanResult> {
     // These three are only to avoid work: nothing keeps them true.
-    if vma.anon_vma("read anon_vma").is_some() {
+    if vma.has_anon_vma("read anon_vma") {
         return Err(ScanResult::PageAnon);
     }
     let pmd = find_pmd(vma.mm, range.start)?;
@@ -129,8 +129,11 @@ fn take_table<P: Platform>(
 }
 
 /// Whether the table holds nothing that the page cache cannot restore. The caller has its lock.
+///
+/// The lock is all the order that the two flags need: whoever put something into the table had set or seen them set before
+/// it took the lock, so that they are seen here if what it put in would be.
 fn is_retractable<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, range: AddrRange) -> bool {
-    if P::enforces(Safeguard::RecheckAnonVma) && vma.anon_vma("recheck anon_vma").is_some() {
+    if P::enforces(Safeguard::RecheckAnonVma) && vma.has_anon_vma("recheck anon_vma") {
         return false;
     }
     if P::enforces(Safeguard::RecheckUffdWp)
@@ -168,7 +171,7 @@ fn retract_under_mmap_lock<P: Platform>(
     range: AddrRange,
     target: Option<&Target<P>>,
 ) -> Result<(), ScanResult> {
-    if vma.anon_vma("read anon_vma").is_some() {
+    if vma.has_anon_vma("read anon_vma") {
         return Err(ScanResult::PageAnon);
     }
     let mm = vma.mm;
@@ -196,7 +199,7 @@ fn retract_exclusively<P: Platform>(
     if !vma.try_start_write() {
         return Err(ScanResult::Fail);
     }
-    if P::enforces(Safeguard::RecheckAnonVma) && vma.anon_vma("recheck anon_vma").is_some() {
+    if P::enforces(Safeguard::RecheckAnonVma) && vma.has_anon_vma("recheck anon_vma") {
         return Err(ScanResult::PageAnon);
     }
     if P::enforces(Safeguard::ExitTest) && vma.mm.is_exiting() {

@@ -2,7 +2,7 @@
 
 use crate::accounting::{self, Fact};
 use crate::addr::{Pfn, VirtAddr};
-use crate::arch::Pte;
+use crate::arch::{Marker, Pte};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_table::{PtLock, PtLockGuard};
@@ -44,10 +44,16 @@ impl<P: Platform> PmdRef<P> {
         P::entry(self.table, index_at::<P>(self.addr, 1))
     }
 
-    /// Reads the entry once (Linux: `pmdp_get_lockless`).
-    pub(crate) fn load(&self, step: &'static str) -> Pte {
+    /// Reads the entry once, to look at what it is (Linux: `pmdp_get_lockless`).
+    pub(crate) fn read_once(&self, step: &'static str) -> Pte {
         P::step(Step::Pmd(step, self.mm.id, self.addr));
-        Pte::from_bits(self.entry().load())
+        Pte::from_bits(self.entry().read_once())
+    }
+
+    /// Reads the entry once, to go to the table or page that it names, which was written before the entry was.
+    pub(crate) fn read_dependent(&self, step: &'static str) -> Pte {
+        P::step(Step::Pmd(step, self.mm.id, self.addr));
+        Pte::from_bits(self.entry().read_dependent())
     }
 
     /// Reads the entry, which nobody else changes now.
@@ -55,16 +61,24 @@ impl<P: Platform> PmdRef<P> {
         Pte::from_bits(self.entry().load_protected())
     }
 
-    /// Writes the entry. The caller has the pmd lock.
+    /// Has the entry name a table or huge page, whose content walkers without a lock must find as it is now. The caller has
+    /// the pmd lock. (Linux: `smp_wmb` in `pmd_install`)
     pub(crate) fn set(&self, step: &'static str, value: Pte) {
         P::step(Step::SetPte(step, self.mm.id, self.addr, value));
-        self.entry().store(value.bits());
+        self.entry().store_release(value.bits());
     }
 
-    /// Empties the entry and returns what was there, as one step.
+    /// Empties the entry, which nobody else changes now.
+    pub(crate) fn clear(&self, step: &'static str) {
+        P::step(Step::SetPte(step, self.mm.id, self.addr, Pte::NONE));
+        self.entry().write_once(Pte::NONE.bits());
+    }
+
+    /// Empties the entry and returns what was there, as one step. What orders it is what follows: a flush, a lock or
+    /// reference that is given back.
     pub(crate) fn take(&self, step: &'static str) -> Pte {
         P::step(Step::Pmd(step, self.mm.id, self.addr));
-        Pte::from_bits(self.entry().swap(0))
+        Pte::from_bits(self.entry().xchg_relaxed(0))
     }
 
     /// The lock of the table that the entry is in (Linux: `pmd_lockptr`).
@@ -96,7 +110,7 @@ impl<P: Platform> PmdRef<P> {
 /// The entry for `addr` in a table of huge-page entries, if there is such a table.
 pub(crate) fn pmd_offset<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<PmdRef<P>> {
     P::step(Step::Mm("read pud", mm.id));
-    let upper = Pte::from_bits(P::entry(mm.root(), index_at::<P>(addr, 2)).load());
+    let upper = Pte::from_bits(P::entry(mm.root(), index_at::<P>(addr, 2)).read_dependent());
     upper.is_table().then(|| PmdRef {
         mm,
         addr,
@@ -118,7 +132,8 @@ pub(crate) fn pmd_alloc<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Optio
         let lost = upper.load_protected() != 0;
         if !lost {
             P::step(Step::Mm("install pmd table", mm.id));
-            upper.store(Pte::table(table).bits());
+            // Walkers without a lock must find the table cleared.
+            upper.store_release(Pte::table(table).bits());
         }
         lost
     };
@@ -133,14 +148,14 @@ pub(crate) fn pmd_alloc<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Optio
 pub(crate) fn take_upper_table<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<Pfn> {
     let upper = P::entry(mm.root(), index_at::<P>(addr, 2));
     P::step(Step::Mm("pud_clear", mm.id));
-    let old = Pte::from_bits(upper.swap(0));
+    let old = Pte::from_bits(upper.xchg_relaxed(0));
     old.is_table().then(|| old.pfn())
 }
 
 /// Makes a table of small-page entries where there is nothing. Whether there is one, or something else, now: `false`
 /// is out of memory. (Linux: `pte_alloc`, `pmd_install`)
 pub(crate) fn pte_alloc<P: Platform>(pmd: PmdRef<P>) -> bool {
-    if !pmd.load("read pmd").is_none() {
+    if !pmd.read_once("read pmd").is_none() {
         return true;
     }
     let Some(table) = P::alloc_frames(Order::Small) else {
@@ -176,10 +191,16 @@ impl<P: Platform> PteMap<P> {
         P::entry(self.seen.pfn(), index_at::<P>(addr, 0))
     }
 
-    /// Reads the entry of `addr` once, without a lock.
-    pub(crate) fn load(&self, addr: VirtAddr) -> Pte {
+    /// Reads the entry of `addr` once, without a lock, to look at what it is or compare it.
+    pub(crate) fn read_once(&self, addr: VirtAddr) -> Pte {
         P::step(Step::Pte("read pte", self.pmd.mm.id, addr));
-        Pte::from_bits(self.entry(addr).load())
+        Pte::from_bits(self.entry(addr).read_once())
+    }
+
+    /// Reads the entry of `addr` once, without a lock, to go to the page that it names.
+    pub(crate) fn read_dependent(&self, addr: VirtAddr) -> Pte {
+        P::step(Step::Pte("read pte", self.pmd.mm.id, addr));
+        Pte::from_bits(self.entry(addr).read_dependent())
     }
 
     /// The lock of the table.
@@ -192,16 +213,25 @@ impl<P: Platform> PteMap<P> {
         Pte::from_bits(self.entry(addr).load_protected())
     }
 
-    /// Writes the entry of `addr`. The caller has the lock of the table.
+    /// Has the entry of `addr` name a page, whose content walkers without a lock must find as it is now. The caller has the
+    /// lock of the table. (Linux: `smp_wmb` in `__folio_mark_uptodate`)
     pub(crate) fn set(&self, addr: VirtAddr, value: Pte) {
         P::step(Step::SetPte("set_pte", self.pmd.mm.id, addr, value));
-        self.entry(addr).store(value.bits());
+        self.entry(addr).store_release(value.bits());
     }
 
-    /// Empties the entry of `addr` and returns what was there. The caller has the lock of the table.
+    /// Has the entry of `addr` remember something, and name no page. The caller has the lock of the table.
+    pub(crate) fn set_marker(&self, addr: VirtAddr, marker: Marker) {
+        let value = Pte::marker(marker);
+        P::step(Step::SetPte("set_pte", self.pmd.mm.id, addr, value));
+        self.entry(addr).write_once(value.bits());
+    }
+
+    /// Empties the entry of `addr` and returns what was there. The caller has the lock of the table. What orders it is what
+    /// follows: a flush, and the entry's reference that is given back.
     pub(crate) fn take(&self, addr: VirtAddr) -> Pte {
         P::step(Step::Pte("ptep_get_and_clear", self.pmd.mm.id, addr));
-        Pte::from_bits(self.entry(addr).swap(0))
+        Pte::from_bits(self.entry(addr).xchg_relaxed(0))
     }
 }
 
@@ -226,17 +256,17 @@ impl<P: Platform> core::ops::Deref for PteLocked<P> {
 pub(crate) fn pte_offset_map<P: Platform>(pmd: PmdRef<P>) -> Option<PteMap<P>> {
     if P::enforces(Safeguard::MapMayFail) {
         let rcu = P::enforces(Safeguard::WalkUnderRcu).then(RcuGuard::<P>::read_lock);
-        let seen = pmd.load("read pmd");
+        let seen = pmd.read_dependent("read pmd");
         return seen.is_table().then_some(PteMap {
             pmd,
             seen,
             _rcu: rcu,
         });
     }
-    if !pmd.load("read pmd").is_table() {
+    if !pmd.read_once("read pmd").is_table() {
         return None;
     }
-    let seen = pmd.load("pte_offset_map: read pmd again");
+    let seen = pmd.read_dependent("pte_offset_map: read pmd again");
     if seen.is_none() {
         P::observe(Fact::MissingTable(pmd.mm.id, pmd.addr));
     }
@@ -274,7 +304,8 @@ pub(crate) fn pte_offset_map_lock<P: Platform>(pmd: PmdRef<P>) -> Option<PteLock
             .lockptr()
             .lock(Step::Pte("pte_offset_map_lock", pmd.mm.id, pmd.addr));
         let recheck = P::enforces(Safeguard::MapMayFail) && P::enforces(Safeguard::RecheckPmd);
-        if !recheck || pmd.load("recheck pmd") == map.seen {
+        // The remover held the lock of the table, so that is all the order that the second look needs.
+        if !recheck || pmd.read_once("recheck pmd") == map.seen {
             return Some(PteLocked { _ptl: ptl, map });
         }
     }

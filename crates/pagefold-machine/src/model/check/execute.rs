@@ -207,7 +207,7 @@ impl Session<'_> {
             Call::UffdioCopy(page, value) => {
                 let fill = |pfn| {
                     explore::label(|| format!("copy from user: {value}"));
-                    world.content(pfn).store(value);
+                    world.content(pfn).write_once(value);
                 };
                 uffd(userfault::copy(
                     self.mm_of(who, page.mapping),
@@ -322,7 +322,7 @@ impl Session<'_> {
                 pfn.0
             )
         });
-        let value = world.content(pfn).load();
+        let value = world.content(pfn).read_once();
         world.books.check_pinned_load(mm.id, addr, pfn, value);
         gup::put_user_page::<Model>(pfn);
         Value::Number(value)
@@ -340,7 +340,7 @@ impl Session<'_> {
             let name = names::page(mm.id, addr);
             format!("store {name} = {value} through the pin (frame {})", pfn.0)
         });
-        world.content(pfn).store(value);
+        world.content(pfn).write_once(value);
         world.books.note_store(mm.id, addr, pfn, value);
         gup::put_user_page::<Model>(pfn);
         Value::SUCCESS

@@ -123,7 +123,7 @@ impl Layout {
             for (index, content) in object.contents.iter().enumerate() {
                 if let Some(value) = *content {
                     Mapping::fill_page(mapping, PageIndex(index as u64), |pfn| {
-                        world.content(pfn).store(value);
+                        world.content(pfn).write_once(value);
                     })
                     .expect("a new machine has frames");
                     world.books.set_content(id, index, value);

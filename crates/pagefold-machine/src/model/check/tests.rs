@@ -108,7 +108,7 @@ fn a_frame_that_is_used_after_it_was_freed() {
     assert_fires(Kind::UseAfterFree, |_| {
         let pfn = Model::alloc_frames(Order::Small).expect("there are frames");
         Model::free_frames(pfn, Order::Small);
-        Model::entry(pfn, 0).load();
+        Model::entry(pfn, 0).read_once();
     });
 }
 
