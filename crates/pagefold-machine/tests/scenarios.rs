@@ -115,6 +115,11 @@ fn the_other_safeguards() {
 }
 
 #[test]
+fn the_orders_of_memory() {
+    assert_as_expected("memory");
+}
+
+#[test]
 fn every_safeguard_is_shown_to_be_needed_and_to_suffice() {
     let mut needed = BTreeSet::new();
     for (path, scenario) in library("thread").into_iter().chain(library("safeguards")) {
