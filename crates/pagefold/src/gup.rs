@@ -3,12 +3,12 @@
 //! Guarantee: a page that was got stays where it is: it is not freed, and a huge page is not made of a copy of it, since
 //! collapse counts references after it took the mappings away.
 //!
-//! The fast walk takes no lock. Interrupts are off, and a grace period waits for that, so that no table is freed meanwhile. It does
-//! not rely on a flush waiting for it, as not every machine flushes by interrupts. It may see entries that are being taken away; so it first takes a reference, then looks at the entries
-//! again. A remover first clears the entry, then gives the entry's reference back, then (collapse) looks at the references. At
-//! least one of them sees the other, since both change the one count: if the walk's reference comes first, the remover counts
-//! it; if it comes later, it has acquired what the remover released, and the second look finds the entry gone. No full
-//! barrier is needed for that.
+//! The fast walk takes no lock. Interrupts are off, and a grace period waits for that, so that no table is freed meanwhile. It
+//! does not rely on a flush waiting for it, as not every machine flushes by interrupts. It may see entries that are being taken
+//! away; so it first takes a reference, then looks at the entries again. A remover first clears the entry, then gives
+//! the entry's reference back, then (collapse) looks at the references. At least one of them sees the other, since both change the
+//! one count: if the walk's reference comes first, the remover counts it; if it comes later, it has acquired what the
+//! remover released, and the second look finds the entry gone. No full barrier is needed for that.
 
 use crate::addr::{Pfn, VirtAddr};
 use crate::arch::Pte;

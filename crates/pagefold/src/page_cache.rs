@@ -184,8 +184,8 @@ impl<P: Platform> Mapping<P> {
                 if !folio.try_get::<P>() {
                     return Err(Changing);
                 }
-                // After the reference, which is an acquire: if the folio was freed since, and its frame used again, whose
-                // count was it then? Who freed it had emptied the slot before, which is seen here.
+                // The reference is an acquire: if it came too late, to another life of the frame, then the slot was changed
+                // before the folio was freed, and this look sees that.
                 if self.load(index) != Entry::Folio(folio) {
                     folio.put::<P>(1);
                     return Err(Changing);
