@@ -110,7 +110,7 @@ fn owning(threads: usize, body: fn(&World, usize)) -> Report {
         let world = Arc::new(World::new());
         for thread in 0..threads {
             let world = Arc::clone(&world);
-            thread::spawn("t", move || body(&world, thread));
+            thread::spawn_named("t", move || body(&world, thread));
         }
     })
 }

@@ -22,7 +22,7 @@ struct Lazy {
 impl Lazy {
     fn get(&self, compute: impl FnOnce() -> u32) -> u32 {
         if !self.ready.load(Ordering::Acquire) {
-            let _guard = self.lock.lock();
+            let _guard = self.lock.lock().unwrap();
             if !self.ready.load(Ordering::Relaxed) {
                 if self.hasty {
                     self.ready.store(true, Ordering::Release);
@@ -49,7 +49,7 @@ fn program(hasty: bool) -> Report {
         let computed = Arc::new(AtomicU32::new(0));
         for name in ["first", "second", "third"] {
             let (lazy, computed) = (Arc::clone(&lazy), Arc::clone(&computed));
-            thread::spawn(name, move || {
+            thread::spawn_named(name, move || {
                 let value = lazy.get(|| 42 + computed.fetch_add(1, Ordering::Relaxed));
                 assert_eq!(value, 42);
             });

@@ -103,7 +103,7 @@ fn program(free: Free) -> Report {
         let stack = Arc::new(Stack::new(free));
         let threads = ["left", "right"].map(|name| {
             let stack = Arc::clone(&stack);
-            thread::spawn(name, move || stack.pop())
+            thread::spawn_named(name, move || stack.pop())
         });
         let popped = threads.map(|thread| thread.join().unwrap());
         assert!(

@@ -30,7 +30,7 @@ use crate::worker::{Program, Worker, recorded_trace, violation};
 /// check(|| {
 ///     let count = Arc::new(AtomicU32::new(0));
 ///     let other = Arc::clone(&count);
-///     let adder = thread::spawn("adder", move || {
+///     let adder = thread::spawn_named("adder", move || {
 ///         other.store(other.load(SeqCst) + 1, SeqCst);
 ///     });
 ///     count.store(count.load(SeqCst) + 1, SeqCst);
@@ -111,7 +111,7 @@ pub unsafe fn explore_forgetting_observed(
 ///     let count = Arc::new(AtomicU32::new(0));
 ///     for _ in 0..3 {
 ///         let count = Arc::clone(&count);
-///         thread::spawn("adder", move || count.store(count.load(SeqCst) + 1, SeqCst));
+///         thread::spawn_named("adder", move || count.store(count.load(SeqCst) + 1, SeqCst));
 ///     }
 /// }
 ///

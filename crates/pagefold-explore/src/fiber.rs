@@ -19,7 +19,7 @@ use crate::panic_hook;
 ///
 /// # Safety
 ///
-/// What `body` borrows must outlive the execution. If `forgettable`, it must be harmless to forget
+/// What `body` borrows must be valid until the thread has ended or is destroyed. If `forgettable`, it must be harmless to forget
 /// `body` and, whenever the thread is suspended, everything on its stack.
 pub(crate) unsafe fn spawn<'a>(
     name: Cow<'static, str>,
@@ -149,7 +149,8 @@ pub(crate) fn run_to_end() -> (Stop, Option<Broken>) {
 /// Gets rid of all threads that have not ended.
 fn destroy_threads() {
     let threads = rt::with(|engine| engine.threads).unwrap_or(0);
-    for thread in 0..threads {
+    // The newest first, as threads may have borrowed from those in whose scope they were spawned.
+    for thread in (0..threads).rev() {
         destroy(thread);
     }
 }
@@ -168,6 +169,7 @@ pub(crate) fn destroy(thread: usize) {
     let Some((mut fiber, forgettable, current)) = taken.flatten() else {
         return;
     };
+    rt::with(|engine| engine.destroying |= 1 << thread);
     if forgettable {
         // SAFETY: whoever spawned the thread promised that what is on its stack may be forgotten
         // whenever it is suspended, and it is; frames of this crate own nothing.
@@ -178,6 +180,7 @@ pub(crate) fn destroy(thread: usize) {
     }
     rt::with(|engine| {
         engine.current = current;
+        engine.destroying &= !(1 << thread);
         if fiber.done() {
             engine.stacks.push(fiber.into_stack());
         } else {
@@ -188,6 +191,9 @@ pub(crate) fn destroy(thread: usize) {
 
 /// Makes way for a destructor that runs while an execution is destroyed and wants a lock: destroys
 /// the other threads that hold it first, so that they have let go of its content.
+///
+/// If the destructor is one of a scoped thread, its scope's owner cannot make way: the thread may have borrowed
+/// from the owner's stack. That leaves no way to go on.
 pub(crate) fn evict_holders(object: &Object) {
     let holders = rt::with(|engine| {
         if engine.mode != Mode::Inert {
@@ -207,6 +213,12 @@ pub(crate) fn evict_holders(object: &Object) {
             .collect()
     });
     for holder in holders.unwrap_or_default() {
+        if rt::with(|engine| engine.is_borrowed_from(holder)) == Some(true) {
+            eprintln!(
+                "in an abandoned execution, a destructor of a scoped thread takes a lock that the scope's owner holds"
+            );
+            std::process::abort();
+        }
         destroy(holder);
     }
 }

@@ -13,7 +13,7 @@
 //!     let count = Arc::new(AtomicU32::new(0));
 //!     let adders = [1, 2].map(|_| {
 //!         let count = Arc::clone(&count);
-//!         thread::spawn("adder", move || {
+//!         thread::spawn_named("adder", move || {
 //!             let seen = count.load(SeqCst);
 //!             count.store(seen + 1, SeqCst);
 //!         })

@@ -13,7 +13,7 @@
 //!     let published = Arc::new(AtomicBool::new(true));
 //!     let content = Arc::new(AtomicU32::new(42));
 //!     let (p, c) = (Arc::clone(&published), Arc::clone(&content));
-//!     thread::spawn("reader", move || {
+//!     thread::spawn_named("reader", move || {
 //!         let _section = rcu::read();
 //!         if p.load(SeqCst) {
 //!             assert_eq!(c.load(SeqCst), 42); // not reused yet

@@ -1,14 +1,24 @@
-//! Checked threads.
+//! Checked threads, as in [`std::thread`].
+//!
+//! What is spawned need not be [`Send`]: all threads of an exploration run on one OS thread.
+
+mod parking;
+mod scope;
 
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 
 use crate::engine::op::{Kind, Op};
 use crate::engine::rt;
 use crate::fiber;
+
+pub(crate) use self::parking::Token;
+pub use self::parking::{Thread, current, park};
+pub use self::scope::{Scope, ScopedJoinHandle, scope};
 
 /// A thread of the current execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +39,7 @@ impl ThreadId {
 /// Owned permission to wait for a thread's end and take its result.
 pub struct JoinHandle<T> {
     thread: Option<ThreadId>,
-    result: Rc<Cell<Option<T>>>,
+    result: ResultSlot<T>,
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
@@ -48,12 +58,7 @@ impl<T> JoinHandle<T> {
     /// Only while an abandoned execution is destroyed, if the thread has no result. (A thread that
     /// panics ends the execution.)
     pub fn join(self) -> Result<T, Box<dyn Any + Send>> {
-        if let Some(thread) = self.thread {
-            join(thread);
-        }
-        self.result
-            .take()
-            .ok_or_else(|| Box::new("the thread was abandoned") as _)
+        finish(self.thread, &self.result)
     }
 
     /// The thread.
@@ -62,9 +67,74 @@ impl<T> JoinHandle<T> {
     ///
     /// If the thread was "spawned" while an abandoned execution was destroyed.
     #[must_use]
-    pub fn thread(&self) -> ThreadId {
-        self.thread
-            .expect("nothing is spawned while an abandoned execution is destroyed")
+    pub fn thread(&self) -> Thread {
+        known(self.thread)
+    }
+}
+
+/// Spawns a thread. Traces and messages call it by its number: see [`spawn_named`].
+///
+/// # Panics
+///
+/// Outside an exploration.
+pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    spawn_named(next_name(), f)
+}
+
+/// What a thread is called that is given no name.
+fn next_name() -> Cow<'static, str> {
+    let number = rt::with(|engine| engine.threads).unwrap_or(0);
+    Cow::Owned(format!("thread {number}"))
+}
+
+/// As [`std::thread::Builder`]; [`spawn_named`] is shorter.
+#[derive(Debug, Default)]
+pub struct Builder {
+    name: Option<String>,
+}
+
+impl Builder {
+    /// What is to be a thread without a name.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives it a name.
+    #[must_use]
+    pub fn name(mut self, name: String) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Spawns it.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    ///
+    /// # Panics
+    ///
+    /// Outside an exploration.
+    pub fn spawn<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> io::Result<JoinHandle<T>> {
+        Ok(spawn_named(self.into_name(), f))
+    }
+
+    /// Spawns it in a scope.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub fn spawn_scoped<'scope, T: 'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        f: impl FnOnce() -> T + 'scope,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>> {
+        Ok(scope.spawn_named(self.into_name(), f))
+    }
+
+    fn into_name(self) -> Cow<'static, str> {
+        self.name.map_or_else(next_name, Cow::Owned)
     }
 }
 
@@ -73,25 +143,53 @@ impl<T> JoinHandle<T> {
 /// # Panics
 ///
 /// Outside an exploration.
-pub fn spawn<T: 'static>(
+pub fn spawn_named<T: 'static>(
     name: impl Into<Cow<'static, str>>,
     f: impl FnOnce() -> T + 'static,
 ) -> JoinHandle<T> {
+    // SAFETY: the closure is `'static`.
+    let (thread, result) = unsafe { spawn_with_result(name.into(), f) };
+    JoinHandle { thread, result }
+}
+
+/// Where a thread leaves its result.
+type ResultSlot<T> = Rc<Cell<Option<T>>>;
+
+/// Spawns a thread; returns it, unless an abandoned execution is destroyed, and where its result will be.
+///
+/// # Safety
+///
+/// What `f` borrows must be valid until the thread has ended or is destroyed.
+unsafe fn spawn_with_result<T>(
+    name: Cow<'static, str>,
+    f: impl FnOnce() -> T,
+) -> (Option<ThreadId>, ResultSlot<T>) {
     require_exploration();
     let result = Rc::new(Cell::new(None));
     let slot = Rc::clone(&result);
     let body = move || slot.set(Some(f()));
-    // SAFETY: the closure is `'static`, and the thread is not forgettable.
-    let thread = unsafe { fiber::spawn(name.into(), Op::plain(Kind::Start, 0), false, body) };
+    // SAFETY: what is borrowed lives long enough by the contract of this function, and the thread is not forgettable.
+    let thread = unsafe { fiber::spawn(name, Op::plain(Kind::Start, 0), false, body) };
     if size_of::<T>() != 0
         && let Some(thread) = thread
     {
         rt::with(|engine| engine.slots[thread].result = true);
     }
-    JoinHandle {
-        thread: thread.map(ThreadId::new),
-        result,
+    (thread.map(ThreadId::new), result)
+}
+
+/// Waits for the end of a thread and takes its result.
+fn finish<T>(thread: Option<ThreadId>, result: &ResultSlot<T>) -> Result<T, Box<dyn Any + Send>> {
+    if let Some(thread) = thread {
+        join(thread);
     }
+    result
+        .take()
+        .ok_or_else(|| Box::new("the thread was abandoned") as _)
+}
+
+fn known(thread: Option<ThreadId>) -> Thread {
+    Thread::new(thread.expect("nothing is spawned while an abandoned execution is destroyed"))
 }
 
 /// Spawns a thread that may be forgotten, which makes abandoning an execution cheap.
@@ -132,13 +230,17 @@ pub(crate) fn join_spinning(thread: ThreadId) {
     wait_for(thread, true);
 }
 
+fn is_live(thread: ThreadId) -> bool {
+    rt::with(|engine| engine.live & (1 << thread.0) != 0) == Some(true)
+}
+
 fn wait_for(thread: ThreadId, spinning: bool) {
     let op = Op {
         length: spinning.into(),
         ..Op::plain(Kind::Join, thread.0.into())
     };
     let turn = rt::visible_plain(op);
-    if rt::with(|engine| engine.live & (1 << thread.0) != 0) == Some(true) {
+    if is_live(thread) {
         turn.cannot_wait(|engine| {
             format!(
                 "{} waits for the end of {}",
@@ -147,17 +249,6 @@ fn wait_for(thread: ThreadId, spinning: bool) {
             )
         });
     }
-}
-
-/// The calling thread.
-///
-/// # Panics
-///
-/// Outside an exploration.
-#[must_use]
-pub fn current() -> ThreadId {
-    let current = rt::with(|engine| engine.current);
-    ThreadId::new(current.expect("`thread::current` is called inside an exploration"))
 }
 
 /// The end of a round of a retry loop: [`hint::relax`](crate::hint::relax).

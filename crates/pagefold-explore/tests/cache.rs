@@ -27,7 +27,7 @@ fn locks_taken_for_nothing() {
         });
         for _ in 0..5 {
             let lock = Arc::clone(&lock);
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 lock.lock();
                 lock.unlock();
             });
@@ -48,24 +48,27 @@ fn contents_of_locks() {
             let shared = Arc::new((Mutex::new(0), RwLock::new(0)));
             let threads = [1, 2, 3].map(|i| {
                 let shared = Arc::clone(&shared);
-                thread::spawn("t", move || write(&shared.0, &shared.1, i))
+                thread::spawn_named("t", move || write(&shared.0, &shared.1, i))
             });
             for thread in threads {
                 thread.join().unwrap();
             }
-            assert_ne!((*shared.0.lock(), *shared.1.read()), (213, 213));
+            assert_ne!(
+                (*shared.0.lock().unwrap(), *shared.1.read().unwrap()),
+                (213, 213)
+            );
         }
     }
     for write in [
         |mutex: &Mutex<u32>, lock: &RwLock<u32>, i| {
-            let mut value = mutex.lock();
+            let mut value = mutex.lock().unwrap();
             *value = *value * 10 + i;
-            *lock.write() = *value;
+            *lock.write().unwrap() = *value;
         },
         |mutex: &Mutex<u32>, lock: &RwLock<u32>, i| {
-            let mut value = lock.write();
+            let mut value = lock.write().unwrap();
             *value = *value * 10 + i;
-            *mutex.lock() = *value;
+            *mutex.lock().unwrap() = *value;
         },
     ] {
         let report = cached(program(write));
@@ -80,7 +83,7 @@ fn results() {
         let word = Arc::new(AtomicU32::new(0));
         let threads = [1, 2].map(|i| {
             let word = Arc::clone(&word);
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 let before = word.swap(i, SeqCst);
                 word.store(0, SeqCst);
                 before
@@ -100,7 +103,7 @@ fn checkpoints_keep_what_is_held() {
         let words: Arc<[AtomicU32; 2]> = Arc::default();
         quiet(|| words.iter().map(|word| word.load(SeqCst)).sum::<u32>());
         let reader = Arc::clone(&words);
-        thread::spawn("reader", move || {
+        thread::spawn_named("reader", move || {
             if reader[0].load(SeqCst) == 0 {
                 rcu::read_lock();
                 reader[1].load(SeqCst);
@@ -112,7 +115,7 @@ fn checkpoints_keep_what_is_held() {
             }
         });
         let retry = Arc::clone(&words);
-        thread::spawn("retry", move || {
+        thread::spawn_named("retry", move || {
             let word = retry[0].load(SeqCst);
             if word == 1 {
                 retry[1].load(SeqCst);
@@ -148,7 +151,7 @@ fn marks() {
             }
         }
         for _ in 0..4 {
-            thread::spawn("t", || {
+            thread::spawn_named("t", || {
                 let extra = AtomicU32::new(0);
                 words[0].store(1, SeqCst);
                 extra.store(words[0].load(SeqCst), SeqCst);

@@ -55,7 +55,7 @@ fn classes(name: &str, threads: &[Body], main: Option<fn(&Memory)>) -> u64 {
         let memory = Arc::new(Memory::new());
         for body in threads {
             let (memory, body) = (Arc::clone(&memory), Arc::clone(body));
-            thread::spawn("t", move || body(&memory));
+            thread::spawn_named("t", move || body(&memory));
         }
         if let Some(main) = main {
             main(&memory);

@@ -49,13 +49,13 @@ fn deadlock_names_waiters_and_holders() {
     let violation = broken(kind::DEADLOCK, || {
         let pair = locks(&A);
         let other = Arc::clone(&pair);
-        thread::spawn("left", move || {
+        thread::spawn_named("left", move || {
             other[0].lock();
             other[1].lock_nested();
             other[1].unlock();
             other[0].unlock();
         });
-        thread::spawn("right", move || {
+        thread::spawn_named("right", move || {
             pair[1].lock();
             pair[0].lock_nested();
             pair[0].unlock();
@@ -94,7 +94,7 @@ fn deadlock_through_a_wait() {
 fn joining_is_not_interesting_in_a_deadlock() {
     let violation = broken(kind::DEADLOCK, || {
         let word = Arc::new(AtomicU32::new(0));
-        let waiter = thread::spawn("waiter", move || word.wait_until(|value| value == 1));
+        let waiter = thread::spawn_named("waiter", move || word.wait_until(|value| value == 1));
         waiter.join().unwrap();
     });
     assert!(!violation.message.contains("main"), "{violation}");
@@ -184,7 +184,7 @@ fn sleep_in_atomic() {
         rcu::synchronize();
     });
     broken(kind::SLEEP_IN_ATOMIC, || {
-        let thread = thread::spawn("t", || {});
+        let thread = thread::spawn_named("t", || {});
         let spin = RawLock::new(&SPIN);
         spin.lock();
         thread.join().unwrap();
@@ -238,9 +238,9 @@ fn panics_are_found_and_destructors_run() {
                 Arc::clone(&lock),
                 Count(Rc::clone(&dropped)),
             );
-            thread::spawn(name, move || {
+            thread::spawn_named(name, move || {
                 let _count = count;
-                let _guard = lock.lock();
+                let _guard = lock.lock().unwrap();
                 let value = word.load(SeqCst);
                 word.store(value + 1, SeqCst);
                 assert_eq!(value, 0, "somebody was here");
@@ -262,7 +262,7 @@ fn caught_panics_are_the_programs_own_business() {
         assert!(caught.is_err());
         let word = Arc::new(AtomicU32::new(0));
         let other = Arc::clone(&word);
-        thread::spawn("t", move || other.store(1, SeqCst));
+        thread::spawn_named("t", move || other.store(1, SeqCst));
         word.wait_until(|value| value == 1);
     });
 }
@@ -283,7 +283,7 @@ fn livelock() {
     let report = holds(|| {
         let word = Arc::new(AtomicU32::new(0));
         let other = Arc::clone(&word);
-        thread::spawn("t", move || other.store(1, SeqCst));
+        thread::spawn_named("t", move || other.store(1, SeqCst));
         while word.load(SeqCst) == 0 {
             hint::relax();
         }
@@ -297,7 +297,7 @@ fn spin_lock_by_hand() {
         let word = Arc::new(AtomicU32::new(0));
         for _ in 0..3 {
             let word = Arc::clone(&word);
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 while word.compare_exchange(0, 1, SeqCst, SeqCst).is_err() {
                     hint::relax();
                 }
@@ -314,7 +314,7 @@ fn bounds() {
         let word = Arc::new(AtomicU32::new(0));
         for _ in 0..4 {
             let word = Arc::clone(&word);
-            thread::spawn("t", move || word.fetch_add(1, SeqCst));
+            thread::spawn_named("t", move || word.fetch_add(1, SeqCst));
         }
     };
     let report = explore(&Config::default().max_executions(5), many);
@@ -333,7 +333,7 @@ fn bounds() {
     );
     let report = run(|| {
         for _ in 0..64 {
-            thread::spawn("t", || {});
+            thread::spawn_named("t", || {});
         }
     });
     assert!(
@@ -347,7 +347,7 @@ fn torn_read() {
     let words = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
     let writer = {
         let words = Arc::clone(&words);
-        thread::spawn("writer", move || {
+        thread::spawn_named("writer", move || {
             words[0].store(1, SeqCst);
             words[1].store(1, SeqCst);
         })
@@ -374,7 +374,7 @@ fn sampling_finds_and_says_what_it_covers() {
         assert_eq!(report.to_string(), again.to_string(), "the seed decides");
 
         let fine = explore(&config, || {
-            thread::spawn("nothing", || ()).join().unwrap();
+            thread::spawn_named("nothing", || ()).join().unwrap();
         });
         assert!(
             matches!(fine.verdict, Verdict::NotExhausted(Bound::Sample(2_000))),
@@ -389,7 +389,7 @@ fn a_violation_wins_over_a_bound() {
         let word = Arc::new(AtomicU32::new(0));
         for i in 0..5 {
             let word = Arc::clone(&word);
-            thread::spawn("t", move || assert_eq!(word.fetch_add(1, SeqCst), i));
+            thread::spawn_named("t", move || assert_eq!(word.fetch_add(1, SeqCst), i));
         }
     });
     assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
@@ -413,7 +413,7 @@ fn quiet_sections() {
     let violation = broken(kind::BLOCKED_IN_QUIET, || {
         let shared = Arc::new((RawLock::new(&SLEEP), AtomicU32::new(0)));
         let other = Arc::clone(&shared);
-        thread::spawn("t", move || {
+        thread::spawn_named("t", move || {
             other.0.lock();
             other.1.store(1, SeqCst);
             other.1.wait_until(|value| value == 2);
@@ -433,7 +433,7 @@ fn failing() {
     let violation = broken("lost page", || {
         let word = Arc::new(AtomicU32::new(0));
         let other = Arc::clone(&word);
-        thread::spawn("writer", move || other.store(1, SeqCst));
+        thread::spawn_named("writer", move || other.store(1, SeqCst));
         label(|| "look".to_owned());
         if word.load(SeqCst) == 1 {
             note(|| "it is gone".to_owned());
@@ -458,7 +458,7 @@ fn unguarded(guarded: bool) -> impl FnMut() {
         let word = Arc::new(AtomicU32::new(0));
         let threads = [1, 2].map(|_| {
             let (lock, word) = (Arc::clone(&lock), Arc::clone(&word));
-            thread::spawn("adder", move || {
+            thread::spawn_named("adder", move || {
                 if guarded {
                     lock.lock();
                 }
@@ -529,10 +529,10 @@ fn attempts_never_block_and_see_both_sides() {
     holds(|| {
         let lock = Arc::new(Mutex::new(0));
         let other = Arc::clone(&lock);
-        thread::spawn("t", move || *other.lock() += 1);
+        thread::spawn_named("t", move || *other.lock().unwrap() += 1);
         match lock.try_lock() {
-            Some(_) => taken = true,
-            None => refused = true,
+            Ok(_) => taken = true,
+            Err(_) => refused = true,
         }
     });
     assert!(taken && refused);
@@ -544,8 +544,8 @@ fn reader_writer_locks() {
     holds(|| {
         let lock = Arc::new(RwLock::new(0));
         let other = Arc::clone(&lock);
-        let writer = thread::spawn("writer", move || {
-            let mut guard = other.write();
+        let writer = thread::spawn_named("writer", move || {
+            let mut guard = other.write().unwrap();
             *guard = 1;
             let guard = guard.downgrade();
             assert_eq!(*guard, 1);
@@ -559,8 +559,8 @@ fn reader_writer_locks() {
         let lock = Arc::new(RwLock::new(0));
         for id in 1..3 {
             let lock = Arc::clone(&lock);
-            thread::spawn("writer", move || {
-                let mut guard = lock.write();
+            thread::spawn_named("writer", move || {
+                let mut guard = lock.write().unwrap();
                 *guard = id;
                 assert_eq!(*guard.downgrade(), id);
             });
@@ -579,7 +579,7 @@ fn unlink(free: fn(Box<dyn FnOnce()>)) -> impl FnMut() {
             Arc::clone(&object),
             Arc::clone(&freed),
         );
-        thread::spawn("reader", move || {
+        thread::spawn_named("reader", move || {
             let _section = rcu::read();
             if p.load(SeqCst) == 1 {
                 o.load(SeqCst);
@@ -611,7 +611,7 @@ fn use_after_the_section_is_found() {
     broken(kind::PANIC, || {
         let freed = Arc::new(AtomicU32::new(0));
         let other = Arc::clone(&freed);
-        thread::spawn("reader", move || {
+        thread::spawn_named("reader", move || {
             rcu::read_lock();
             let seen = other.load(SeqCst);
             rcu::read_unlock();
@@ -633,7 +633,7 @@ fn later_sections_are_not_waited_for() {
         let done = Arc::new(AtomicU32::new(0));
         let (a, d) = (Arc::clone(&asked), Arc::clone(&done));
         let d2 = Arc::clone(&done);
-        let reader = thread::spawn("reader", move || {
+        let reader = thread::spawn_named("reader", move || {
             a.wait_until(|value| value == 1);
             let _section = rcu::read();
             d.load(SeqCst);
@@ -653,7 +653,7 @@ fn a_grace_period_that_never_ends_names_the_reader() {
         let lock = Arc::new(RawLock::new(&SPIN));
         let word = Arc::new(AtomicU32::new(0));
         let (l, w) = (Arc::clone(&lock), Arc::clone(&word));
-        thread::spawn("reader", move || {
+        thread::spawn_named("reader", move || {
             let _section = rcu::read();
             w.store(1, SeqCst);
             l.lock();
@@ -679,7 +679,7 @@ fn interrupts_wait_until_they_are_enabled() {
         let cpu = Rc::new(Cpu::new(0));
         let word = Arc::new(AtomicU32::new(0));
         let (c, w) = (Rc::clone(&cpu), Arc::clone(&word));
-        thread::spawn("walker", move || {
+        thread::spawn_named("walker", move || {
             c.disable();
             let before = w.load(SeqCst);
             assert_eq!(w.load(SeqCst), before, "no handler ran in between");
@@ -733,8 +733,8 @@ fn worlds_that_are_restored() {
 #[test]
 fn plain_values_outside_an_exploration() {
     let lock = Mutex::new(1);
-    *lock.lock() += 1;
-    assert_eq!(lock.into_inner(), 2);
+    *lock.lock().unwrap() += 1;
+    assert_eq!(lock.into_inner().unwrap(), 2);
     let word = AtomicU32::new(0);
     word.fetch_add(1, SeqCst);
     assert_eq!(word.wait_until(|value| value == 1), 1);
@@ -760,7 +760,7 @@ fn nondeterministic_programs_are_told() {
         }
         for _ in 0..2 {
             let word = Arc::clone(&word);
-            thread::spawn("t", move || word.fetch_add(1, SeqCst));
+            thread::spawn_named("t", move || word.fetch_add(1, SeqCst));
         }
     });
     assert!(
@@ -778,7 +778,7 @@ fn explorations_on_several_os_threads() {
                     let lock = Arc::new(Mutex::new(0));
                     for _ in 0..4 {
                         let lock = Arc::clone(&lock);
-                        thread::spawn("t", move || *lock.lock() += 1);
+                        thread::spawn_named("t", move || *lock.lock().unwrap() += 1);
                     }
                 })
                 .complete
@@ -795,7 +795,9 @@ fn checking() {
     check(|| {
         let counter = Arc::new(Counter::new(0));
         let other = Arc::clone(&counter);
-        thread::spawn("t", move || other.add(1)).join().unwrap();
+        thread::spawn_named("t", move || other.add(1))
+            .join()
+            .unwrap();
         assert_eq!(counter.get(), 1);
     });
 }
@@ -805,19 +807,19 @@ fn destructors_of_abandoned_threads_may_lock() {
     struct Unlocks(Arc<Mutex<u32>>);
     impl Drop for Unlocks {
         fn drop(&mut self) {
-            *self.0.lock() += 1;
+            *self.0.lock().unwrap() += 1;
         }
     }
     broken(kind::DEADLOCK, || {
         let lock = Arc::new(Mutex::new(0));
         let word = Arc::new(AtomicU32::new(0));
         let (l, w) = (Arc::clone(&lock), Arc::clone(&word));
-        thread::spawn("drops", move || {
+        thread::spawn_named("drops", move || {
             let _unlocks = Unlocks(l);
             w.wait_until(|value| value == 1);
         });
-        thread::spawn("holds", move || {
-            let _guard = lock.lock();
+        thread::spawn_named("holds", move || {
+            let _guard = lock.lock().unwrap();
             word.wait_until(|value| value == 1);
         });
     });

@@ -549,12 +549,12 @@ fn start(world: &Rc<World>, program: &[Vec<Op>]) {
     for (number, body) in program.iter().enumerate() {
         let (world, body) = (Rc::clone(world), body.clone());
         if world.results {
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 world.run(number, &body);
                 true
             });
         } else {
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 for (statement, op) in body.iter().enumerate() {
                     if world.checkpoints {
                         hint::checkpoint(statement as u64);

@@ -23,7 +23,7 @@ fn collapse(faulters: usize, rounds: usize, wrong: bool) -> impl Fn() + Copy {
         });
         for number in 0..faulters + 2 {
             let world = Arc::clone(&world);
-            thread::spawn(format!("t{number}"), move || {
+            thread::spawn_named(format!("t{number}"), move || {
                 let [entry, flag, page] = &world.words;
                 let [mapping, entry_lock, table_lock] = &world.locks;
                 if number == 0 {
@@ -71,9 +71,9 @@ fn retry() {
     let word = Arc::new(AtomicU32::new(0));
     for _ in 0..2 {
         let word = Arc::clone(&word);
-        thread::spawn("parent", move || {
+        thread::spawn_named("parent", move || {
             let child = Arc::clone(&word);
-            thread::spawn("child", move || child.fetch_add(1, SeqCst));
+            thread::spawn_named("child", move || child.fetch_add(1, SeqCst));
             while word.load(SeqCst) < 2 {
                 hint::relax();
             }
@@ -87,7 +87,7 @@ fn endless() {
     let word = Arc::new(AtomicU32::new(0));
     for _ in 0..2 {
         let word = Arc::clone(&word);
-        thread::spawn("t", move || while word.fetch_add(1, SeqCst) < 100 {});
+        thread::spawn_named("t", move || while word.fetch_add(1, SeqCst) < 100 {});
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::object::Shape;
 use super::op::Kind;
 use super::search::{Next, Stop};
 use super::threads::members;
@@ -54,7 +55,12 @@ impl Engine {
                     self.describe_holders(object)
                 )
             }
-            Kind::Await => {
+            Kind::Await | Kind::Claim => {
+                if let Shape::Meeting(meeting) = self.objects.entry(slot.op.object).shape {
+                    let wait = usize::try_from(slot.op.argument).expect("the number of a wait");
+                    let object = self.name_of(slot.op.object);
+                    return format!("{name} {} {object}", meeting.waits[wait]);
+                }
                 let value = slot.op.word();
                 format!(
                     "{name} waits for {} to change, which is {value}",

@@ -542,7 +542,7 @@ impl Engine {
         let Some(cache) = &mut self.cache else { return };
         let word = op.word();
         let told = match op.kind {
-            Kind::Load | Kind::Rmw | Kind::CompareExchange | Kind::Await => word,
+            Kind::Load | Kind::Rmw | Kind::CompareExchange | Kind::Await | Kind::Claim => word,
             Kind::TryGet => u64::from(word != 0),
             Kind::Put => word.cmp(&op.argument) as u64,
             Kind::TryExclusive => state::is_free(word).into(),
@@ -614,6 +614,7 @@ impl Engine {
             kind => {
                 let bits = match kind {
                     Kind::Await => WAITS,
+                    Kind::Claim => WAITS | access.bit(),
                     // Whether it commutes is another question on another path.
                     Kind::Put => Access::Write.bit(),
                     _ => access.bit(),

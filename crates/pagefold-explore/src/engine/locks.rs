@@ -64,6 +64,7 @@ impl Engine {
             | Kind::AcquireShared
             | Kind::Join
             | Kind::Await
+            | Kind::Claim
             | Kind::GracePeriod => {
                 if slot.held.is_empty() && slot.reading.depth == 0 {
                     return false;
@@ -103,7 +104,7 @@ impl Engine {
             let what = match op.kind {
                 Kind::Join => "waits for a thread".to_owned(),
                 Kind::GracePeriod => "waits for a grace period".to_owned(),
-                Kind::Await => format!("waits for {}", self.name_of(op.object)),
+                Kind::Await | Kind::Claim => format!("waits for {}", self.name_of(op.object)),
                 _ => format!("takes {}, which may sleep,", self.name_of(op.object)),
             };
             let message = format!("{} {what} {why}", self.slots[self.current].name);

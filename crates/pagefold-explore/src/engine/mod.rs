@@ -96,6 +96,8 @@ pub(crate) struct Engine {
     pub(crate) next: Next,
     /// Threads that have not ended.
     pub(crate) live: ThreadSet,
+    /// Threads that are being destroyed.
+    pub(crate) destroying: ThreadSet,
     /// How many threads this execution has had.
     pub(crate) threads: usize,
     pub(crate) slots: Vec<Slot>,
@@ -144,6 +146,7 @@ impl Engine {
             step: 0,
             next: Next::Stop(Stop::Complete),
             live: 0,
+            destroying: 0,
             threads: 0,
             slots: (0..MAX_THREADS).map(|_| Slot::new()).collect(),
             log: Log::new(),
@@ -347,7 +350,7 @@ impl Engine {
             Shape::Lock(class) => Some(class),
             Shape::Cpu(_) => None,
             // Only locks are acquired.
-            Shape::Atomic | Shape::Counter => return,
+            Shape::Atomic | Shape::Counter | Shape::Meeting(_) => return,
         };
         let step = self.step.saturating_sub(1);
         self.slots[thread].held.push(Held {
@@ -365,7 +368,7 @@ impl Engine {
         match op.kind {
             Kind::AcquireExclusive => state::is_free(op.word()),
             Kind::AcquireShared => state::is_shareable(op.word()),
-            Kind::Await => Self::holds(op, op.word()),
+            Kind::Await | Kind::Claim => Self::holds(op, op.word()),
             Kind::Relax => self.has_changed(thread),
             Kind::Join => self.live & (1 << op.argument) == 0,
             Kind::GracePeriod => {
@@ -428,7 +431,7 @@ impl Engine {
             return true;
         };
         rt::outside(|| {
-            // SAFETY: the thread that announced the wait is suspended in `wait_until`, which
+            // SAFETY: the thread that announced the wait is suspended in `rt::wait`, which
             // borrows the predicate.
             let predicate = unsafe { &*predicate };
             // A predicate that panics is let pass, to panic in its own thread.

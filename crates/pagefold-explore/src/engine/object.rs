@@ -58,6 +58,17 @@ pub(crate) enum Shape {
     Lock(&'static LockClass),
     /// The interrupt state of a CPU, a lock of its own sort.
     Cpu(u32),
+    /// Where threads wait for each other.
+    Meeting(&'static Meeting),
+}
+
+/// What messages say of an object at which threads wait for each other.
+#[derive(Debug)]
+pub(crate) struct Meeting {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What a thread does that waits there, by the argument of the operation.
+    pub(crate) waits: &'static [&'static str],
 }
 
 impl Shape {
@@ -68,6 +79,7 @@ impl Shape {
             Self::Counter => format!("c{id}"),
             Self::Lock(class) => format!("{}#{id}", class.name),
             Self::Cpu(cpu) => format!("interrupts of cpu{cpu}"),
+            Self::Meeting(meeting) => format!("{}#{id}", meeting.name),
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Put,
     /// A load that waits until a predicate holds.
     Await,
+    /// A wait until a predicate holds, and the write that makes use of it, in one.
+    Claim,
     /// The end of a round of a retry loop; waits until something that was read has changed.
     Relax,
     AcquireExclusive,
@@ -60,12 +62,12 @@ pub(crate) struct Op {
     /// The object. Valid while the operation is pending: the thread that announced it is
     /// suspended in a method of the primitive, which borrows it.
     pub(crate) target: *const Object,
-    /// The expected value, the start of the range, the thread to join, the index of the `Call`, the references given back, or for an acquisition how
-    /// it is to the lock order: 0 in order, 1 nested, 2 exempt.
+    /// The expected value, the start of the range, the thread to join, the index of the `Call`, the references given back, which of an
+    /// object's waits it is, or for an acquisition how it is to the lock order: 0 in order, 1 nested, 2 exempt.
     pub(crate) argument: u64,
     /// The length of the range; for a `Join`, not 0 if it spins.
     pub(crate) length: usize,
-    /// The predicate of an `Await`. Valid while the operation is pending, as `target`.
+    /// The predicate of an `Await` or a `Claim`. Valid while the operation is pending, as `target`.
     pub(crate) predicate: Option<*const dyn Fn(u64) -> bool>,
 }
 
@@ -105,7 +107,7 @@ impl Op {
     pub(crate) fn access(&self) -> Access {
         match self.kind {
             Kind::Load | Kind::Await | Kind::Relax => Access::Read,
-            Kind::Store | Kind::Rmw | Kind::WriteRange => Access::Write,
+            Kind::Store | Kind::Rmw | Kind::Claim | Kind::WriteRange => Access::Write,
             Kind::CompareExchange if self.word() == self.argument => Access::Write,
             Kind::CompareExchange => Access::Read,
             Kind::Add => Access::Add,

@@ -27,6 +27,8 @@
 //!   as a wait is not kept from running by the last write alone: it could have run at each earlier
 //!   value that satisfies it. As the values are known, those that do not are skipped; for these the
 //!   wait was disabled and there is nothing to reverse.
+//! * A *claim* is such a wait which also writes, as what it waits for can be had once. To what came before
+//!   it is as any wait; there are no mere reads before, as objects that are claimed are never just read.
 //! * A retry loop's [`relax`](crate::hint::relax) is a wait for any change of several objects.
 //!   It could have run before a change `w` only if some other change that had not come after `w`
 //!   had woken it already.
@@ -163,7 +165,7 @@ impl Engine {
             Kind::AcquireExclusive | Kind::AcquireShared => {
                 self.tie_acquisition(op.object, access, ties);
             }
-            Kind::Await => self.tie_await(thread, op, ties),
+            Kind::Await | Kind::Claim => self.tie_await(thread, op, ties),
             Kind::Relax => {
                 self.tie_relax(thread, ties);
                 return self.tie_sections(thread, ties, false);

@@ -161,18 +161,24 @@ pub(crate) fn visible(object: &Object, shape: Shape, kind: Kind, argument: u64) 
     take_turn(announce_on(engine, id, object, kind, argument))
 }
 
-/// Executes a wait until `predicate` holds for the object's word.
-pub(crate) fn wait(object: &Object, shape: Shape, predicate: &dyn Fn(u64) -> bool) -> Turn {
+/// Executes a wait until `predicate` holds for the object's word: an `Await` or a `Claim`.
+pub(crate) fn wait(
+    object: &Object,
+    shape: Shape,
+    kind: Kind,
+    argument: u64,
+    predicate: &dyn Fn(u64) -> bool,
+) -> Turn {
     let announced = with_or(Announced::OUTSIDE, |engine| {
         let id = engine.id_of(object, shape);
         // SAFETY: only the lifetime changes. The engine calls the predicate while the operation is
         // pending, and this function does not return before it is executed or abandoned.
         let predicate: &'static dyn Fn(u64) -> bool = unsafe { std::mem::transmute(predicate) };
         let op = Op {
-            kind: Kind::Await,
+            kind,
             object: id,
             target: object,
-            argument: 0,
+            argument,
             length: 0,
             predicate: Some(predicate),
         };

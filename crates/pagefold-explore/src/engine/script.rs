@@ -1,6 +1,7 @@
 //! Following a given schedule, and recording what happens.
 
 use super::Engine;
+use super::object::Shape;
 use super::op::Kind;
 use super::search::Stop;
 use super::threads::{ThreadNumber, ThreadSet, bit};
@@ -166,6 +167,10 @@ impl Engine {
     fn default_label(&self, thread: usize) -> String {
         let op = &self.slots[thread].op;
         let object = || self.name_of(op.object);
+        if op.object != 0 && matches!(self.objects.entry(op.object).shape, Shape::Meeting(_)) {
+            // What is done there is told by the outcome.
+            return object();
+        }
         match op.kind {
             Kind::Start => "start".to_owned(),
             Kind::Load => format!("load {}", object()),
@@ -175,7 +180,7 @@ impl Engine {
             Kind::Add => format!("add to {}", object()),
             Kind::TryGet => format!("take a reference of {}", object()),
             Kind::Put => format!("give back a reference of {}", object()),
-            Kind::Await => format!("wait for {}", object()),
+            Kind::Await | Kind::Claim => format!("wait for {}", object()),
             Kind::Relax => "retry".to_owned(),
             Kind::AcquireExclusive => format!("lock {}", object()),
             Kind::AcquireShared => format!("share {}", object()),

@@ -1,11 +1,14 @@
 //! What the engine knows of each thread of the current execution.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use corosensei::Yielder;
 
+use super::Engine;
 use super::op::{Kind, Op};
 use crate::class::LockClass;
+use crate::thread::Token;
 
 /// The number of a thread in its execution, in the order of spawning.
 pub(crate) type ThreadNumber = u8;
@@ -36,6 +39,22 @@ pub(crate) fn first(set: ThreadSet) -> Option<usize> {
 #[inline]
 pub(crate) fn last(set: ThreadSet) -> Option<usize> {
     set.checked_ilog2().map(|thread| thread as usize)
+}
+
+impl Engine {
+    /// Whether a thread that is being destroyed may have borrowed from the stack of `owner`, which waits for it in a
+    /// scope.
+    pub(crate) fn is_borrowed_from(&self, owner: usize) -> bool {
+        let stands = self.fibers[owner].is_some();
+        stands
+            && members(self.destroying).any(|thread| {
+                let mut scope = self.slots[thread].scope_of;
+                while let Some(above) = scope.filter(|&above| usize::from(above) != owner) {
+                    scope = self.slots[usize::from(above)].scope_of;
+                }
+                scope.is_some()
+            })
+    }
 }
 
 /// A lock in the hands of a thread.
@@ -85,6 +104,10 @@ pub(crate) struct Slot {
     pub(crate) watched: Vec<(u32, u32)>,
     /// The name given to the next operation.
     pub(crate) label: Option<String>,
+    /// Whether it may go on when it parks; made when it is first asked for.
+    pub(crate) token: Option<Rc<Token>>,
+    /// The thread in whose scope it was spawned, on whose stack it may have borrowed.
+    pub(crate) scope_of: Option<ThreadNumber>,
 }
 
 impl Slot {
@@ -103,6 +126,8 @@ impl Slot {
             reading: Reading::default(),
             watched: Vec::new(),
             label: None,
+            token: None,
+            scope_of: None,
         }
     }
 
@@ -128,5 +153,7 @@ impl Slot {
         self.reading = Reading::default();
         self.watched.clear();
         self.label = None;
+        self.token = None;
+        self.scope_of = None;
     }
 }

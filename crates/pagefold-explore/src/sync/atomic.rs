@@ -2,8 +2,11 @@
 //!
 //! Every access is sequentially consistent whatever [`Ordering`] it asks for.
 
+mod pointer;
+
 pub use std::sync::atomic::Ordering;
 
+pub use self::pointer::AtomicPtr;
 use crate::engine::object::{Object, Shape};
 use crate::engine::op::Kind;
 use crate::engine::rt;
@@ -129,7 +132,9 @@ macro_rules! atomic {
             /// disabled. The predicate must depend on nothing but the value.
             pub fn wait_until(&self, predicate: impl Fn($value) -> bool) -> $value {
                 let turn =
-                    rt::wait(&self.object, Shape::Atomic, &|word| predicate($from_word(word)));
+                    rt::wait(&self.object, Shape::Atomic, Kind::Await, 0, &|word| {
+                        predicate($from_word(word))
+                    });
                 let value = self.load_quiet();
                 if turn.is_direct() && !predicate(value) {
                     turn.cannot_wait(|engine| engine.describe_wait(engine.current));
@@ -221,6 +226,12 @@ macro_rules! atomic_bits {
                 self.update(|before| before | value)
             }
 
+            /// The complement of bitwise "and"; returns the value before.
+            #[inline]
+            pub fn fetch_nand(&self, value: $value, _order: Ordering) -> $value {
+                self.update(|before| !(before & value))
+            }
+
             /// Bitwise exclusive "or"; returns the value before.
             #[inline]
             pub fn fetch_xor(&self, value: $value, _order: Ordering) -> $value {
@@ -230,29 +241,31 @@ macro_rules! atomic_bits {
     };
 }
 
-const fn u64_to_word(value: u64) -> u64 {
-    value
+/// Numbers as the words of objects, and back.
+macro_rules! words {
+    ($($value:ident: $to_word:ident, $from_word:ident;)*) => {
+        $(
+            const fn $to_word(value: $value) -> u64 {
+                value as u64
+            }
+            const fn $from_word(word: u64) -> $value {
+                word as $value
+            }
+        )*
+    };
 }
-const fn u64_from_word(word: u64) -> u64 {
-    word
-}
-const fn i64_to_word(value: i64) -> u64 {
-    value.cast_unsigned()
-}
-const fn i64_from_word(word: u64) -> i64 {
-    word.cast_signed()
-}
-const fn u32_to_word(value: u32) -> u64 {
-    value as u64
-}
-const fn u32_from_word(word: u64) -> u32 {
-    word as u32
-}
-const fn usize_to_word(value: usize) -> u64 {
-    value as u64
-}
-const fn usize_from_word(word: u64) -> usize {
-    word as usize
+
+words! {
+    u8: u8_to_word, u8_from_word;
+    u16: u16_to_word, u16_from_word;
+    u32: u32_to_word, u32_from_word;
+    u64: u64_to_word, u64_from_word;
+    usize: usize_to_word, usize_from_word;
+    i8: i8_to_word, i8_from_word;
+    i16: i16_to_word, i16_from_word;
+    i32: i32_to_word, i32_from_word;
+    i64: i64_to_word, i64_from_word;
+    isize: isize_to_word, isize_from_word;
 }
 const fn bool_to_word(value: bool) -> u64 {
     value as u64
@@ -262,20 +275,44 @@ const fn bool_from_word(word: u64) -> bool {
 }
 
 atomic_integer!(
-    /// As [`std::sync::atomic::AtomicU64`].
-    AtomicU64, u64, u64_to_word, u64_from_word
+    /// As [`std::sync::atomic::AtomicU8`].
+    AtomicU8, u8, u8_to_word, u8_from_word
 );
 atomic_integer!(
-    /// As [`std::sync::atomic::AtomicI64`].
-    AtomicI64, i64, i64_to_word, i64_from_word
+    /// As [`std::sync::atomic::AtomicU16`].
+    AtomicU16, u16, u16_to_word, u16_from_word
 );
 atomic_integer!(
     /// As [`std::sync::atomic::AtomicU32`].
     AtomicU32, u32, u32_to_word, u32_from_word
 );
 atomic_integer!(
+    /// As [`std::sync::atomic::AtomicU64`].
+    AtomicU64, u64, u64_to_word, u64_from_word
+);
+atomic_integer!(
     /// As [`std::sync::atomic::AtomicUsize`].
     AtomicUsize, usize, usize_to_word, usize_from_word
+);
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicI8`].
+    AtomicI8, i8, i8_to_word, i8_from_word
+);
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicI16`].
+    AtomicI16, i16, i16_to_word, i16_from_word
+);
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicI32`].
+    AtomicI32, i32, i32_to_word, i32_from_word
+);
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicI64`].
+    AtomicI64, i64, i64_to_word, i64_from_word
+);
+atomic_integer!(
+    /// As [`std::sync::atomic::AtomicIsize`].
+    AtomicIsize, isize, isize_to_word, isize_from_word
 );
 atomic!(
     /// As [`std::sync::atomic::AtomicBool`].

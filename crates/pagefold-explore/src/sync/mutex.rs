@@ -1,9 +1,10 @@
-//! A mutex with content, as in the standard library, without poisoning.
+//! A mutex with content, as in the standard library.
 
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LockResult, TryLockError, TryLockResult};
 
 use super::RawLock;
 use crate::class::LockClass;
@@ -11,7 +12,7 @@ use crate::class::LockClass;
 /// The class of mutexes that are given none. Such mutexes may be nested in any order.
 static MUTEX: LockClass = LockClass::sleep("mutex");
 
-/// As [`std::sync::Mutex`], without poisoning: [`lock`](Self::lock) returns the guard.
+/// As [`std::sync::Mutex`], but never poisoned: a panic breaks the program, and one that is caught is its own business.
 #[derive(Debug)]
 pub struct Mutex<T: ?Sized> {
     lock: RawLock,
@@ -64,30 +65,54 @@ impl<T> Mutex<T> {
     }
 
     /// The content.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
+    ///
+    /// # Errors
+    ///
+    /// Never: nothing is poisoned.
+    pub fn into_inner(self) -> LockResult<T> {
+        Ok(self.value.into_inner())
     }
 }
 
 impl<T: ?Sized> Mutex<T> {
     /// Takes the mutex; waits for it.
-    pub fn lock(&self) -> MutexGuard<'_, T> {
+    ///
+    /// # Errors
+    ///
+    /// Never: nothing is poisoned.
+    pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        Ok(self.acquire())
+    }
+
+    /// Takes the mutex if it is free.
+    ///
+    /// # Errors
+    ///
+    /// If it is not.
+    pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        if self.lock.try_lock() {
+            Ok(self.guard())
+        } else {
+            Err(TryLockError::WouldBlock)
+        }
+    }
+
+    /// The content, of which the caller is the only user.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub fn get_mut(&mut self) -> LockResult<&mut T> {
+        Ok(self.value.get_mut())
+    }
+
+    pub(super) fn acquire(&self) -> MutexGuard<'_, T> {
         if std::ptr::eq(self.lock.class(), &MUTEX) {
             self.lock.lock_nested();
         } else {
             self.lock.lock();
         }
         self.guard()
-    }
-
-    /// Takes the mutex if it is free.
-    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.lock.try_lock().then(|| self.guard())
-    }
-
-    /// The content, of which the caller is the only user.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.value.get_mut()
     }
 
     fn guard(&self) -> MutexGuard<'_, T> {
@@ -110,6 +135,13 @@ impl<T: Default> Default for Mutex<T> {
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
     _not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// What it holds.
+    pub(super) fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
+    }
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {

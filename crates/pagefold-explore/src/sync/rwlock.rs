@@ -1,9 +1,10 @@
-//! A reader-writer lock with content, as in the standard library, without poisoning.
+//! A reader-writer lock with content, as in the standard library.
 
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LockResult, TryLockError, TryLockResult};
 
 use super::RawRwSem;
 use crate::class::LockClass;
@@ -11,8 +12,7 @@ use crate::class::LockClass;
 /// The class of locks that are given none. Such locks may be nested in any order.
 static RWLOCK: LockClass = LockClass::sleep("rwlock");
 
-/// As [`std::sync::RwLock`], without poisoning: [`read`](Self::read) and [`write`](Self::write)
-/// return the guards.
+/// As [`std::sync::RwLock`], but never poisoned.
 #[derive(Debug)]
 pub struct RwLock<T: ?Sized> {
     lock: RawRwSem,
@@ -80,8 +80,12 @@ impl<T> RwLock<T> {
     }
 
     /// The content.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
+    ///
+    /// # Errors
+    ///
+    /// Never: nothing is poisoned.
+    pub fn into_inner(self) -> LockResult<T> {
+        Ok(self.value.into_inner())
     }
 }
 
@@ -91,38 +95,66 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Shares the lock; waits for it.
-    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+    ///
+    /// # Errors
+    ///
+    /// Never: nothing is poisoned.
+    pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         if self.is_classless() {
             self.lock.read_nested();
         } else {
             self.lock.read();
         }
-        self.read_guard()
+        Ok(self.read_guard())
     }
 
     /// Shares the lock if nobody writes.
-    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        self.lock.try_read().then(|| self.read_guard())
+    ///
+    /// # Errors
+    ///
+    /// If somebody does.
+    pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        if self.lock.try_read() {
+            Ok(self.read_guard())
+        } else {
+            Err(TryLockError::WouldBlock)
+        }
     }
 
     /// Takes the lock exclusively; waits for it.
-    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+    ///
+    /// # Errors
+    ///
+    /// Never: nothing is poisoned.
+    pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         if self.is_classless() {
             self.lock.write_nested();
         } else {
             self.lock.write();
         }
-        self.write_guard()
+        Ok(self.write_guard())
     }
 
     /// Takes the lock exclusively if it is free.
-    pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
-        self.lock.try_write().then(|| self.write_guard())
+    ///
+    /// # Errors
+    ///
+    /// If it is not.
+    pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        if self.lock.try_write() {
+            Ok(self.write_guard())
+        } else {
+            Err(TryLockError::WouldBlock)
+        }
     }
 
     /// The content, of which the caller is the only user.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.value.get_mut()
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub fn get_mut(&mut self) -> LockResult<&mut T> {
+        Ok(self.value.get_mut())
     }
 
     fn read_guard(&self) -> RwLockReadGuard<'_, T> {

@@ -202,7 +202,7 @@ impl World {
     /// The CPU that the current thread runs on; none for the kernel's own actors.
     #[inline]
     pub(crate) fn current_cpu(&self) -> Option<&Cpu> {
-        let number = self.cpu_of_thread[explore::thread::current().index()].get();
+        let number = self.cpu_of_thread[explore::thread::current().id().index()].get();
         self.cpus.get(number as usize)
     }
 

@@ -37,7 +37,7 @@ impl Program for CasRot {
         let threads: Vec<_> = (1..=self.threads)
             .map(|k| {
                 let word = Arc::clone(&word);
-                thread::spawn("t", move || {
+                thread::spawn_named("t", move || {
                     word.compare_exchange(k - 1, k, SeqCst, SeqCst).is_ok()
                 })
             })

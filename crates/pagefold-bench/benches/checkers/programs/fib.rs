@@ -36,7 +36,7 @@ impl Program for Fib {
         let words = Arc::new([AtomicU32::new(1), AtomicU32::new(1)]);
         let threads = [(0, 1), (1, 0)].map(|(own, other)| {
             let (words, rounds) = (Arc::clone(&words), self.rounds);
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 for _ in 0..rounds {
                     let sum = words[own].load(SeqCst) + words[other].load(SeqCst);
                     words[own].store(sum, SeqCst);

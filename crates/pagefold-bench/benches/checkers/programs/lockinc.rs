@@ -32,13 +32,13 @@ impl Program for LockInc {
         let threads: Vec<_> = (0..self.threads)
             .map(|_| {
                 let word = Arc::clone(&word);
-                thread::spawn("t", move || *word.lock() += 1)
+                thread::spawn_named("t", move || *word.lock().unwrap() += 1)
             })
             .collect();
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_eq!(*word.lock(), self.threads);
+        assert_eq!(*word.lock().unwrap(), self.threads);
     }
 
     fn loom(&self) {

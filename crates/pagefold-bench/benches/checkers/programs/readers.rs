@@ -31,12 +31,12 @@ impl Program for Readers {
         let word = Arc::new(AtomicU32::new(0));
         let writer = {
             let word = Arc::clone(&word);
-            thread::spawn("t", move || word.store(42, SeqCst))
+            thread::spawn_named("t", move || word.store(42, SeqCst))
         };
         let readers: Vec<_> = (0..self.readers)
             .map(|_| {
                 let word = Arc::clone(&word);
-                thread::spawn("t", move || word.load(SeqCst))
+                thread::spawn_named("t", move || word.load(SeqCst))
             })
             .collect();
         writer.join().unwrap();

@@ -32,9 +32,9 @@ impl Program for Toy {
         let words = Arc::new([(); WORDS as usize].map(|()| Mutex::new(0)));
         let threads = [(); THREADS as usize].map(|()| {
             let words = Arc::clone(&words);
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 for word in words.iter() {
-                    *word.lock() += 1;
+                    *word.lock().unwrap() += 1;
                 }
             })
         });
@@ -42,7 +42,7 @@ impl Program for Toy {
             thread.join().unwrap();
         }
         for word in words.iter() {
-            assert_eq!(*word.lock(), THREADS);
+            assert_eq!(*word.lock().unwrap(), THREADS);
         }
     }
 

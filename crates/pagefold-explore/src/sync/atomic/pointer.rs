@@ -1,0 +1,162 @@
+//! Atomic pointers.
+
+use std::sync::atomic::{AtomicPtr as Plain, Ordering};
+
+use crate::engine::object::{Object, Shape};
+use crate::engine::op::Kind;
+use crate::engine::rt::{self, Turn};
+
+/// As [`std::sync::atomic::AtomicPtr`].
+#[derive(Debug)]
+pub struct AtomicPtr<T> {
+    /// Its word is the address of the pointer, brought up to date before each operation: a constant cannot know
+    /// the address that it will have.
+    object: Object,
+    pointer: Plain<T>,
+}
+
+impl<T> AtomicPtr<T> {
+    /// A new atomic.
+    #[must_use]
+    pub const fn new(pointer: *mut T) -> Self {
+        Self {
+            object: Object::new(0),
+            pointer: Plain::new(pointer),
+        }
+    }
+
+    /// Loads the pointer.
+    #[inline]
+    pub fn load(&self, _order: Ordering) -> *mut T {
+        let turn = self.visible(Kind::Load, 0);
+        let pointer = self.load_quiet();
+        turn.outcome(|| format!(" -> {}", word(pointer)));
+        pointer
+    }
+
+    /// Stores a pointer.
+    #[inline]
+    pub fn store(&self, pointer: *mut T, _order: Ordering) {
+        let turn = self.visible(Kind::Store, 0);
+        turn.outcome(|| format!(" = {}", word(pointer)));
+        self.store_quiet(pointer);
+    }
+
+    /// Stores a pointer and returns the one before.
+    #[inline]
+    pub fn swap(&self, pointer: *mut T, _order: Ordering) -> *mut T {
+        let turn = self.visible(Kind::Rmw, 0);
+        let before = self.load_quiet();
+        self.store_quiet(pointer);
+        turn.outcome(|| format!(": {} -> {}", word(before), word(pointer)));
+        before
+    }
+
+    /// Stores `new` if the pointer is `current`.
+    ///
+    /// # Errors
+    ///
+    /// With the pointer, if it is another one.
+    #[inline]
+    pub fn compare_exchange(
+        &self,
+        current: *mut T,
+        new: *mut T,
+        _success: Ordering,
+        _failure: Ordering,
+    ) -> Result<*mut T, *mut T> {
+        let turn = self.visible(Kind::CompareExchange, current.addr() as u64);
+        let before = self.load_quiet();
+        if before.addr() == current.addr() {
+            self.store_quiet(new);
+            turn.outcome(|| format!(": {} -> {}", word(before), word(new)));
+            Ok(before)
+        } else {
+            turn.outcome(|| format!(" failed: {}", word(before)));
+            Err(before)
+        }
+    }
+
+    /// As [`compare_exchange`](Self::compare_exchange); it never fails spuriously.
+    ///
+    /// # Errors
+    ///
+    /// With the pointer, if it is another one.
+    #[inline]
+    pub fn compare_exchange_weak(
+        &self,
+        current: *mut T,
+        new: *mut T,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<*mut T, *mut T> {
+        self.compare_exchange(current, new, success, failure)
+    }
+
+    /// Loads the pointer and stores what `f` makes of it, until nobody interferes.
+    ///
+    /// # Errors
+    ///
+    /// With the pointer, if `f` returns `None` for it.
+    pub fn fetch_update(
+        &self,
+        set_order: Ordering,
+        fetch_order: Ordering,
+        mut f: impl FnMut(*mut T) -> Option<*mut T>,
+    ) -> Result<*mut T, *mut T> {
+        let mut before = self.load(fetch_order);
+        while let Some(new) = f(before) {
+            match self.compare_exchange(before, new, set_order, fetch_order) {
+                Ok(before) => return Ok(before),
+                Err(other) => before = other,
+            }
+        }
+        Err(before)
+    }
+
+    /// The pointer, without an event: for oracles.
+    #[inline]
+    #[must_use]
+    pub fn load_quiet(&self) -> *mut T {
+        self.pointer.load(Ordering::Relaxed)
+    }
+
+    /// Sets the pointer, without an event: for setting up.
+    #[inline]
+    pub fn store_quiet(&self, pointer: *mut T) {
+        self.pointer.store(pointer, Ordering::Relaxed);
+        self.note_address();
+    }
+
+    /// The pointer, of which the caller is the only user.
+    #[must_use]
+    pub fn into_inner(self) -> *mut T {
+        self.load_quiet()
+    }
+
+    fn visible(&self, kind: Kind, argument: u64) -> Turn {
+        self.note_address();
+        rt::visible(&self.object, Shape::Atomic, kind, argument)
+    }
+
+    fn note_address(&self) {
+        self.object.set(self.load_quiet().addr() as u64);
+    }
+}
+
+/// What traces say of a pointer: not its address, which differs from run to run.
+fn word<T>(pointer: *mut T) -> &'static str {
+    if pointer.is_null() { "null" } else { "pointer" }
+}
+
+impl<T> Default for AtomicPtr<T> {
+    fn default() -> Self {
+        Self::new(std::ptr::null_mut())
+    }
+}
+
+impl<T> From<*mut T> for AtomicPtr<T> {
+    fn from(pointer: *mut T) -> Self {
+        Self::new(pointer)
+    }
+}
