@@ -25,6 +25,11 @@ pub fn relax() {
     }
 }
 
+/// As [`std::hint::spin_loop`]: the end of a round of a retry loop, [`relax`].
+pub fn spin_loop() {
+    relax();
+}
+
 /// Tells the [cache](crate::Config::cache) that what this thread does from here on depends on nothing
 /// that it has observed so far, except for what is in `state` and what it still holds (locks, read
 /// sections). Without a cache it does nothing.

@@ -121,6 +121,7 @@
 //! interleavings.
 
 mod annotate;
+pub mod cell;
 mod class;
 mod config;
 mod engine;

@@ -118,6 +118,8 @@ pub mod kind {
     pub const SLEEP_IN_ATOMIC: &str = "sleep-in-atomic";
     /// A thread ends with a lock held, in a read section, or with interrupts disabled.
     pub const LEAK: &str = "leaked-lock";
+    /// Two threads access a [cell](crate::cell::UnsafeCell), one of them to write, and nothing orders the two.
+    pub const DATA_RACE: &str = "data-race";
     /// A thread panics.
     pub const PANIC: &str = "panic";
     /// An operation inside [`quiet`](crate::quiet) would have to wait.
@@ -134,6 +136,7 @@ pub mod kind {
         NOT_HELD,
         SLEEP_IN_ATOMIC,
         LEAK,
+        DATA_RACE,
         PANIC,
         BLOCKED_IN_QUIET,
         NONDETERMINISM,

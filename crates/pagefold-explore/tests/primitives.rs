@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use pagefold_explore::cell::UnsafeCell;
 use pagefold_explore::sync::atomic::{
     AtomicBool, AtomicI8, AtomicI16, AtomicI32, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16,
     AtomicU32, Ordering::SeqCst,
@@ -39,6 +40,8 @@ fn outcomes(program: impl Fn() -> String) -> (BTreeSet<String>, Report) {
         assert_eq!(reduced, every, "{report}\n{all}");
         assert_eq!(broken_kind(&report), broken_kind(&all), "{report}\n{all}");
     }
+    let (_, cached) = explored(Config::default().cache(true));
+    assert_eq!(broken_kind(&cached), broken_kind(&all), "{cached}\n{all}");
     explored(Config::default())
 }
 
@@ -565,4 +568,77 @@ fn numbers_wrap_around_at_their_width() {
         Ok(-1)
     );
     assert_eq!(AtomicIsize::new(-3).fetch_max(2, SeqCst), -3);
+}
+
+/// Two threads that access a cell, ordered by `order` or not.
+fn cell(write: bool, order: fn(&AtomicU32, &Mutex<()>, bool) -> bool) -> Report {
+    let (_, report) = outcomes(move || {
+        let shared = Arc::new((UnsafeCell::new(1), AtomicU32::new(0), Mutex::new(())));
+        let other = Arc::clone(&shared);
+        thread::spawn_named("writer", move || {
+            let (cell, word, lock) = &*other;
+            let guard = lock.lock();
+            if write {
+                // SAFETY: a race is found before it takes place.
+                cell.with_mut(|value| unsafe { *value = 2 });
+            } else {
+                // SAFETY: as above.
+                cell.with(|value| unsafe { *value });
+            }
+            drop(guard);
+            order(word, lock, true);
+        });
+        let (cell, word, lock) = &*shared;
+        if order(word, lock, false) {
+            // SAFETY: as above.
+            cell.with(|value| unsafe { *value }).to_string()
+        } else {
+            String::new()
+        }
+    });
+    report
+}
+
+#[test]
+fn data_races() {
+    let unordered = cell(true, |_, _, _| true);
+    assert_eq!(
+        broken_kind(&unordered),
+        Some(kind::DATA_RACE),
+        "{unordered}"
+    );
+    assert!(
+        unordered.to_string().contains("nothing orders the two"),
+        "{unordered}"
+    );
+    // A lock that only one of them holds is no order.
+    let one_sided = cell(true, |_, lock, writer| writer || lock.try_lock().is_ok());
+    assert_eq!(
+        broken_kind(&one_sided),
+        Some(kind::DATA_RACE),
+        "{one_sided}"
+    );
+    // Two reads are none, and neither is what was published.
+    let reads = cell(false, |_, _, _| true);
+    assert_eq!(broken_kind(&reads), None, "{reads}");
+    let published = cell(true, |word, _, writer| {
+        if writer {
+            word.store(1, SeqCst);
+        }
+        word.load(SeqCst) == 1
+    });
+    assert_eq!(broken_kind(&published), None, "{published}");
+    // Spawning and joining order.
+    let report = explore(&Config::default(), || {
+        let cell = UnsafeCell::new(0);
+        // SAFETY: the threads are ordered.
+        let add = || cell.with_mut(|value| unsafe { *value += 1 });
+        add();
+        for _ in 0..2 {
+            thread::scope(|scope| drop(scope.spawn(add)));
+        }
+        add();
+        assert_eq!(cell.into_inner(), 4);
+    });
+    assert!(matches!(report.verdict, Verdict::Holds), "{report}");
 }

@@ -350,7 +350,7 @@ impl Engine {
             Shape::Lock(class) => Some(class),
             Shape::Cpu(_) => None,
             // Only locks are acquired.
-            Shape::Atomic | Shape::Counter | Shape::Meeting(_) => return,
+            Shape::Atomic | Shape::Counter | Shape::Cell | Shape::Meeting(_) => return,
         };
         let step = self.step.saturating_sub(1);
         self.slots[thread].held.push(Held {

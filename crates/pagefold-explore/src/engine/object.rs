@@ -58,6 +58,8 @@ pub(crate) enum Shape {
     Lock(&'static LockClass),
     /// The interrupt state of a CPU, a lock of its own sort.
     Cpu(u32),
+    /// Plain memory.
+    Cell,
     /// Where threads wait for each other.
     Meeting(&'static Meeting),
 }
@@ -77,6 +79,7 @@ impl Shape {
         match self {
             Self::Atomic => format!("a{id}"),
             Self::Counter => format!("c{id}"),
+            Self::Cell => format!("cell#{id}"),
             Self::Lock(class) => format!("{}#{id}", class.name),
             Self::Cpu(cpu) => format!("interrupts of cpu{cpu}"),
             Self::Meeting(meeting) => format!("{}#{id}", meeting.name),

@@ -199,6 +199,41 @@ impl Engine {
         self.tie_sections(thread, ties, true)
     }
 
+    /// If the event just executed conflicts with an earlier one that its thread did not know of before: what happened.
+    ///
+    /// Events of the future are in the log as well, in a prefix that is replayed.
+    pub(crate) fn describe_data_race(&self) -> Option<String> {
+        let this = (self.step as usize).checked_sub(1)?;
+        let event = self.log.event(this);
+        let known = event.previous_of_thread.checked_sub(1);
+        let (other, _) = self
+            .log
+            .chain(event.object, &self.objects)
+            .find(|&(other, access)| {
+                other < this
+                    && self.log.event(other).thread != event.thread
+                    && access.conflicts(event.access)
+                    && !known.is_some_and(|known| self.log.happens_before(other, known as usize))
+            })?;
+        let other_event = self.log.event(other);
+        let did = match other_event.kind {
+            Kind::Load => "reads",
+            Kind::Store => "writes",
+            _ => "frees",
+        };
+        let does = if event.kind == Kind::Load {
+            "reads"
+        } else {
+            "writes"
+        };
+        Some(format!(
+            "{} {does} {} at step {this}, {} {did} it at step {other}, and nothing orders the two",
+            self.slots[usize::from(event.thread)].name,
+            self.name_of(event.object),
+            self.slots[usize::from(other_event.thread)].name,
+        ))
+    }
+
     /// How the pending operation `op` of `thread` touches its object if it is executed now.
     ///
     /// The races of an operation and the decision whether it goes on sleeping must be judged alike,

@@ -1,0 +1,94 @@
+//! A spin lock: test, and then test and set.
+//!
+//! The threads first only look at the flag, so as not to disturb its holder, and then try to set it. Whoever finds it set
+//! after all goes back to looking. Done as two steps, a look and a store, two threads can both find it free.
+//!
+//! `cargo run --example spin_lock`
+
+use pagefold_explore::cell::UnsafeCell;
+use pagefold_explore::sync::Arc;
+use pagefold_explore::sync::atomic::{AtomicBool, Ordering};
+use pagefold_explore::{Config, Report, explore, hint, thread};
+
+/// How the flag is set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Set {
+    /// The planted bug.
+    IfSeenFree,
+    AtOnce,
+}
+
+struct SpinLock {
+    held: AtomicBool,
+    content: UnsafeCell<u32>,
+    set: Set,
+}
+
+impl SpinLock {
+    fn with<R>(&self, f: impl FnOnce(&mut u32) -> R) -> R {
+        loop {
+            if !self.held.load(Ordering::Relaxed) {
+                match self.set {
+                    Set::IfSeenFree => {
+                        self.held.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                    Set::AtOnce if !self.held.swap(true, Ordering::Acquire) => break,
+                    Set::AtOnce => {}
+                }
+            }
+            hint::spin_loop();
+        }
+        let result = self.content.with_mut(|content| {
+            // SAFETY: the lock is held. If it is not, the checker stops before this is reached.
+            f(unsafe { &mut *content })
+        });
+        self.held.store(false, Ordering::Release);
+        result
+    }
+}
+
+/// Three threads add one.
+fn program(set: Set) -> Report {
+    explore(&Config::default(), || {
+        let lock = Arc::new(SpinLock {
+            held: AtomicBool::new(false),
+            content: UnsafeCell::new(0),
+            set,
+        });
+        let adders = [1, 2, 3].map(|_| {
+            let lock = Arc::clone(&lock);
+            thread::spawn_named("adder", move || lock.with(|count| *count += 1))
+        });
+        for adder in adders {
+            adder.join().unwrap();
+        }
+        lock.with(|count| assert_eq!(*count, 3));
+    })
+}
+
+fn main() {
+    println!("set if it was seen free:\n{}\n", program(Set::IfSeenFree));
+    println!("seen and set at once:\n{}", program(Set::AtOnce));
+}
+
+#[cfg(test)]
+mod tests {
+    use pagefold_explore::{Verdict, kind};
+
+    use super::{Set, program};
+
+    #[test]
+    fn the_bug_is_found() {
+        let Verdict::Broken(violation) = program(Set::IfSeenFree).verdict else {
+            panic!("not found")
+        };
+        assert_eq!(violation.kind, kind::DATA_RACE);
+    }
+
+    #[test]
+    fn setting_at_once_holds() {
+        let report = program(Set::AtOnce);
+        assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    }
+}
