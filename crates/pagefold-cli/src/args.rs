@@ -118,10 +118,13 @@ pub(crate) struct CheckArgs {
     /// Do not explore: look at --bound executions, chosen by chance from SEED. Proves nothing
     #[arg(long, value_name = "SEED")]
     pub(crate) random: Option<u64>,
-    /// With --random: ordered steps that a violation may need to be found likely (PCT); 0 is a random walk
+    /// With --random: how executions are chosen
+    #[arg(long, value_enum, default_value_t, requires = "random")]
+    pub(crate) strategy: Strategy,
+    /// With --strategy pct: ordered steps that a violation may need to be found likely
     #[arg(
         long, value_name = "N", default_value_t = 3, requires = "random",
-        value_parser = clap::value_parser!(u32).range(..=64),
+        value_parser = clap::value_parser!(u32).range(1..=64),
     )]
     pub(crate) depth: u32,
     /// Cut an execution off after so many steps
@@ -156,6 +159,18 @@ pub(crate) struct ReplayArgs {
     /// Show every step, also those that nobody else could notice
     #[arg(long)]
     pub(crate) full_trace: bool,
+}
+
+/// How executions are chosen by chance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// Each step's thread anew
+    Walk,
+    /// Threads have priorities, which change at few steps
+    #[default]
+    Pct,
+    /// Operations have priorities, drawn anew when something conflicts
+    Pos,
 }
 
 /// How to report.

@@ -157,7 +157,11 @@ impl Done<'_> {
         let usual = match bounds.search {
             Search::Reduced | Search::EveryInterleaving => default.max_executions,
             Search::RandomWalk { seed } => {
-                command.push_str(&format!(" --random {seed} --depth 0"));
+                command.push_str(&format!(" --random {seed} --strategy walk"));
+                plan::SAMPLE
+            }
+            Search::Pos { seed } => {
+                command.push_str(&format!(" --random {seed} --strategy pos"));
                 plan::SAMPLE
             }
             Search::Pct { seed, depth } => {

@@ -7,7 +7,7 @@ use pagefold_explore::{Config, Search};
 use pagefold_litmus::{Expectation, Verdict};
 use pagefold_machine::model::RunConfig;
 
-use crate::args::CheckArgs;
+use crate::args::{CheckArgs, Strategy};
 use crate::load::Loaded;
 use crate::vocabulary;
 
@@ -19,10 +19,19 @@ pub(crate) fn bounds(args: &CheckArgs) -> Config {
     let bounds = RunConfig::new(Protocol::DEFAULT)
         .bounds
         .max_steps(args.steps);
-    let (search, executions) = match (args.random, args.depth) {
-        (None, _) => (Search::Reduced, bounds.max_executions),
-        (Some(seed), 0) => (Search::RandomWalk { seed }, SAMPLE),
-        (Some(seed), depth) => (Search::Pct { seed, depth }, SAMPLE),
+    let (search, executions) = match args.random {
+        None => (Search::Reduced, bounds.max_executions),
+        Some(seed) => {
+            let search = match args.strategy {
+                Strategy::Walk => Search::RandomWalk { seed },
+                Strategy::Pct => Search::Pct {
+                    seed,
+                    depth: args.depth,
+                },
+                Strategy::Pos => Search::Pos { seed },
+            };
+            (search, SAMPLE)
+        }
     };
     bounds
         .search(search)

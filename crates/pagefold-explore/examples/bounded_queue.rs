@@ -55,9 +55,14 @@ impl Queue {
     }
 }
 
+/// Where threads contend for a lock, there are few states to remember and many ways to them.
+fn exhaustive() -> Config {
+    Config::default().cache(true)
+}
+
 /// Two consumers, and the main thread and another one that produce.
-fn program(shared: bool) -> Report {
-    explore(&Config::default().cache(true), || {
+fn program(config: &Config, shared: bool) -> Report {
+    explore(config, || {
         let queue = Arc::new(Queue {
             shared,
             ..Queue::default()
@@ -78,19 +83,25 @@ fn program(shared: bool) -> Report {
 }
 
 fn main() {
-    println!("one condition variable:\n{}\n", program(true));
-    println!("two condition variables:\n{}", program(false));
+    println!(
+        "one condition variable:\n{}\n",
+        program(&exhaustive(), true)
+    );
+    println!(
+        "two condition variables:\n{}",
+        program(&exhaustive(), false)
+    );
 }
 
 #[cfg(test)]
 mod tests {
-    use pagefold_explore::{Verdict, kind};
+    use pagefold_explore::{Config, Search, Verdict, kind};
 
-    use super::program;
+    use super::{exhaustive, program};
 
     #[test]
     fn the_bug_is_found() {
-        let Verdict::Broken(violation) = program(true).verdict else {
+        let Verdict::Broken(violation) = program(&exhaustive(), true).verdict else {
             panic!("not found")
         };
         assert_eq!(violation.kind, kind::DEADLOCK, "{violation}");
@@ -99,7 +110,17 @@ mod tests {
 
     #[test]
     fn two_condition_variables_hold() {
-        let report = program(false);
+        let report = program(&exhaustive(), false);
         assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    }
+
+    #[test]
+    fn a_hundred_samples_find_it() {
+        for seed in 0..10 {
+            let search = Search::Pos { seed };
+            let config = Config::default().search(search).max_executions(100);
+            let report = program(&config, true);
+            assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
+        }
     }
 }

@@ -38,8 +38,8 @@ impl Lazy {
 }
 
 /// Three threads want the value, which may be computed only once.
-fn program(hasty: bool) -> Report {
-    explore(&Config::default(), || {
+fn program(config: &Config, hasty: bool) -> Report {
+    explore(config, || {
         let lazy = Arc::new(Lazy {
             ready: AtomicBool::new(false),
             value: AtomicU32::new(0),
@@ -58,19 +58,25 @@ fn program(hasty: bool) -> Report {
 }
 
 fn main() {
-    println!("the flag set first:\n{}\n", program(true));
-    println!("the value set first:\n{}", program(false));
+    println!(
+        "the flag set first:\n{}\n",
+        program(&Config::default(), true)
+    );
+    println!(
+        "the value set first:\n{}",
+        program(&Config::default(), false)
+    );
 }
 
 #[cfg(test)]
 mod tests {
-    use pagefold_explore::{Verdict, kind};
+    use pagefold_explore::{Config, Search, Verdict, kind};
 
     use super::program;
 
     #[test]
     fn the_bug_is_found() {
-        let Verdict::Broken(violation) = program(true).verdict else {
+        let Verdict::Broken(violation) = program(&Config::default(), true).verdict else {
             panic!("not found")
         };
         assert_eq!(violation.kind, kind::PANIC);
@@ -79,7 +85,17 @@ mod tests {
 
     #[test]
     fn the_right_order_holds() {
-        let report = program(false);
+        let report = program(&Config::default(), false);
         assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    }
+
+    #[test]
+    fn a_hundred_samples_find_it() {
+        for seed in 0..10 {
+            let search = Search::Pos { seed };
+            let config = Config::default().search(search).max_executions(100);
+            let report = program(&config, true);
+            assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
+        }
     }
 }

@@ -84,8 +84,8 @@ impl List {
 }
 
 /// Two readers and a remover.
-fn program(free: Free) -> Report {
-    explore(&Config::default(), || {
+fn program(config: &Config, free: Free) -> Report {
+    explore(config, || {
         let list = Arc::new(List::new());
         let readers = ["left", "right"].map(|name| {
             let list = Arc::clone(&list);
@@ -105,22 +105,25 @@ fn program(free: Free) -> Report {
 }
 
 fn main() {
-    println!("freed at once:\n{}\n", program(Free::AtOnce));
+    println!(
+        "freed at once:\n{}\n",
+        program(&Config::default(), Free::AtOnce)
+    );
     println!(
         "freed after a grace period:\n{}",
-        program(Free::AfterGracePeriod)
+        program(&Config::default(), Free::AfterGracePeriod)
     );
 }
 
 #[cfg(test)]
 mod tests {
-    use pagefold_explore::Verdict;
+    use pagefold_explore::{Config, Search, Verdict};
 
     use super::{Free, program};
 
     #[test]
     fn the_bug_is_found() {
-        let Verdict::Broken(violation) = program(Free::AtOnce).verdict else {
+        let Verdict::Broken(violation) = program(&Config::default(), Free::AtOnce).verdict else {
             panic!("not found")
         };
         assert_eq!(violation.kind, "use after free");
@@ -129,7 +132,17 @@ mod tests {
 
     #[test]
     fn a_grace_period_cures_it() {
-        let report = program(Free::AfterGracePeriod);
+        let report = program(&Config::default(), Free::AfterGracePeriod);
         assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    }
+
+    #[test]
+    fn a_hundred_samples_find_it() {
+        for seed in 0..10 {
+            let search = Search::Pos { seed };
+            let config = Config::default().search(search).max_executions(100);
+            let report = program(&config, Free::AtOnce);
+            assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
+        }
     }
 }

@@ -58,8 +58,8 @@ impl SeqLock {
 }
 
 /// A writer, and two readers that must not see a mixture.
-fn program(without: Without) -> Report {
-    explore(&Config::default(), || {
+fn program(config: &Config, without: Without) -> Report {
+    explore(config, || {
         let lock = Arc::new(SeqLock {
             sequence: AtomicU32::new(0),
             words: [AtomicU32::new(0), AtomicU32::new(0)],
@@ -77,21 +77,27 @@ fn program(without: Without) -> Report {
 }
 
 fn main() {
-    println!("no second look:\n{}\n", program(Without::SecondLook));
-    println!("no odd number:\n{}\n", program(Without::OddNumber));
-    println!("both:\n{}", program(Without::Nothing));
+    println!(
+        "no second look:\n{}\n",
+        program(&Config::default(), Without::SecondLook)
+    );
+    println!(
+        "no odd number:\n{}\n",
+        program(&Config::default(), Without::OddNumber)
+    );
+    println!("both:\n{}", program(&Config::default(), Without::Nothing));
 }
 
 #[cfg(test)]
 mod tests {
-    use pagefold_explore::{Verdict, kind};
+    use pagefold_explore::{Config, Search, Verdict, kind};
 
     use super::{Without, program};
 
     #[test]
     fn the_bugs_are_found() {
         for without in [Without::SecondLook, Without::OddNumber] {
-            let Verdict::Broken(violation) = program(without).verdict else {
+            let Verdict::Broken(violation) = program(&Config::default(), without).verdict else {
                 panic!("not found")
             };
             assert_eq!(violation.kind, kind::PANIC);
@@ -101,7 +107,19 @@ mod tests {
 
     #[test]
     fn both_halves_hold() {
-        let report = program(Without::Nothing);
+        let report = program(&Config::default(), Without::Nothing);
         assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    }
+
+    #[test]
+    fn a_hundred_samples_find_it() {
+        for seed in 0..10 {
+            let search = Search::Pos { seed };
+            let config = Config::default().search(search).max_executions(100);
+            for without in [Without::SecondLook, Without::OddNumber] {
+                let report = program(&config, without);
+                assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
+            }
+        }
     }
 }

@@ -49,8 +49,8 @@ impl SpinLock {
 }
 
 /// Three threads add one.
-fn program(set: Set) -> Report {
-    explore(&Config::default(), || {
+fn program(config: &Config, set: Set) -> Report {
+    explore(config, || {
         let lock = Arc::new(SpinLock {
             held: AtomicBool::new(false),
             content: UnsafeCell::new(0),
@@ -68,19 +68,26 @@ fn program(set: Set) -> Report {
 }
 
 fn main() {
-    println!("set if it was seen free:\n{}\n", program(Set::IfSeenFree));
-    println!("seen and set at once:\n{}", program(Set::AtOnce));
+    println!(
+        "set if it was seen free:\n{}\n",
+        program(&Config::default(), Set::IfSeenFree)
+    );
+    println!(
+        "seen and set at once:\n{}",
+        program(&Config::default(), Set::AtOnce)
+    );
 }
 
 #[cfg(test)]
 mod tests {
-    use pagefold_explore::{Verdict, kind};
+    use pagefold_explore::{Config, Search, Verdict, kind};
 
     use super::{Set, program};
 
     #[test]
     fn the_bug_is_found() {
-        let Verdict::Broken(violation) = program(Set::IfSeenFree).verdict else {
+        let Verdict::Broken(violation) = program(&Config::default(), Set::IfSeenFree).verdict
+        else {
             panic!("not found")
         };
         assert_eq!(violation.kind, kind::DATA_RACE);
@@ -88,7 +95,17 @@ mod tests {
 
     #[test]
     fn setting_at_once_holds() {
-        let report = program(Set::AtOnce);
+        let report = program(&Config::default(), Set::AtOnce);
         assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+    }
+
+    #[test]
+    fn a_hundred_samples_find_it() {
+        for seed in 0..10 {
+            let search = Search::Pos { seed };
+            let config = Config::default().search(search).max_executions(100);
+            let report = program(&config, Set::IfSeenFree);
+            assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
+        }
     }
 }

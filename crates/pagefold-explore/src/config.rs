@@ -33,12 +33,21 @@ pub enum Search {
         /// How many ordered events a violation may need to be likely to be found; 1 is no change at all.
         depth: u32,
     },
+    /// [`Config::max_executions`] executions in which each pending operation has a random priority, and draws another
+    /// one when something is executed that conflicts with it (partial order sampling).
+    Pos {
+        /// Where the choices come from.
+        seed: u64,
+    },
 }
 
 impl Search {
     /// Whether it looks at some executions only, picked by chance.
     pub(crate) fn samples(self) -> bool {
-        matches!(self, Self::RandomWalk { .. } | Self::Pct { .. })
+        match self {
+            Self::Reduced | Self::EveryInterleaving => false,
+            Self::RandomWalk { .. } | Self::Pct { .. } | Self::Pos { .. } => true,
+        }
     }
 }
 

@@ -363,6 +363,7 @@ fn sampling_finds_and_says_what_it_covers() {
     for search in [
         Search::RandomWalk { seed: 7 },
         Search::Pct { seed: 7, depth: 3 },
+        Search::Pos { seed: 7 },
     ] {
         let config = Config::default().search(search).max_executions(2_000);
         let report = explore(&config, torn_read);
@@ -380,6 +381,37 @@ fn sampling_finds_and_says_what_it_covers() {
             matches!(fine.verdict, Verdict::NotExhausted(Bound::Sample(2_000))),
             "sampling proves nothing: {fine}"
         );
+    }
+}
+
+/// How often, of 2000 executions, a thread is overtaken by ten operations of another one that do not concern it.
+fn overtaken(search: Search) -> u32 {
+    let overtaken = Cell::new(0);
+    let config = Config::default().search(search).max_executions(2_000);
+    explore(&config, || {
+        let word = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&word);
+        let slow = thread::spawn_named("slow", move || other.load(SeqCst));
+        thread::spawn_named("fast", move || {
+            let own = AtomicU32::new(0);
+            for _ in 0..8 {
+                own.load(SeqCst);
+            }
+            word.store(1, SeqCst);
+        });
+        overtaken.set(overtaken.get() + slow.join().unwrap());
+    });
+    overtaken.get()
+}
+
+#[test]
+fn partial_order_sampling_is_not_drowned_by_steps_that_make_no_difference() {
+    for seed in 0..5 {
+        let pos = overtaken(Search::Pos { seed });
+        // The load is the last of eleven; its start may have been late as well.
+        assert!((100..400).contains(&pos), "about one in eleven: {pos}");
+        let walk = overtaken(Search::RandomWalk { seed });
+        assert!(walk < pos, "about one in a thousand: {walk}");
     }
 }
 

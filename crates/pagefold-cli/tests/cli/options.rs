@@ -129,3 +129,22 @@ fn sampling_finds_what_is_broken_and_never_says_that_something_holds() {
         "the seed decides"
     );
 }
+
+#[test]
+fn each_strategy_finds_it_and_says_how_to_find_it_again() {
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
+    for (strategy, again) in [
+        ("walk", "--random 5 --strategy walk --bound 2000"),
+        ("pct --depth 2", "--random 5 --depth 2 --bound 2000"),
+        ("pos", "--random 5 --strategy pos --bound 2000"),
+    ] {
+        let ran = place.run(&format!(
+            "check uffd.litmus --protocol posted-v1 --random 5 --strategy {strategy} --bound 2000"
+        ));
+        assert_eq!(ran.status, 0, "as expected: {}", ran.out);
+        assert!(ran.out.contains("broken table-not-empty"), "{}", ran.out);
+        assert!(ran.out.contains(again), "{}", ran.out);
+    }
+    let alone = place.run("check uffd.litmus --strategy pos");
+    assert_eq!(alone.status, 2, "only with --random: {}", alone.err);
+}

@@ -1,20 +1,35 @@
 //! Schedules by chance, for programs that are too large to explore.
 //!
-//! What sampling covers: nothing for certain. A random walk picks each step's thread anew, and so switches all the time.
-//! **PCT** (Burckhardt and others, ASPLOS 2010) gives each thread a random priority, always runs the highest, and at `depth - 1`
-//! random steps makes the running thread the lowest; it finds a violation that needs `depth` ordered events with a
-//! probability of at least 1 / (n k^(depth - 1)) in each execution, for n threads and k steps.
+//! What sampling covers: nothing for certain. Each execution is picked independently of those before, so what is likely to be
+//! found in one is all but certain to be found in many; but the absence of a violation proves nothing.
+//!
+//! * A **random walk** picks each step's thread anew, and so switches all the time. That one thread gets `k` steps ahead of another
+//!   has a probability of about `2^-k`.
+//! * **PCT** (Burckhardt and others, ASPLOS 2010) gives each thread a random priority, always runs the highest, and at `depth - 1`
+//!   random steps makes the running thread the lowest; it finds a violation that needs `depth` ordered events with a
+//!   probability of at least `1 / (n k^(depth - 1))` in each execution, for n threads and k steps.
+//! * **POS** (partial order sampling; Yuan and others, CAV 2018) gives each pending *operation* a random priority and runs the highest. Those that conflict
+//!   with it then draw anew, and so does the thread's next. What does not conflict keeps its priority, so that steps which
+//!   make no difference do not drown those that do: that a pending operation is overtaken by `k` operations of another thread that do
+//!   not conflict with it has a probability of `1 / (k + 1)`. Every class of interleavings can be picked. It has no parameter, and
+//!   knows nothing of how many steps there are.
 //!
 //! Every choice comes from the seed: the same seed gives the same executions.
 
 use super::threads::{ThreadSet, members};
 use crate::config::{MAX_THREADS, Search};
 
+#[derive(Clone, Copy, Debug)]
+enum Strategy {
+    Walk,
+    Pct { depth: u32 },
+    Pos,
+}
+
 /// Where the choices of a sampling search come from.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    /// How many priority changes an execution has, 0 for a random walk.
-    depth: Option<u32>,
+    strategy: Strategy,
     random: u64,
     /// The priorities of this execution; 0 where none was given yet.
     priorities: [u64; MAX_THREADS],
@@ -30,13 +45,14 @@ const DRAWN: u64 = 1 << 32;
 impl Sampler {
     /// The sampler of a search, if it is one that samples.
     pub(crate) fn new(search: Search) -> Option<Self> {
-        let (seed, depth) = match search {
-            Search::RandomWalk { seed } => (seed, None),
-            Search::Pct { seed, depth } => (seed, Some(depth)),
+        let (seed, strategy) = match search {
+            Search::RandomWalk { seed } => (seed, Strategy::Walk),
+            Search::Pct { seed, depth } => (seed, Strategy::Pct { depth }),
+            Search::Pos { seed } => (seed, Strategy::Pos),
             Search::Reduced | Search::EveryInterleaving => return None,
         };
         let mut sampler = Self {
-            depth,
+            strategy,
             // splitmix64 of the seed, which is never all zeros for xorshift.
             random: seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             priorities: [0; MAX_THREADS],
@@ -52,23 +68,38 @@ impl Sampler {
         self.longest = self.longest.max(steps);
         self.priorities = [0; MAX_THREADS];
         self.changes.clear();
-        for priority in 1..u64::from(self.depth.unwrap_or(0)) {
+        let depth = match self.strategy {
+            Strategy::Pct { depth } => depth,
+            Strategy::Walk | Strategy::Pos => 0,
+        };
+        for priority in 1..u64::from(depth) {
             let step = self.below(u64::from(self.longest));
             let step = u32::try_from(step).expect("below a number of steps");
             self.changes.push((step, priority));
         }
     }
 
-    /// Who of `enabled`, which is not empty, goes at `step`; `current` went before.
-    pub(crate) fn pick(&mut self, enabled: ThreadSet, current: usize, step: u32) -> usize {
-        if self.depth.is_none() {
-            let chosen = self.below(u64::from(enabled.count_ones()));
-            let chosen = usize::try_from(chosen).expect("below the number of threads");
-            return members(enabled).nth(chosen).expect("below their number");
-        }
-        for thread in members(enabled) {
-            if self.priorities[thread] == 0 {
-                self.priorities[thread] = DRAWN + self.below(DRAWN);
+    /// Who of `enabled`, which is not empty, goes at `step`; `current` went before, and what it did makes a difference for
+    /// `affected`.
+    pub(crate) fn pick(
+        &mut self,
+        enabled: ThreadSet,
+        affected: ThreadSet,
+        current: usize,
+        step: u32,
+    ) -> usize {
+        match self.strategy {
+            Strategy::Walk => {
+                let chosen = self.below(u64::from(enabled.count_ones()));
+                let chosen = usize::try_from(chosen).expect("below the number of threads");
+                return members(enabled).nth(chosen).expect("below their number");
+            }
+            Strategy::Pct { .. } => self.draw(enabled),
+            Strategy::Pos => {
+                for thread in members(affected) {
+                    self.priorities[thread] = 0;
+                }
+                self.draw(enabled);
             }
         }
         for change in 0..self.changes.len() {
@@ -79,6 +110,15 @@ impl Sampler {
         members(enabled)
             .max_by_key(|&thread| self.priorities[thread])
             .expect("somebody is enabled")
+    }
+
+    /// Gives priorities to those that have none.
+    fn draw(&mut self, threads: ThreadSet) {
+        for thread in members(threads) {
+            if self.priorities[thread] == 0 {
+                self.priorities[thread] = DRAWN + self.below(DRAWN);
+            }
+        }
     }
 
     /// A number below `bound`, which is not 0. (xorshift64*)

@@ -102,8 +102,13 @@ impl Engine {
             });
             available = neutral.map_or(available, bit);
         }
-        let sampled = match &mut self.sampler {
-            Some(sampler) => Some(sampler.pick(enabled, self.current, self.step)),
+        let sampled = match &self.sampler {
+            Some(_) => {
+                let affected = self.affected();
+                self.sampler
+                    .as_mut()
+                    .map(|sampler| sampler.pick(enabled, affected, self.current, self.step))
+            }
             None => None,
         };
         if self.cache.is_some() && available != 0 && self.is_cut(sleep) {
@@ -120,7 +125,7 @@ impl Engine {
         let others = match self.search {
             Search::EveryInterleaving => available & !bit(preferred),
             _ if self.switches_freely(enabled) => enabled & !bit(preferred),
-            Search::Reduced | Search::RandomWalk { .. } | Search::Pct { .. } => 0,
+            _ => 0,
         };
         self.tree.push(
             enabled,
@@ -151,6 +156,17 @@ impl Engine {
         let event = self.tree.len() - 1;
         members(parent.sleep)
             .filter(|&thread| !self.depends(thread, event))
+            .fold(0, |set, thread| set | bit(thread))
+    }
+
+    /// The threads for whose pending operations the event just executed makes a difference: they conflict with it, or are
+    /// announced only now.
+    fn affected(&self) -> ThreadSet {
+        let Some(event) = (self.step as usize).checked_sub(1) else {
+            return self.live;
+        };
+        members(self.live)
+            .filter(|&thread| thread == self.current || self.depends(thread, event))
             .fold(0, |set, thread| set | bit(thread))
     }
 
