@@ -29,7 +29,7 @@ impl SeqLock {
     fn read(&self) -> [u32; 2] {
         loop {
             let before = self.sequence.load(Ordering::Acquire);
-            if before % 2 == 0 {
+            if before.is_multiple_of(2) {
                 let words = self
                     .words
                     .each_ref()

@@ -1,6 +1,6 @@
 //! Exploring a program, alone or by several workers, and replaying a trace.
 
-use crate::config::Config;
+use crate::config::{Bound, Config};
 use crate::engine::script::{Divergence, Script};
 use crate::engine::{Engine, rt};
 use crate::fiber::Installed;
@@ -12,10 +12,8 @@ use crate::team::{EndsWithThis, Team};
 use crate::trace::Trace;
 use crate::worker::{Program, Worker, recorded_trace, violation};
 
-/// Checks `program` under every interleaving, and panics with the trace if one breaks it.
-///
-/// This is the entry for tests. The program is run many times; it must create its shared state
-/// anew each time and depend on nothing but the schedule.
+/// Checks `program` under every interleaving, and panics with the trace if one breaks it:
+/// [`Config::check`] with the default limits.
 ///
 /// # Panics
 ///
@@ -24,13 +22,12 @@ use crate::worker::{Program, Worker, recorded_trace, violation};
 /// # Examples
 ///
 /// ```should_panic
-/// use pagefold_explore::{check, sync::atomic::{AtomicU32, Ordering::SeqCst}, thread};
-/// use std::sync::Arc;
+/// use pagefold_explore::{check, sync::Arc, sync::atomic::{AtomicU32, Ordering::SeqCst}, thread};
 ///
 /// check(|| {
 ///     let count = Arc::new(AtomicU32::new(0));
 ///     let other = Arc::clone(&count);
-///     let adder = thread::spawn_named("adder", move || {
+///     let adder = thread::spawn(move || {
 ///         other.store(other.load(SeqCst) + 1, SeqCst);
 ///     });
 ///     count.store(count.load(SeqCst) + 1, SeqCst);
@@ -38,11 +35,27 @@ use crate::worker::{Program, Worker, recorded_trace, violation};
 ///     assert_eq!(count.load(SeqCst), 2); // not always
 /// });
 /// ```
-pub fn check(program: impl Fn() + 'static) {
-    let report = explore(&Config::default(), program);
-    match report.verdict {
-        Verdict::Holds => {}
-        Verdict::Broken(_) | Verdict::NotExhausted(_) => panic!("{report}"),
+pub fn check(program: impl FnMut()) {
+    Config::default().check(program);
+}
+
+impl Config {
+    /// Checks `program` within these limits, and panics with the trace if an interleaving breaks it.
+    ///
+    /// This is the entry for tests. The program is run many times; it must create its shared state
+    /// anew each time and depend on nothing but the schedule.
+    ///
+    /// # Panics
+    ///
+    /// If some interleaving breaks the program, or if a limit was met before all were explored. (A [search](Self::search) that
+    /// samples, or one with [few preemptions](Self::max_preemptions), is not meant to explore all. That nothing was found then proves
+    /// nothing about the others.)
+    pub fn check(&self, program: impl FnMut()) {
+        let report = explore(self, program);
+        match report.verdict {
+            Verdict::Holds | Verdict::NotExhausted(Bound::Sample(_) | Bound::Preemptions(_)) => {}
+            Verdict::Broken(_) | Verdict::NotExhausted(_) => panic!("{report}"),
+        }
     }
 }
 

@@ -2,7 +2,27 @@
 //!
 //! Write a test with the types of this crate in place of those of the standard library, and
 //! [`check`] runs it under *every* interleaving that can make a difference. If one of them panics,
-//! deadlocks, or breaks a rule about locks, it shows the simplest one that does.
+//! deadlocks, races for plain memory, or breaks a rule about locks, it shows the simplest one that does.
+//!
+//! ```
+//! use pagefold_explore::sync::{Arc, Condvar, Mutex};
+//! use pagefold_explore::{check, thread};
+//!
+//! check(|| {
+//!     let ready = Arc::new((Mutex::new(false), Condvar::new()));
+//!     let other = Arc::clone(&ready);
+//!     thread::spawn(move || {
+//!         *other.0.lock().unwrap() = true;
+//!         other.1.notify_one();
+//!     });
+//!     let guard = ready.0.lock().unwrap();
+//!     let guard = ready.1.wait_while(guard, |ready| !*ready).unwrap();
+//!     assert!(*guard);
+//! });
+//! ```
+//!
+//! Limits and other ways to search are set in a [`Config`], and [`Config::check`] takes the place of [`check`]. To see what was
+//! found instead of panicking, [`explore`]:
 //!
 //! ```
 //! use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -53,7 +73,8 @@
 //!
 //! # For users of loom and shuttle
 //!
-//! The program is run many times, as there. What is different:
+//! The program is run many times, as there, and its modules, types and functions are called the same; [`migration`] has
+//! tables of names. What is different:
 //!
 //! * **Few executions.** The reduction (source sets and sleep sets) starts one complete execution
 //!   for each class of equivalent interleavings. Three threads that increment under one mutex are
@@ -129,6 +150,7 @@ mod explorer;
 mod fiber;
 pub mod hint;
 pub mod interrupt;
+pub mod migration;
 mod minimize;
 mod observer;
 mod panic_hook;

@@ -101,7 +101,7 @@ fn ends(config: &Config, program: &[Vec<Op>]) -> (BTreeSet<String>, Report) {
             *current.borrow_mut() = Some(Rc::clone(&world));
             for (number, ops) in program.iter().enumerate() {
                 let (world, ops) = (Rc::clone(&world), ops.clone());
-                thread::spawn("t", move || run(&world, number, &ops));
+                thread::spawn_named("t", move || run(&world, number, &ops));
             }
         },
         |ended: Ended<'_>| {
@@ -159,7 +159,7 @@ fn two_steps(threads: usize) -> impl Fn() {
         let words = Rc::new(words);
         for _ in 0..threads {
             let words = Rc::clone(&words);
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 if words[0].load(SeqCst) == 0 && words[0].fetch_add(1, SeqCst) != 0 {
                     fail("not alone", "two threads enter".to_owned());
                 }
@@ -187,7 +187,7 @@ fn a_bound_that_is_not_met_leaves_nothing_out() {
     let report = explore(&Config::default().max_preemptions(2), || {
         let word = Rc::new(AtomicU32::new(0));
         let other = Rc::clone(&word);
-        thread::spawn("t", move || other.store(1, SeqCst));
+        thread::spawn_named("t", move || other.store(1, SeqCst));
         word.load(SeqCst);
     });
     assert!(matches!(report.verdict, Verdict::Holds), "{report}");

@@ -573,8 +573,8 @@ fn numbers_wrap_around_at_their_width() {
 /// Two threads that access a cell, ordered by `order` or not.
 fn cell(write: bool, order: fn(&AtomicU32, &Mutex<()>, bool) -> bool) -> Report {
     let (_, report) = outcomes(move || {
-        let shared = Arc::new((UnsafeCell::new(1), AtomicU32::new(0), Mutex::new(())));
-        let other = Arc::clone(&shared);
+        let shared = Rc::new((UnsafeCell::new(1), AtomicU32::new(0), Mutex::new(())));
+        let other = Rc::clone(&shared);
         thread::spawn_named("writer", move || {
             let (cell, word, lock) = &*other;
             let guard = lock.lock();
