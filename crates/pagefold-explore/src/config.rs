@@ -87,7 +87,8 @@ pub struct Config {
     /// the checks do, except by
     ///
     /// * values of the types of this crate, read in visible operations, and contents of its
-    ///   [`Mutex`](crate::sync::Mutex) and [`RwLock`](crate::sync::RwLock);
+    ///   [`Mutex`](crate::sync::Mutex), [`RwLock`](crate::sync::RwLock), [channels](crate::sync::mpsc),
+    ///   [`OnceLock`](crate::sync::OnceLock) and [`UnsafeCell`](crate::cell::UnsafeCell);
     /// * what is known when a thread is spawned, and results returned to whoever joins it;
     /// * the freeing of memory, by [`write_range`](crate::write_range).
     ///

@@ -84,7 +84,7 @@
 //! * **More to synchronize with**: [`rcu`] with grace periods, [`interrupt`]s, counters whose
 //!   additions commute ([`sync::Counter`]), waiting for a value ([`wait_until`]), memory
 //!   being freed ([`write_range`]).
-//! * **More is found**: recursive locks, lock order against [ranks](LockClass) or against itself,
+//! * **More is found**: data races, recursive locks, lock order against [ranks](LockClass) or against itself,
 //!   sleeping where it is forbidden, locks that are never released, livelocks: see [`kind`].
 //! * **Traces are named steps**, minimized to few context switches, stored as JSON and
 //!   [replayed](replay); if the program has changed, the replay says where it departs.
@@ -102,11 +102,13 @@
 //!   next (or restore it, see [`object_mark`]). If a difference is noticed, it is
 //!   [reported](kind::NONDETERMINISM).
 //! * **Plain memory** is invisible: what is not accessed through this crate is not interleaved.
-//!   Protect it with a lock of this crate, as in any race-free program. (A lock of the standard
+//!   Protect it with a lock of this crate, as in any race-free program, or put it into a
+//!   [cell](cell::UnsafeCell), which sees whether it is protected. (A lock of the standard
 //!   library would block the OS thread, and with it the whole exploration.)
 //! * **Finite executions.** Loops must end; a retry loop ends its rounds with [`hint::relax`].
 //!   Executions are cut off at [`Config::max_steps`], and the verdict then says so.
-//! * **Unfair locks.** Any waiting thread may be next.
+//! * **Unfair locks.** Any waiting thread may be next, and be the one that a [`Condvar`](sync::Condvar) wakes. Nobody wakes without
+//!   reason, and no [`compare_exchange_weak`](sync::atomic::AtomicU32::compare_exchange_weak) fails without.
 //! * **Grace periods** ([`rcu`]) wait for every read section that does not start after the call by
 //!   happens-before. A real grace period may be shorter: it need not wait for a section that merely
 //!   happened to start later, unrelated to the call. What is then explored is the callback before
@@ -116,6 +118,18 @@
 //! * At most [`MAX_THREADS`] threads in an execution.
 //!
 //! [`Verdict::Holds`] means: within these limits, no interleaving breaks the program.
+//!
+//! # Sampling
+//!
+//! Where there are too many classes to explore, [`Search::Pos`], [`Search::Pct`] and [`Search::RandomWalk`] look at
+//! [`Config::max_executions`] executions picked by chance, and say so: the verdict is never [`Verdict::Holds`]. Each
+//! execution is picked anew, so a violation which one of them shows with probability `p` is missed by `n` with
+//! `(1 - p)^n`.
+//!
+//! * PCT: `p` is at least `1 / (t k^(d - 1))` for a violation that needs `d` ordered events, with `t` threads and `k` steps.
+//! * POS: each class of interleavings can be picked. An operation that waits to be picked is overtaken by `k` operations of another thread
+//!   that do not concern it with a probability of `1 / (k + 1)`.
+//! * A random walk: with one of about `2^-k`.
 //!
 //! # Contention
 //!

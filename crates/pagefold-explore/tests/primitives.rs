@@ -642,3 +642,38 @@ fn data_races() {
     });
     assert!(matches!(report.verdict, Verdict::Holds), "{report}");
 }
+
+/// States are not taken for the same that differ in what was sent or set.
+#[test]
+fn remembered_states_tell_contents_apart() {
+    #[track_caller]
+    fn found(program: fn()) {
+        let report = explore(&Config::default().cache(true), program);
+        assert_eq!(broken_kind(&report), Some(kind::PANIC), "{report}");
+    }
+    for unwanted in [[1, 2], [2, 1]] {
+        let order = explore(&Config::default().cache(true), || {
+            let (sender, receiver) = mpsc::channel();
+            for i in [1, 2] {
+                let sender = sender.clone();
+                thread::spawn(move || sender.send(i).unwrap());
+            }
+            let received = [(); 2].map(|()| receiver.recv().unwrap());
+            assert_ne!(received, unwanted);
+        });
+        assert_eq!(broken_kind(&order), Some(kind::PANIC), "{order}");
+    }
+    fn first(unwanted: u32) {
+        let cell = Arc::new(OnceLock::new());
+        for i in [1, 2] {
+            let cell = Arc::clone(&cell);
+            thread::spawn(move || {
+                cell.get_or_init(|| i);
+            });
+        }
+        assert_ne!(cell.get_or_init(|| 0), &unwanted);
+    }
+    found(|| first(1));
+    found(|| first(2));
+    found(|| first(0));
+}

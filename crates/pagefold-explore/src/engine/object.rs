@@ -61,12 +61,12 @@ pub(crate) enum Shape {
     /// Plain memory.
     Cell,
     /// Where threads wait for each other.
-    Meeting(&'static Meeting),
+    Meeting(&'static Sort),
 }
 
 /// What messages say of an object at which threads wait for each other.
 #[derive(Debug)]
-pub(crate) struct Meeting {
+pub(crate) struct Sort {
     /// Its name.
     pub(crate) name: &'static str,
     /// What a thread does that waits there, by the argument of the operation.

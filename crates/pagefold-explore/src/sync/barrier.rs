@@ -4,7 +4,7 @@ use crate::engine::object::{self, Object, Shape};
 use crate::engine::op::Kind;
 use crate::engine::rt;
 
-static BARRIER: object::Meeting = object::Meeting {
+static BARRIER: object::Sort = object::Sort {
     name: "barrier",
     waits: &["waits for the others at"],
 };

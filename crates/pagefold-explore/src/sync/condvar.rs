@@ -7,7 +7,7 @@ use super::MutexGuard;
 use super::meeting::Meeting;
 use crate::engine::object;
 
-static CONDVAR: object::Meeting = object::Meeting {
+static CONDVAR: object::Sort = object::Sort {
     name: "condvar",
     waits: &["waits to be notified through"],
 };

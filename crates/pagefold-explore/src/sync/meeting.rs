@@ -16,14 +16,14 @@ use crate::engine::rt::{self, Turn};
 #[derive(Debug)]
 pub(crate) struct Meeting<S> {
     object: Object,
-    sort: &'static object::Meeting,
+    sort: &'static object::Sort,
     /// Never contended: it is not held at any event. It is a lock so that one object used on two OS threads stays
     /// sound.
     state: Mutex<S>,
 }
 
 impl<S> Meeting<S> {
-    pub(crate) const fn new(sort: &'static object::Meeting, word: u64, state: S) -> Self {
+    pub(crate) const fn new(sort: &'static object::Sort, word: u64, state: S) -> Self {
         Self {
             object: Object::new(word),
             sort,

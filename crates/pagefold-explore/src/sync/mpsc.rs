@@ -12,7 +12,7 @@ use super::Arc;
 use super::meeting::Meeting;
 use crate::engine::object;
 
-static CHANNEL: object::Meeting = object::Meeting {
+static CHANNEL: object::Sort = object::Sort {
     name: "channel",
     waits: &["waits for a message in", "waits for room in"],
 };

@@ -6,7 +6,7 @@ use crate::engine::object::{self, Object, Shape};
 use crate::engine::op::Kind;
 use crate::engine::rt;
 
-static ONCE: object::Meeting = object::Meeting {
+static ONCE: object::Sort = object::Sort {
     name: "once",
     waits: &["waits for whoever initialises"],
 };
@@ -52,6 +52,7 @@ impl Once {
         let turn = rt::visible(&self.object, SHAPE, Kind::Store, 0);
         turn.outcome(|| ": done".to_owned());
         self.object.set(DONE);
+        rt::with(|engine| engine.cache_content(&self.object, true));
     }
 
     /// Whether it has happened.

@@ -6,7 +6,7 @@ use super::ThreadId;
 use crate::engine::{object, rt};
 use crate::sync::meeting::Meeting;
 
-static TOKEN: object::Meeting = object::Meeting {
+static TOKEN: object::Sort = object::Sort {
     name: "parking",
     waits: &["waits to be unparked from"],
 };
