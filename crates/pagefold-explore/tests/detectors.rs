@@ -483,6 +483,22 @@ fn failing() {
     assert_eq!(violation.context_switches, 2);
 }
 
+#[test]
+fn failing_after_a_wait() {
+    // The wait is over when the thread fails, and what its predicate borrowed is gone. Nobody must ask
+    // it again.
+    broken("late", || {
+        let word = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&word);
+        thread::spawn("writer", move || other.store(1, SeqCst));
+        {
+            let wanted = Box::new(1);
+            word.wait_until(|value| value == *wanted);
+        }
+        fail("late", String::new());
+    });
+}
+
 /// A program that breaks if `guarded` is not set.
 fn unguarded(guarded: bool) -> impl FnMut() {
     move || {

@@ -344,6 +344,9 @@ fn leave(yielder: *const corosensei::Yielder<(), ()>) -> ! {
 pub(crate) fn fail(kind: Cow<'static, str>, message: String) -> ! {
     let yielder = with(|engine| match engine.mode() {
         Mode::Normal | Mode::Quiet => {
+            // Its last operation is done and must not be taken for a pending one: what that borrowed
+            // may be gone.
+            engine.slots[engine.current].op = Op::plain(Kind::Start, 0);
             engine.break_off(kind.clone(), message.clone());
             Some(engine.yielder())
         }
