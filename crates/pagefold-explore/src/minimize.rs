@@ -4,17 +4,25 @@
 //!    an execution: it contains, with each event, everything the event depends on. (For
 //!    a deadlock all events are needed: each may be what keeps somebody from going on.)
 //! 2. *Order.* Any order of the cone that respects happens-before leads to the same failure. The
-//!    one taken has the fewest context switches. To find it, let a thread, once it is picked, run
-//!    as far as it can (stopping earlier helps nobody: what others wait for only comes later), and
-//!    search breadth first over whom to pick next.
+//!    one taken has the fewest context switches and, among those, the fewest preemptions: switches
+//!    away from a thread that could have gone on. To find it, let a thread, once it is picked, run
+//!    as far as it can (stopping earlier saves no switch: what others wait for only comes later,
+//!    and it would itself be a preemption), and search breadth first over whom to pick next. Two
+//!    ways to the same state with equally many switches are continued in the same ways, so of these
+//!    only the one with fewer preemptions is kept.
 //! 3. *Choice.* Of all failing executions, the one with the fewest context switches is kept, then
-//!    the shortest, then the first in the order of thread numbers.
+//!    with the fewest preemptions, then the shortest, then the first in the order of thread numbers.
+//!
+//! Whether a thread could have gone on is judged from the log: who holds the lock it wants, who has
+//! ended. What else can be waited for (a value, a change, a grace period) counts as not there before
+//! it was there in the log; earlier values are not tried.
 //!
 //! The result is executed before it is shown; if it should not fail in the same way, the
 //! unchanged schedule is shown.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use crate::engine::op::{Access, Kind};
 use crate::engine::script::Path;
 use crate::engine::threads::ThreadNumber;
 use crate::engine::{Broken, Engine};
@@ -29,7 +37,8 @@ pub(crate) struct Candidate {
     pub(crate) broken: Broken,
     /// Schedules that show the failure, the best first.
     pub(crate) scripts: Vec<Path>,
-    rank: (usize, usize, Vec<ThreadNumber>),
+    /// Context switches, preemptions, length, order.
+    rank: (usize, usize, usize, Vec<ThreadNumber>),
 }
 
 impl Candidate {
@@ -46,8 +55,8 @@ pub(crate) fn improve(
 ) -> Option<Candidate> {
     let cone = Cone::new(engine, &broken);
     let order = cone.order(best.map(|best| best.rank.0))?;
-    let switches = order.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    let rank = (switches, order.len(), order.clone());
+    let (switches, preemptions) = cone.switches(&order);
+    let rank = (switches, preemptions, order.len(), order.clone());
     let origins: Vec<_> = engine.slots[..engine.threads]
         .iter()
         .map(|slot| slot.origin)
@@ -71,16 +80,21 @@ pub(crate) fn improve(
         .then_some(candidate)
 }
 
-/// The events that belong to a failure, by thread.
+/// The events that belong to a failure.
 struct Cone<'a> {
     engine: &'a Engine,
+    /// The events of each thread, also those that do not belong to the failure.
     events: Vec<Vec<usize>>,
+    /// How many of each thread belong to it: its first ones.
+    needed: Vec<usize>,
 }
 
 /// A state on the way through a cone, in the breadth-first search.
 struct State {
     /// How many events of each thread are done.
     done: Vec<usize>,
+    /// Preemptions so far, the one by which this state is left included.
+    preemptions: usize,
     /// The thread that ran last, how far, and the state before.
     step: Option<(usize, usize, usize)>,
 }
@@ -91,31 +105,35 @@ impl<'a> Cone<'a> {
             .thread
             .and_then(|thread| engine.slots[thread].last.checked_sub(1));
         let mut events = vec![Vec::new(); engine.threads];
+        let mut needed = vec![0; engine.threads];
         for index in 0..engine.log.len() {
+            let thread = usize::from(engine.log.event(index).thread);
+            events[thread].push(index);
             if last.is_none_or(|last| engine.log.happens_before(index, last as usize)) {
-                events[usize::from(engine.log.event(index).thread)].push(index);
+                needed[thread] += 1;
             }
         }
-        Self { engine, events }
+        Self {
+            engine,
+            events,
+            needed,
+        }
     }
 
     /// How many events `thread` can execute in a row.
     fn reach(&self, done: &[usize], thread: usize) -> usize {
-        let events = &self.events[thread][done[thread]..];
-        let blocked = events.iter().position(|&event| {
-            let row = self.engine.log.clocks.row(event);
-            done.iter()
-                .enumerate()
-                .any(|(other, &done)| other != thread && row[other] as usize > done)
-        });
+        let events = &self.events[thread][done[thread]..self.needed[thread]];
+        let blocked = events.iter().position(|&event| !self.is_ready(done, event));
         blocked.unwrap_or(events.len())
     }
 
-    /// An order with the fewest switches. `None` if it has more than `limit`.
+    /// An order with the fewest switches and, among those, the fewest preemptions. `None` if it has
+    /// more switches than `limit`.
     fn order(&self, limit: Option<usize>) -> Option<Vec<ThreadNumber>> {
-        let total: usize = self.events.iter().map(Vec::len).sum();
+        let total: usize = self.needed.iter().sum();
         let start = State {
-            done: vec![0; self.events.len()],
+            done: vec![0; self.needed.len()],
+            preemptions: 0,
             step: None,
         };
         let mut seen = HashSet::from([start.done.clone()]);
@@ -123,38 +141,50 @@ impl<'a> Cone<'a> {
         let mut level = 0..1;
         // The first run is not a switch.
         for _ in 0..limit.unwrap_or(total).saturating_add(1) {
+            let mut next: HashMap<Vec<usize>, usize> = HashMap::new();
             for at in level.clone() {
-                for thread in 0..self.events.len() {
+                for thread in 0..self.needed.len() {
                     let run = self.reach(&states[at].done, thread);
                     if run == 0 {
                         continue;
                     }
                     let mut done = states[at].done.clone();
                     done[thread] += run;
-                    let finished = done.iter().sum::<usize>() == total;
-                    if seen.insert(done.clone()) {
-                        states.push(State {
-                            done,
-                            step: Some((thread, run, at)),
-                        });
+                    // Reached with fewer switches before.
+                    if seen.contains(&done) {
+                        continue;
                     }
-                    if finished {
-                        return Some(Self::trace_back(&states));
+                    let leaves = done != self.needed && self.could_go_on(&done, thread);
+                    let state = State {
+                        preemptions: states[at].preemptions + usize::from(leaves),
+                        step: Some((thread, run, at)),
+                        done,
+                    };
+                    match next.get(&state.done) {
+                        Some(&other) if states[other].preemptions <= state.preemptions => {}
+                        Some(&other) => states[other] = state,
+                        None => {
+                            next.insert(state.done.clone(), states.len());
+                            states.push(state);
+                        }
                     }
                 }
                 if states.len() > MAX_STATES {
                     return Some(self.greedy_order());
                 }
             }
+            if let Some(&end) = next.get(&self.needed) {
+                return Some(Self::trace_back(&states, end));
+            }
+            seen.extend(next.into_keys());
             level = level.end..states.len();
         }
         None
     }
 
-    /// The order that leads to the last of `states`.
-    fn trace_back(states: &[State]) -> Vec<ThreadNumber> {
+    /// The order that leads to `states[at]`.
+    fn trace_back(states: &[State], mut at: usize) -> Vec<ThreadNumber> {
         let mut order = Vec::new();
-        let mut at = states.len() - 1;
         while let Some((thread, run, before)) = states[at].step {
             order.extend((0..run).map(|_| crate::engine::race::as_number(thread)));
             at = before;
@@ -164,9 +194,9 @@ impl<'a> Cone<'a> {
     }
 
     fn greedy_order(&self) -> Vec<ThreadNumber> {
-        let mut done = vec![0; self.events.len()];
+        let mut done = vec![0; self.needed.len()];
         let mut order = Vec::new();
-        while let Some((run, thread)) = (0..self.events.len())
+        while let Some((run, thread)) = (0..self.needed.len())
             .map(|thread| (self.reach(&done, thread), thread))
             .max_by_key(|&(run, thread)| (run, std::cmp::Reverse(thread)))
             .filter(|&(run, _)| run > 0)
@@ -175,5 +205,82 @@ impl<'a> Cone<'a> {
             done[thread] += run;
         }
         order
+    }
+
+    /// How many switches an order has, and how many of them are preemptions.
+    fn switches(&self, order: &[ThreadNumber]) -> (usize, usize) {
+        let mut done = vec![0; self.needed.len()];
+        let (mut switches, mut preemptions) = (0, 0);
+        for pair in order.windows(2) {
+            let thread = usize::from(pair[0]);
+            done[thread] += 1;
+            if pair[0] != pair[1] {
+                switches += 1;
+                preemptions += usize::from(self.could_go_on(&done, thread));
+            }
+        }
+        (switches, preemptions)
+    }
+
+    /// Whether `thread` could execute something in the state in which so many events are done.
+    fn could_go_on(&self, done: &[usize], thread: usize) -> bool {
+        let slot = &self.engine.slots[thread];
+        let (kind, object) = match self.events[thread].get(done[thread]) {
+            // What it waits for is there as soon as the log has it in this order.
+            Some(&event) if self.is_ready(done, event) => return true,
+            Some(&event) => {
+                let event = self.engine.log.event(event);
+                (event.kind, event.object)
+            }
+            None if slot.ended => return false,
+            None if slot.op.kind == Kind::Join => {
+                let target = usize::try_from(slot.op.argument).expect("a thread number");
+                return self.engine.slots[target].ended
+                    && done[target] == self.events[target].len();
+            }
+            None => (slot.op.kind, slot.op.object),
+        };
+        match kind {
+            Kind::AcquireExclusive => self.holders(done, object) == (0, 0),
+            Kind::AcquireShared => self.holders(done, object).0 == 0,
+            Kind::Await | Kind::Relax | Kind::GracePeriod | Kind::Join => false,
+            _ => true,
+        }
+    }
+
+    /// Whether everything that happens before `event`, apart from itself, is done.
+    fn is_ready(&self, done: &[usize], event: usize) -> bool {
+        let thread = usize::from(self.engine.log.event(event).thread);
+        let row = self.engine.log.clocks.row(event);
+        done.iter()
+            .enumerate()
+            .all(|(other, &done)| other == thread || row[other] as usize <= done)
+    }
+
+    /// How many threads hold a lock exclusively, and how many share it.
+    fn holders(&self, done: &[usize], lock: u32) -> (isize, isize) {
+        let (mut exclusive, mut shared) = (0, 0);
+        for (index, access) in self.engine.log.chain(lock, &self.engine.objects) {
+            let event = self.engine.log.event(index);
+            if event.seq as usize > done[usize::from(event.thread)] {
+                continue;
+            }
+            match access {
+                Access::AcquireExclusive | Access::TryExclusive => exclusive += 1,
+                Access::ReleaseExclusive => exclusive -= 1,
+                Access::AcquireShared | Access::TryShared => shared += 1,
+                Access::ReleaseShared => shared -= 1,
+                Access::Downgrade => {
+                    exclusive -= 1;
+                    shared += 1;
+                }
+                Access::None
+                | Access::Read
+                | Access::ReadExclusive
+                | Access::Write
+                | Access::Add => {}
+            }
+        }
+        (exclusive, shared)
     }
 }

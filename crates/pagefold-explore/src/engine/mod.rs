@@ -455,6 +455,7 @@ impl Engine {
             None
         };
         self.live &= !bit(thread);
+        self.slots[thread].ended = true;
         if let Some(cache) = &mut self.cache {
             cache.end(thread, self.slots[thread].result);
         }
@@ -468,6 +469,7 @@ impl Engine {
     pub(crate) fn panicked(&mut self, thread: usize, message: &str) {
         self.current = thread;
         self.live &= !bit(thread);
+        self.slots[thread].ended = true;
         let message = format!("{} panicked: {message}", self.slots[thread].name);
         self.break_off(kind::PANIC.into(), message);
     }

@@ -85,6 +85,8 @@ pub(crate) struct Slot {
     pub(crate) origin: (ThreadNumber, u16),
     /// How many threads it has spawned.
     pub(crate) spawned: u16,
+    /// Whether it came to its end, or panicked.
+    pub(crate) ended: bool,
     /// What it announced.
     pub(crate) op: Op,
     /// Its last event, as index + 1; before the first the last one of the spawning thread.
@@ -116,6 +118,7 @@ impl Slot {
             name: Cow::Borrowed(""),
             origin: (0, 0),
             spawned: 0,
+            ended: false,
             op: Op::plain(Kind::Start, 0),
             last: 0,
             seq: 0,
@@ -143,6 +146,7 @@ impl Slot {
         self.name = name;
         self.origin = origin;
         self.spawned = 0;
+        self.ended = false;
         self.op = op;
         self.last = last;
         self.seq = 0;
