@@ -97,6 +97,9 @@ pub struct Config {
     /// execution may look at values of shared objects; of what ended threads saw on the way, one
     /// of several possibilities is shown to them.
     pub cache: bool,
+    /// What is explored: any text that is the same as long as the program is. It goes into
+    /// [traces](crate::Trace::program), so that a replay can tell whether it is of the same program.
+    pub program: String,
 }
 
 impl Config {
@@ -124,6 +127,7 @@ impl Default for Config {
             hunt_executions: 2_000,
             newest_first: false,
             cache: false,
+            program: String::new(),
         }
     }
 }
@@ -196,6 +200,13 @@ impl Config {
     #[must_use]
     pub fn cache(mut self, cache: bool) -> Self {
         self.cache = cache;
+        self
+    }
+
+    /// Sets [`program`](Self::program).
+    #[must_use]
+    pub fn program(mut self, name: impl Into<String>) -> Self {
+        self.program = name.into();
         self
     }
 }

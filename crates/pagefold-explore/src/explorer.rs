@@ -1,8 +1,9 @@
 //! Exploring a program, alone or by several workers, and replaying a trace.
 
 use crate::config::{Bound, Config};
-use crate::engine::script::{Divergence, Script};
-use crate::engine::{Engine, rt};
+use crate::engine::guide::{Divergence, Guide};
+use crate::engine::script::Script;
+use crate::engine::{Broken, Engine, rt};
 use crate::fiber::Installed;
 use crate::minimize::Candidate;
 use crate::observer::{Ended, Observer};
@@ -154,19 +155,42 @@ pub unsafe fn explore_forgetting_parallel<P: FnMut(), O: Observer>(
     explore_together(config, workers, true, start)
 }
 
+/// How often a replay is begun anew before it is believed that the program departs from the trace.
+const MAX_REPLAYS: usize = 256;
+
 /// What came of replaying a trace.
 #[derive(Clone, Debug)]
 pub struct Replay {
     /// What broke, with a trace of this execution.
     pub violation: Option<Violation>,
-    /// Where the program departed from the trace, if it did. The execution was stopped there.
+    /// Where the program departed from the trace, if it did. The execution was stopped as soon as
+    /// that was noticed.
     pub divergence: Option<Divergence>,
     /// The trace of this execution.
     pub trace: Trace,
+    /// How many steps of the recorded trace it went through.
+    pub followed: usize,
+    /// How many steps of this execution lie before the end of the recorded trace; what comes
+    /// after them was not recorded. `None` if it did not come to that end.
+    pub recorded: Option<usize>,
+    /// How many steps of the recorded trace did not come, each a thread's own business.
+    pub missing: usize,
+    /// How many steps came that are not in the recorded trace, each a thread's own business.
+    pub added: usize,
 }
 
-/// Runs `program` once, along `trace`: in each step the same thread must do what it did then, by
-/// name. After the end of the trace, the execution goes on with as few switches as possible.
+/// Runs `program` along `trace`.
+///
+/// Each [shared](crate::TraceStep::shared) step must come again, by the same thread, under the same
+/// name and in the same order; otherwise the program [departs](Divergence) from the trace. Other steps
+/// may be missing, and new ones may come in between, as long as what they do conflicts with nothing that
+/// another thread does. A program that did not change takes the very same steps.
+///
+/// After the end of the trace, the execution goes on with as few switches as possible.
+///
+/// # Panics
+///
+/// If the trace is not [valid](Trace::validate).
 pub fn replay(config: &Config, trace: &Trace, mut program: impl FnMut()) -> Replay {
     replay_with(
         config,
@@ -295,25 +319,54 @@ fn reproduce(worker: &mut Worker<'_, '_>, candidate: Candidate) -> Violation {
 }
 
 fn replay_with(config: &Config, trace: &Trace, program: Program<'_>) -> Replay {
+    if let Err(error) = trace.validate() {
+        panic!("{error}");
+    }
     let _installed = Installed::new(Engine::new(config));
-    rt::with(|engine| engine.follow_script(Script::Trace(trace.clone())));
     let mut unobserved = |_: Ended<'_>| {};
-    let (_, broken) = Worker::new(config, program, &mut unobserved).execute();
-    let divergence = rt::with(|engine| engine.divergence.take()).flatten();
-    match broken {
-        Some(broken) => {
-            let violation = violation(broken);
-            let trace = violation.trace.clone();
-            Replay {
-                violation: Some(violation),
-                divergence,
-                trace,
-            }
+    let mut worker = Worker::new(config, program, &mut unobserved);
+    let mut guesses = Vec::new();
+    let mut furthest: Option<Replay> = None;
+    for _ in 0..MAX_REPLAYS {
+        let guide = Box::new(Guide::new(trace.clone(), guesses));
+        rt::with(|engine| engine.follow_script(Script::Trace(guide)));
+        let (_, broken) = worker.execute();
+        let guide = rt::with(Engine::take_guide).flatten();
+        let guide = guide.expect("the engine followed the trace");
+        let next = guide.next_guesses();
+        let replay = replayed(*guide, broken);
+        if replay.divergence.is_none() {
+            return replay;
         }
-        None => Replay {
-            violation: None,
-            divergence,
-            trace: recorded_trace(),
-        },
+        // How far it came, not where it departed: the latter may be noticed late.
+        if furthest
+            .as_ref()
+            .is_none_or(|other| other.followed < replay.followed)
+        {
+            furthest = Some(replay);
+        }
+        match next {
+            Some(next) => guesses = next,
+            None => break,
+        }
+    }
+    furthest.expect("there was an attempt")
+}
+
+/// What came of the execution just recorded.
+fn replayed(guide: Guide, broken: Option<Broken>) -> Replay {
+    let violation = broken.map(violation);
+    let trace = match &violation {
+        Some(violation) => violation.trace.clone(),
+        None => recorded_trace(),
+    };
+    Replay {
+        violation,
+        followed: guide.position,
+        recorded: guide.end,
+        missing: guide.missing,
+        added: guide.added(),
+        divergence: guide.divergence,
+        trace,
     }
 }

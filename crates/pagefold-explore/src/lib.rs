@@ -86,8 +86,9 @@
 //!   being freed ([`write_range`]).
 //! * **More is found**: data races, recursive locks, lock order against [ranks](LockClass) or against itself,
 //!   sleeping where it is forbidden, locks that are never released, livelocks: see [`kind`].
-//! * **Traces are named steps**, minimized to few context switches, stored as JSON and
-//!   [replayed](replay); if the program has changed, the replay says where it departs.
+//! * **Traces are named steps**, minimized to few context switches and preemptions, stored as JSON
+//!   and [replayed](replay), also in a program that was edited since: steps that matter to one thread
+//!   only may come and go, and where a step is missing that matters to others, the replay says so.
 //! * Operations outside an exploration work as plain values of one thread.
 //!
 //! [`try_lock`]: sync::RawLock::try_lock
@@ -182,7 +183,7 @@ pub use self::annotate::{
 };
 pub use self::class::{LockClass, LockKind};
 pub use self::config::{Bound, Config, HUNT_AFTER, MAX_THREADS, Search};
-pub use self::engine::script::Divergence;
+pub use self::engine::guide::Divergence;
 pub use self::explorer::{
     Replay, check, explore, explore_forgetting, explore_forgetting_observed,
     explore_forgetting_parallel, explore_observed, explore_parallel, replay, replay_forgetting,

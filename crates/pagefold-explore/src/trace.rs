@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Trace {
     /// The version of the format, [`Trace::VERSION`].
     pub version: u32,
+    /// What was run: the [`program`](crate::Config::program) of the configuration.
+    pub program: String,
     /// The names of the threads, in the order in which they were spawned.
     pub threads: Vec<String>,
     /// The steps.
@@ -25,9 +27,12 @@ pub struct TraceStep {
     pub thread: u16,
     /// What it did.
     pub label: String,
+    /// The object that it did it to, if it is one. An object without a name of its own has a number, which holds only within
+    /// this trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// Whether another thread of this trace does something to the same object that the order with this step matters to.
     /// The other steps are a thread's own business.
-    #[serde(default)]
     pub shared: bool,
     /// Remarks of the program which belong after this step (see [`note`](crate::note)).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -56,7 +61,7 @@ impl fmt::Display for TraceError {
             Self::Syntax(error) => write!(f, "not a trace: {error}"),
             Self::Version(version) => write!(
                 f,
-                "a trace of format version {version}, where version {} is understood",
+                "a trace of format version {version}, where version {} is understood; it has to be recorded again",
                 Trace::VERSION
             ),
             Self::Thread { step, thread } => {
@@ -77,7 +82,7 @@ impl std::error::Error for TraceError {
 
 impl Trace {
     /// The version of the format which this crate writes and reads.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// The trace as the text of a file.
     #[must_use]
@@ -101,15 +106,29 @@ impl Trace {
             return Err(TraceError::Version(version));
         }
         let trace: Self = serde_json::from_str(text).map_err(TraceError::Syntax)?;
-        for (step, TraceStep { thread, .. }) in trace.steps.iter().enumerate() {
-            if usize::from(*thread) >= trace.threads.len() {
+        trace.validate()?;
+        Ok(trace)
+    }
+
+    /// Whether it is what this crate would have written: for a trace that was read as a part of
+    /// something else. What is not valid cannot be [replayed](crate::replay).
+    ///
+    /// # Errors
+    ///
+    /// If it is of another version of the format, or a step is of no thread.
+    pub fn validate(&self) -> Result<(), TraceError> {
+        if self.version != Self::VERSION {
+            return Err(TraceError::Version(self.version));
+        }
+        for (step, TraceStep { thread, .. }) in self.steps.iter().enumerate() {
+            if usize::from(*thread) >= self.threads.len() {
                 return Err(TraceError::Thread {
                     step,
                     thread: *thread,
                 });
             }
         }
-        Ok(trace)
+        Ok(())
     }
 }
 

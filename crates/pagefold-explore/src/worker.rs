@@ -422,11 +422,12 @@ pub(crate) fn recorded_trace() -> Trace {
         for (index, step) in steps.iter_mut().enumerate().take(engine.log.len()) {
             step.shared = engine.log.is_shared(index, &engine.objects);
         }
-        (names, steps)
+        (engine.program.clone(), names, steps)
     });
-    let (threads, steps) = recorded.unwrap_or_default();
+    let (program, threads, steps) = recorded.unwrap_or_default();
     Trace {
         version: Trace::VERSION,
+        program,
         threads,
         steps,
     }

@@ -7,8 +7,8 @@ use pagefold_explore::interrupt::Cpu;
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, Counter, LockClass, Mutex, RawLock, RawRwSem, RwLock};
 use pagefold_explore::{
-    Bound, Config, Report, Search, Trace, Verdict, Violation, check, explore, fail, hint, kind,
-    label, note, object_mark, quiet, rcu, replay, reset_objects_to, thread, write_range,
+    Bound, Config, Report, Search, Verdict, Violation, check, explore, fail, hint, kind, label,
+    note, object_mark, quiet, rcu, reset_objects_to, thread, write_range,
 };
 
 static SPIN: LockClass = LockClass::spin("spin");
@@ -440,78 +440,6 @@ fn failing_after_a_wait() {
         }
         fail("late", String::new());
     });
-}
-
-/// A program that breaks if `guarded` is not set.
-fn unguarded(guarded: bool) -> impl FnMut() {
-    move || {
-        let lock = Arc::new(RawLock::new(&SPIN));
-        let word = Arc::new(AtomicU32::new(0));
-        let threads = [1, 2].map(|_| {
-            let (lock, word) = (Arc::clone(&lock), Arc::clone(&word));
-            thread::spawn_named("adder", move || {
-                if guarded {
-                    lock.lock();
-                }
-                let value = word.load(SeqCst);
-                word.store(value + 1, SeqCst);
-                if guarded {
-                    lock.unlock();
-                }
-            })
-        });
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        assert_eq!(word.load(SeqCst), 2);
-    }
-}
-
-#[test]
-fn replaying() {
-    let violation = broken(kind::PANIC, unguarded(false));
-    let file = violation.trace.to_json();
-    let trace = Trace::from_json(&file).unwrap();
-    assert_eq!(trace, violation.trace);
-
-    let again = replay(&Config::default(), &trace, unguarded(false));
-    assert_eq!(again.divergence, None);
-    let found = again.violation.expect("the same violation");
-    assert_eq!(found.kind, violation.kind);
-    assert_eq!(found.trace, violation.trace);
-
-    // Another version of the program departs from the trace where it differs.
-    let other = replay(&Config::default(), &trace, unguarded(true));
-    let divergence = other.divergence.expect("a lock is taken first now");
-    assert_eq!(divergence.expected, "load a1 -> 0");
-    assert_eq!(divergence.got, "lock spin#1");
-    assert!(other.violation.is_none());
-    assert!(
-        divergence.to_string().starts_with("diverged at step 2"),
-        "{divergence}"
-    );
-
-    // The prefix of a trace is followed, then the execution goes on.
-    let mut prefix = trace;
-    prefix.steps.truncate(1);
-    let done = replay(&Config::default(), &prefix, unguarded(true));
-    assert_eq!(done.divergence, None);
-    assert!(done.violation.is_none());
-    assert!(done.trace.steps.len() > 1);
-}
-
-#[test]
-fn traces_are_refused_with_a_reason() {
-    let error = Trace::from_json("{\"version\": 99}").unwrap_err();
-    assert!(error.to_string().contains("version 99"), "{error}");
-    assert!(Trace::from_json("no trace").is_err());
-    let bad = r#"{"version":1,"threads":["main"],"steps":[{"thread":3,"label":"x"}]}"#;
-    assert!(
-        Trace::from_json(bad)
-            .unwrap_err()
-            .to_string()
-            .contains("thread 3")
-    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{Broken, Engine};
 use crate::report::kind;
 
 /// What a blocked thread waits for, in words, and the thread that could end that.
-type Edge = (String, usize);
+pub(crate) type Edge = (String, usize);
 
 impl Engine {
     /// No thread can go on.
@@ -175,7 +175,7 @@ impl Engine {
     }
 
     /// For whom a blocked thread waits. Whoever waits for a value waits for nobody in particular.
-    fn waits_for(&self, thread: usize) -> Vec<Edge> {
+    pub(crate) fn waits_for(&self, thread: usize) -> Vec<Edge> {
         let op = &self.slots[thread].op;
         let held_by = |object: u32| {
             let what = self.name_of(object);

@@ -15,13 +15,14 @@
 //! | [`preempt`] | searching only interleavings with few preemptions |
 //! | [`locks`], [`blocked`] | what is forbidden with locks; who waits for whom |
 //! | [`cache`] | which states were explored before |
-//! | [`script`] | following a given schedule, recording a trace |
+//! | [`script`], [`guide`] | following a given schedule, recording a trace; following a trace in edited code |
 //! | [`threads`], [`rt`] | threads, and how primitives reach the engine |
 
 pub(crate) mod blocked;
 pub(crate) mod cache;
 pub(crate) mod clock;
 pub(crate) mod grace;
+pub(crate) mod guide;
 pub(crate) mod locks;
 pub(crate) mod log;
 pub(crate) mod object;
@@ -51,7 +52,7 @@ use self::op::{Access, Kind, Op};
 use self::preempt::Preemptions;
 use self::race::Tie;
 use self::sample::Sampler;
-use self::script::{Divergence, Script};
+use self::script::Script;
 use self::search::{Next, Stop};
 use self::threads::{Held, Slot, ThreadSet, bit};
 use self::tree::Tree;
@@ -119,7 +120,8 @@ pub(crate) struct Engine {
     max_steps: u32,
 
     script: Script,
-    pub(crate) divergence: Option<Divergence>,
+    /// What is explored, for traces.
+    pub(crate) program: String,
     /// The trace so far, while recording.
     pub(crate) recorded: Option<Vec<TraceStep>>,
 
@@ -162,7 +164,7 @@ impl Engine {
             newest_first: config.newest_first,
             max_steps: config.max_steps,
             script: Script::None,
-            divergence: None,
+            program: config.program.clone(),
             recorded: None,
             fibers: (0..MAX_THREADS).map(|_| None).collect(),
             stacks: Vec::new(),

@@ -1,33 +1,13 @@
 //! Following a given schedule, and recording what happens.
 
 use super::Engine;
+use super::guide::Guide;
 use super::object::Shape;
 use super::op::Kind;
 use super::search::Stop;
 use super::threads::{ThreadNumber, ThreadSet, bit};
 use crate::subtree::Subtree;
-use crate::trace::{Trace, TraceStep};
-
-/// Where a replayed program departs from its trace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Divergence {
-    /// The step of the trace.
-    pub step: usize,
-    /// What the trace says happens there.
-    pub expected: String,
-    /// What happened instead.
-    pub got: String,
-}
-
-impl std::fmt::Display for Divergence {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "diverged at step {}: expected {}, got {}",
-            self.step, self.expected, self.got
-        )
-    }
-}
+use crate::trace::TraceStep;
 
 /// A schedule to follow.
 #[derive(Debug)]
@@ -37,7 +17,7 @@ pub(crate) enum Script {
     /// A reordering of a path of this exploration.
     Path(Path),
     /// A trace from a file. After its end the execution goes on by default choices.
-    Trace(Trace),
+    Trace(Box<Guide>),
 }
 
 /// A reordering of a path. Threads may get other numbers in it than they had, as they are spawned
@@ -57,7 +37,6 @@ impl Engine {
         self.cache = None;
         self.preemptions.limit = None;
         self.script = script;
-        self.divergence = None;
         self.recorded = Some(Vec::new());
     }
 
@@ -67,7 +46,7 @@ impl Engine {
         match &self.script {
             Script::None => None,
             Script::Path(path) => self.numbered(path, *path.order.get(step)?),
-            Script::Trace(trace) => Some(usize::from(trace.steps.get(step)?.thread)),
+            Script::Trace(guide) => guide.next,
         }
     }
 
@@ -84,65 +63,47 @@ impl Engine {
     /// Whether the script can be followed at this step; if not, why to stop.
     pub(crate) fn check_script(&mut self, enabled: ThreadSet) -> Option<Stop> {
         let step = self.step as usize;
-        match &self.script {
-            Script::None => None,
-            Script::Path(path) => {
-                // At the end of a path there is a violation. If all threads are blocked now, this
-                // is one.
-                if step >= path.order.len() {
-                    return (enabled != 0).then_some(Stop::Diverged);
-                }
-                match self.scripted() {
-                    Some(thread) if enabled & bit(thread) != 0 => None,
-                    _ => Some(Stop::Diverged),
-                }
+        let goes_on = match &self.script {
+            Script::None => true,
+            // At the end of a path there is a violation. If all threads are blocked now, this
+            // is one.
+            Script::Path(path) if step >= path.order.len() => enabled == 0,
+            Script::Path(_) => self
+                .scripted()
+                .is_some_and(|thread| enabled & bit(thread) != 0),
+            Script::Trace(_) => self.with_guide(|guide, engine| guide.advance(engine, enabled)),
+        };
+        (!goes_on).then_some(Stop::Diverged)
+    }
+
+    /// At the end of an execution: judges what `check_script` did not come to see.
+    pub(crate) fn finish_script(&mut self) {
+        self.with_guide(|guide, engine| {
+            guide.finish(engine);
+            true
+        });
+    }
+
+    /// Lends the guide out together with the engine. `true` if there is none.
+    fn with_guide(&mut self, f: impl FnOnce(&mut Guide, &Self) -> bool) -> bool {
+        match std::mem::replace(&mut self.script, Script::None) {
+            Script::Trace(mut guide) => {
+                let goes_on = f(&mut guide, self);
+                self.script = Script::Trace(guide);
+                goes_on
             }
-            Script::Trace(trace) => {
-                let divergence = self.check_labels(trace).or_else(|| {
-                    let TraceStep { thread, label, .. } = trace.steps.get(step)?;
-                    let thread = usize::from(*thread);
-                    let name = trace.threads[thread].as_str();
-                    let got = if thread >= self.threads {
-                        "no such thread".to_owned()
-                    } else if self.slots[thread].name != name {
-                        format!("a thread named {}", self.slots[thread].name)
-                    } else if self.live & bit(thread) == 0 {
-                        "the end of the thread".to_owned()
-                    } else if enabled & bit(thread) == 0 {
-                        self.describe_wait(thread)
-                    } else {
-                        return None;
-                    };
-                    Some(Divergence {
-                        step,
-                        expected: format!("{label} by {name}"),
-                        got,
-                    })
-                });
-                self.divergence = divergence;
-                self.divergence.is_some().then_some(Stop::Diverged)
+            other => {
+                self.script = other;
+                true
             }
         }
     }
 
-    /// Compares the last recorded step with the trace.
-    fn check_labels(&self, trace: &Trace) -> Option<Divergence> {
-        let step = (self.step as usize).checked_sub(1)?;
-        let expected = &trace.steps.get(step)?.label;
-        let got = &self.recorded.as_ref()?.get(step)?.label;
-        (expected != got).then(|| Divergence {
-            step,
-            expected: expected.clone(),
-            got: got.clone(),
-        })
-    }
-
-    /// At the end of an execution: compares what `check_script` did not come to see.
-    pub(crate) fn finish_script(&mut self) {
-        if let Script::Trace(trace) = &self.script
-            && self.divergence.is_none()
-        {
-            self.divergence = self.check_labels(trace);
+    /// The guide of a replay that is over.
+    pub(crate) fn take_guide(&mut self) -> Option<Box<Guide>> {
+        match std::mem::replace(&mut self.script, Script::None) {
+            Script::Trace(guide) => Some(guide),
+            Script::None | Script::Path(_) => None,
         }
     }
 
@@ -153,15 +114,28 @@ impl Engine {
             Some(label) => label,
             None => self.default_label(thread),
         };
+        let object = self.object_name(self.slots[thread].op.object);
         let thread = super::race::as_number(thread).into();
         if let Some(steps) = &mut self.recorded {
             steps.push(TraceStep {
                 thread,
                 label,
+                object,
                 shared: false,
                 notes: Vec::new(),
             });
         }
+    }
+
+    /// The label that the operation `thread` announced will have, but for the outcome.
+    pub(crate) fn pending_label(&self, thread: usize) -> String {
+        let label = self.slots[thread].label.clone();
+        label.unwrap_or_else(|| self.default_label(thread))
+    }
+
+    /// The name of an object; none if there is none, or several.
+    pub(crate) fn object_name(&self, object: u32) -> Option<String> {
+        (object != 0).then(|| self.name_of(object))
     }
 
     fn default_label(&self, thread: usize) -> String {
