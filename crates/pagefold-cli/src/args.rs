@@ -50,7 +50,12 @@ JSON (--format json), one object:
   summary  { runs, as_expected, unexpected, broken, not_exhausted, seconds, status }";
 
 const REPLAY_DETAILS: &str = "\
-The file stands alone: it holds the scenario, the protocol and its options, and every step.
+The file stands alone: it holds the scenario, the protocol and its options, and every step. With --scenario,
+another version of the scenario is run instead; if it is another one, a remark says so.
+
+Steps that matter to other threads have to come again, in the same order and with the same outcome. If one does
+not, the replay stops and names it. Steps that are a thread's own business may have come or gone since; they are
+counted. After the end of the trace the execution goes on, with as few context switches as possible.
 
 Exit status:
   0  the trace was followed to its end and no violation came, or it is the witness of an `exists`
@@ -156,6 +161,9 @@ pub(crate) struct ReplayArgs {
     /// A file written by `pagefold check --save`
     #[arg(value_name = "TRACE.json")]
     pub(crate) file: PathBuf,
+    /// Run this scenario along the trace, instead of the one in the file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
     /// Show every step, also those that nobody else could notice
     #[arg(long)]
     pub(crate) full_trace: bool,

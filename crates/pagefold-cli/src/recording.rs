@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use pagefold::protocol::Protocol;
 use pagefold_explore::{Config, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::done::Done;
 use crate::exit::Failure;
@@ -17,7 +16,7 @@ use crate::plan::{self, Rules};
 /// What such a file says it is.
 const FORMAT: &str = "pagefold trace";
 /// The version of the format that is written and read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Longer names are cut off: file systems have a limit.
 const NAME_BYTES: usize = 200;
 
@@ -39,7 +38,18 @@ struct File {
     steps: u32,
     violation: Violation,
     /// The explorer's own format, which has a version of its own.
-    trace: Value,
+    trace: Trace,
+}
+
+/// The part of the explorer's format that no version changes.
+#[derive(Deserialize)]
+struct TracePreamble {
+    trace: TraceVersion,
+}
+
+#[derive(Deserialize)]
+struct TraceVersion {
+    version: u32,
 }
 
 /// A scenario and where it came from.
@@ -100,13 +110,15 @@ impl Recording {
                 preamble.format
             ));
         }
-        if preamble.version != VERSION {
-            return Err(format!(
-                "a trace of format version {}, where version {VERSION} is understood",
-                preamble.version
-            ));
+        let TracePreamble { trace } = match preamble.version {
+            VERSION => serde_json::from_str(text).map_err(no_trace)?,
+            version => return Err(outdated(version, VERSION)),
+        };
+        if trace.version != Trace::VERSION {
+            return Err(outdated(trace.version, Trace::VERSION));
         }
         let file: File = serde_json::from_str(text).map_err(no_trace)?;
+        file.trace.validate().map_err(|error| error.to_string())?;
         let protocol = Protocol::by_name(&file.rules.protocol)
             .ok_or_else(|| format!("no protocol has the name {:?}", file.rules.protocol))?;
         let without = plan::safeguards(&file.rules.without)
@@ -122,9 +134,17 @@ impl Recording {
             },
             steps: file.steps,
             violation: file.violation,
-            trace: Trace::from_json(&file.trace.to_string()).map_err(|error| error.to_string())?,
+            trace: file.trace,
         })
     }
+}
+
+/// Why a file of another version cannot be read, and what to do.
+fn outdated(version: u32, understood: u32) -> String {
+    format!(
+        "a trace of format version {version}, where version {understood} is understood; record it again with \
+         `pagefold check SCENARIO --save DIR`"
+    )
 }
 
 /// A directory that traces are saved to.
@@ -157,33 +177,31 @@ impl Folder {
         let rules = done.run.rules;
         let name = self.name(done);
         let path = self.path.join(name);
-        let written = serde_json::to_value(&violation.trace)
-            .and_then(|trace| {
-                serde_json::to_string_pretty(&File {
-                    format: FORMAT.to_owned(),
-                    version: VERSION,
-                    scenario: ScenarioText {
-                        file: done.run.loaded.path.display().to_string(),
-                        source: done.run.loaded.source.clone(),
-                    },
-                    rules: RulesText {
-                        protocol: rules.protocol.name.to_owned(),
-                        without: rules
-                            .without_names()
-                            .into_iter()
-                            .map(str::to_owned)
-                            .collect(),
-                        unsplit: rules.unsplit,
-                        strict: rules.strict,
-                    },
-                    steps: bounds.max_steps,
-                    violation: Violation {
-                        kind: violation.kind.to_string(),
-                        message: violation.message.clone(),
-                    },
-                    trace,
-                })
-            })
+        let file = File {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            scenario: ScenarioText {
+                file: done.run.loaded.path.display().to_string(),
+                source: done.run.loaded.source.clone(),
+            },
+            rules: RulesText {
+                protocol: rules.protocol.name.to_owned(),
+                without: rules
+                    .without_names()
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect(),
+                unsplit: rules.unsplit,
+                strict: rules.strict,
+            },
+            steps: bounds.max_steps,
+            violation: Violation {
+                kind: violation.kind.to_string(),
+                message: violation.message.clone(),
+            },
+            trace: violation.trace.clone(),
+        };
+        let written = serde_json::to_string_pretty(&file)
             .map_err(std::io::Error::from)
             .and_then(|text| fs::write(&path, text + "\n"));
         match written {

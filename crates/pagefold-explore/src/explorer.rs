@@ -1,6 +1,7 @@
 //! Exploring a program, alone or by several workers, and replaying a trace.
 
 use crate::config::{Bound, Config};
+use crate::differences;
 use crate::engine::guide::{Divergence, Guide};
 use crate::engine::script::Script;
 use crate::engine::{Broken, Engine, rt};
@@ -334,7 +335,7 @@ fn replay_with(config: &Config, trace: &Trace, program: Program<'_>) -> Replay {
         let guide = rt::with(Engine::take_guide).flatten();
         let guide = guide.expect("the engine followed the trace");
         let next = guide.next_guesses();
-        let replay = replayed(*guide, broken);
+        let replay = replayed(trace, *guide, broken);
         if replay.divergence.is_none() {
             return replay;
         }
@@ -354,18 +355,20 @@ fn replay_with(config: &Config, trace: &Trace, program: Program<'_>) -> Replay {
 }
 
 /// What came of the execution just recorded.
-fn replayed(guide: Guide, broken: Option<Broken>) -> Replay {
+fn replayed(recorded: &Trace, guide: Guide, broken: Option<Broken>) -> Replay {
     let violation = broken.map(violation);
     let trace = match &violation {
         Some(violation) => violation.trace.clone(),
         None => recorded_trace(),
     };
+    let length = guide.end.unwrap_or(trace.steps.len());
+    let (missing, added) = differences::count(recorded, guide.position, &trace, length);
     Replay {
         violation,
         followed: guide.position,
         recorded: guide.end,
-        missing: guide.missing,
-        added: guide.added(),
+        missing,
+        added,
         divergence: guide.divergence,
         trace,
     }

@@ -160,6 +160,7 @@ mod annotate;
 pub mod cell;
 mod class;
 mod config;
+mod differences;
 mod engine;
 mod explorer;
 mod fiber;

@@ -98,6 +98,24 @@ fn print_expectation(expectation: &Expectation) -> String {
 }
 
 impl Scenario {
+    /// A name for what the scenario does: the same as long as what runs is the same, however it is
+    /// laid out, and whatever is expected or said about it. The name is `NAME-HASH`.
+    pub fn fingerprint(&self) -> String {
+        let bare = Self {
+            description: None,
+            expectations: Vec::new(),
+            ..self.clone()
+        };
+        // FNV-1a. It is stored in files, so it must not change.
+        let hash = bare
+            .to_string()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        format!("{}-{hash:016x}", self.name)
+    }
+
     /// A statement as it is written, without its `;`; a `repeat` on one line.
     pub fn print_statement(&self, statement: &Statement) -> String {
         match &statement.kind {

@@ -252,12 +252,14 @@ mod tests {
     fn trace() -> Trace {
         let step = |thread, label: &str, notes: &[&str]| TraceStep {
             label: label.to_owned(),
+            object: None,
             shared: !label.starts_with("private"),
             notes: notes.iter().map(|note| (*note).to_owned()).collect(),
             thread,
         };
         Trace {
             version: Trace::VERSION,
+            program: scenario().fingerprint(),
             threads: ["main", "V", "P0", "ipi", "rcu callback", "ipi"]
                 .map(str::to_owned)
                 .to_vec(),

@@ -53,17 +53,99 @@ fn a_witness_comes_again_and_is_no_violation() {
 #[test]
 fn another_step_is_a_divergence() {
     let place = saved();
-    let mut was = String::new();
+    let (mut was, mut number) = (String::new(), 0);
     edit(&place, |file| {
-        let label = &mut file["trace"]["steps"][17]["label"];
+        number = any_step(file, 17, true);
+        let label = &mut file["trace"]["steps"][number]["label"];
         was = label.as_str().unwrap().to_owned();
         *label = "read tea leaves".into();
     });
     let ran = place.run(&format!("replay {SAVED}"));
     assert_eq!(ran.status, 2, "{}{}", ran.out, ran.err);
-    let verdict =
-        format!("diverged from the trace at step 17: expected read tea leaves, got {was}\n");
+    let verdict = format!(
+        "diverged from the trace at step {number}: expected `read tea leaves` by P0, got `{was}`\n"
+    );
     assert!(ran.out.ends_with(&verdict), "{}", ran.out);
+}
+
+/// A step from number `from` on that is shared, or is not.
+fn any_step(file: &Value, from: usize, shared: bool) -> usize {
+    let mut steps = file["trace"]["steps"].as_array().unwrap().iter().skip(from);
+    from + steps.position(|step| step["shared"] == shared).unwrap()
+}
+
+#[test]
+fn a_threads_own_steps_may_come_and_go() {
+    let place = saved();
+    let mut length = 0;
+    edit(&place, |file| {
+        let number = any_step(file, 17, false);
+        let steps = file["trace"]["steps"].as_array_mut().unwrap();
+        steps.remove(number);
+        length = steps.len();
+    });
+    let ran = place.run(&format!("replay {SAVED}"));
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    let course = format!(
+        "the recorded part ends with step {length}, the last one\n\
+         1 step of a thread's own new, 0 missing\nreproduced: table-not-empty"
+    );
+    assert!(ran.out.contains(&course), "{}", ran.out);
+
+    let place = saved();
+    edit(&place, |file| {
+        let number = any_step(file, 17, false);
+        let steps = file["trace"]["steps"].as_array_mut().unwrap();
+        let mut new = steps[number].clone();
+        new["label"] = "read tea leaves".into();
+        steps.insert(number, new);
+    });
+    let ran = place.run(&format!("replay {SAVED}"));
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out
+            .contains("\n0 steps of a thread's own new, 1 missing\n"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn another_version_of_the_scenario_can_be_replayed() {
+    let place = saved();
+    // The names of registers, what is expected and how it is written make no difference to the steps.
+    let edited = uffd().replace("MM uffd-copy-vs-retract", "MM renamed");
+    place.write("renamed.litmus", edited);
+    let ran = place.run(&format!("replay {SAVED} --scenario renamed.litmus"));
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    let remark = "remark: this is not the scenario that was recorded: renamed-";
+    assert!(ran.out.contains(remark), "{}", ran.out);
+    assert!(
+        ran.out.contains("reproduced: table-not-empty"),
+        "{}",
+        ran.out
+    );
+
+    // Laid out otherwise it is the same.
+    place.write("spaced.litmus", uffd().replace("= uffdio", "  =  uffdio"));
+    let ran = place.run(&format!("replay {SAVED} --scenario spaced.litmus"));
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    assert!(!ran.out.contains("remark"), "{}", ran.out);
+
+    place.write("other.litmus", readers("other", "", ""));
+    let ran = place.run(&format!("replay {SAVED} --scenario other.litmus"));
+    assert_eq!(ran.status, 2, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("diverged from the trace at step"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(
+        place
+            .run(&format!("replay {SAVED} --scenario nowhere"))
+            .status,
+        2
+    );
 }
 
 #[test]
@@ -93,6 +175,11 @@ fn a_repaired_scenario_reproduces_nothing() {
     let ran = place.run("replay t.linux-6.6.json");
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
     assert!(
+        ran.out.contains("remark: this is not the scenario"),
+        "{}",
+        ran.out
+    );
+    assert!(
         ran.out
             .ends_with("followed to the end, but not reproduced: no condition\n"),
         "{}",
@@ -119,11 +206,30 @@ fn files_that_are_no_traces() {
     );
     refused(
         &|file| file["version"] = 99.into(),
-        "format version 99, where version 1 is understood",
+        "format version 99, where version 2 is understood; record it again with `pagefold check SCENARIO --save DIR`",
     );
     refused(
-        &|file| file["trace"]["version"] = 98.into(),
-        "format version 98",
+        &|file| file["version"] = 1.into(),
+        "format version 1, where version 2 is understood",
+    );
+    refused(
+        &|file| file["trace"]["version"] = 1.into(),
+        "format version 1, where version 2 is understood",
+    );
+    refused(
+        &|file| file["trace"]["steps"][3]["label"] = 5.into(),
+        "invalid type: integer `5`, expected a string at line 1 column ",
+    );
+    refused(
+        &|file| {
+            drop(
+                file["trace"]["steps"][3]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("shared"),
+            )
+        },
+        "missing field `shared` at line 1 column ",
     );
     refused(
         &|file| file["trace"]["steps"][3]["thread"] = 77.into(),
@@ -144,6 +250,16 @@ fn files_that_are_no_traces() {
     refused(
         &|file| file["rules"] = Value::Null,
         "not a trace of pagefold",
+    );
+    place.write(SAVED, &good[..good.len() - 100]);
+    let ran = place.run(&format!("replay {SAVED}"));
+    assert_eq!(ran.status, 2, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("EOF while parsing"), "{}", ran.err);
+    let lines = good[..good.len() - 100].lines().count();
+    assert!(
+        ran.err.contains(&format!(" at line {lines} column ")),
+        "{}",
+        ran.err
     );
     place.write(SAVED, "MM t");
     assert_eq!(place.run(&format!("replay {SAVED}")).status, 2);

@@ -4,7 +4,7 @@
 //! Each of them has to come again, by the same thread, under the same name, with the same outcome and
 //! in the same order; otherwise the replay [diverges](Divergence). The other steps are a thread's own
 //! business. They may be missing, and others may have come in between, as long as no other thread
-//! does anything that conflicts with those; the replay counts them and goes on. So a replay that does
+//! does anything that conflicts with those. So a replay that does
 //! not diverge went through what the trace tells of, whatever else has changed.
 //!
 //! Objects without a name of their own are numbered by their first use, so an edit gives other
@@ -64,8 +64,6 @@ pub(crate) struct Guide {
     then: HashMap<String, String>,
     /// Events that are not in the trace.
     added: Vec<Added>,
-    /// How many private steps of the trace did not come.
-    pub(crate) missing: usize,
     /// The event at which the trace was through.
     pub(crate) end: Option<usize>,
     pub(crate) divergence: Option<Divergence>,
@@ -121,17 +119,11 @@ impl Guide {
             now: HashMap::new(),
             then: HashMap::new(),
             added: Vec::new(),
-            missing: 0,
             end: None,
             divergence: None,
             guesses,
             made: Vec::new(),
         }
-    }
-
-    /// How many steps were executed that are not in the trace.
-    pub(crate) fn added(&self) -> usize {
-        self.added.len()
     }
 
     /// The guesses for the next attempt: the last one that can be made otherwise is. `None` if all
@@ -159,8 +151,8 @@ impl Guide {
             match self.pick(engine, enabled) {
                 Ok(Some(thread)) => self.next = Some(thread),
                 // It is left out, which is nobody's business but its thread's.
-                Ok(None) => self.skip(),
-                Err(_) if !shared => self.skip(),
+                Ok(None) => self.position += 1,
+                Err(_) if !shared => self.position += 1,
                 Err(reason) => self.diverge(self.position, reason),
             }
         }
@@ -177,18 +169,13 @@ impl Guide {
                 if step.shared {
                     self.diverge(self.position, "the end of the execution".to_owned());
                 } else {
-                    self.skip();
+                    self.position += 1;
                 }
             }
         }
         if self.position == self.trace.steps.len() {
             self.end.get_or_insert(engine.step as usize);
         }
-    }
-
-    fn skip(&mut self) {
-        self.missing += 1;
-        self.position += 1;
     }
 
     /// Step `step` of the trace did not come. If something else came in its place, that is what is
@@ -223,7 +210,6 @@ impl Guide {
                     self.diverge(step, format!("`{}`", last.label));
                     return;
                 }
-                self.missing += 1;
                 step
             }
             Doing::New(step) => step,

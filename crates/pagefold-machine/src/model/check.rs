@@ -168,7 +168,8 @@ pub fn check_observed(
     Ok(checked)
 }
 
-/// Runs a scenario along a recorded trace.
+/// Runs a scenario along a recorded trace. Whether the trace is of this scenario, its
+/// [`program`](Trace::program) tells: it is the scenario's fingerprint.
 ///
 /// # Errors
 /// If the scenario needs a larger machine than the model has.
@@ -188,9 +189,9 @@ pub fn replay(
     };
     let plan = Plan::new(scenario, config, goal)?;
     let session = Session::new(&plan);
+    let bounds = plan.named(&config.bounds);
     // SAFETY: as in `Plan::explore`.
-    let replay =
-        unsafe { explore::replay_forgetting(&config.bounds, trace, || session.execution()) };
+    let replay = unsafe { explore::replay_forgetting(&bounds, trace, || session.execution()) };
     World::forget();
     Ok(replay)
 }
@@ -271,7 +272,13 @@ impl<'a> Plan<'a> {
             .map(|condition| condition.quantifier)
     }
 
+    /// The bounds of a search of this scenario.
+    fn named(&self, bounds: &explore::Config) -> explore::Config {
+        bounds.clone().program(self.scenario.fingerprint())
+    }
+
     fn explore(&self, config: &RunConfig, observer: &(impl Fn(Tick) + Sync)) -> explore::Report {
+        let bounds = self.named(&config.bounds);
         let start = || {
             let session = Session::new(self);
             (move || session.execution(), Ticking(observer))
@@ -279,7 +286,7 @@ impl<'a> Plan<'a> {
         // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks; the registers, which
         // do not, are reset at the start of each execution. So it may be forgotten at any event.
         let report = unsafe {
-            explore::explore_forgetting_parallel(&config.bounds, config.workers.get(), start)
+            explore::explore_forgetting_parallel(&bounds, config.workers.get(), start)
         };
         World::forget();
         report
