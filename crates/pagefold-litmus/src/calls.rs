@@ -7,6 +7,7 @@ use crate::check::Checker;
 use crate::constants::{Advice, Protection, Sharing, UffdModes};
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::parameter::{Parameter, take};
+use crate::part::Reference;
 use crate::syntax;
 
 /// One row of the table.
@@ -295,6 +296,13 @@ macro_rules! calls {
                         Some(Self::$variant $(($($field?),+))?)
                     })*
                     _ => None,
+                }
+            }
+
+            /// What the arguments refer to.
+            pub(crate) fn references(&self) -> Vec<Reference> {
+                match self {
+                    $(Self::$variant $(($($field),+))? => vec![$($($field.reference()),+)?],)*
                 }
             }
 

@@ -7,6 +7,7 @@ use crate::calls::Shape;
 use crate::check::Checker;
 use crate::constants::{Advice, Constant, Protection, Sharing, UffdMode, UffdModes};
 use crate::ids::{MappingId, MmId, ObjectId};
+use crate::part::Reference;
 use crate::syntax::{Argument, ArgumentKind, Word};
 
 /// A type of argument.
@@ -22,6 +23,11 @@ pub(crate) trait Parameter: Copy {
 
     /// The argument as it is written; `None` if it is left out.
     fn print(&self, scenario: &Scenario) -> Option<String>;
+
+    /// What it refers to.
+    fn reference(&self) -> Reference {
+        Reference::Nothing
+    }
 }
 
 /// Reads the next argument, or what stands for it if it is left out.
@@ -66,6 +72,10 @@ impl Parameter for MappingId {
     fn print(&self, scenario: &Scenario) -> Option<String> {
         Some(scenario[*self].name.clone())
     }
+
+    fn reference(&self) -> Reference {
+        Reference::Mapping(*self)
+    }
 }
 
 impl Parameter for MappingPage {
@@ -80,6 +90,10 @@ impl Parameter for MappingPage {
 
     fn print(&self, scenario: &Scenario) -> Option<String> {
         Some(format!("{}[{}]", scenario[self.mapping].name, self.page))
+    }
+
+    fn reference(&self) -> Reference {
+        Reference::MappingPage(*self)
     }
 }
 
@@ -96,6 +110,10 @@ impl Parameter for ObjectId {
     fn print(&self, scenario: &Scenario) -> Option<String> {
         Some(scenario[*self].name.clone())
     }
+
+    fn reference(&self) -> Reference {
+        Reference::Object(*self)
+    }
 }
 
 impl Parameter for ObjectPage {
@@ -111,6 +129,10 @@ impl Parameter for ObjectPage {
     fn print(&self, scenario: &Scenario) -> Option<String> {
         Some(format!("{}[{}]", scenario[self.object].name, self.page))
     }
+
+    fn reference(&self) -> Reference {
+        Reference::ObjectPage(*self)
+    }
 }
 
 impl Parameter for MmId {
@@ -125,6 +147,10 @@ impl Parameter for MmId {
 
     fn print(&self, scenario: &Scenario) -> Option<String> {
         Some(scenario[*self].name.clone())
+    }
+
+    fn reference(&self) -> Reference {
+        Reference::Mm(*self)
     }
 }
 

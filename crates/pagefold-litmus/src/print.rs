@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ast::{Actor, Expectation, Mm, Object, Phase, Scenario, Statement, StatementKind};
 use crate::condition::{Condition, Expression, Operand, Relation};
 use crate::constants::UffdModes;
-use crate::ids::{MappingId, RegisterId};
+use crate::ids::{MappingId, MmId, ObjectId, RegisterId};
 use crate::parameter::Parameter;
 use crate::token::fits_block_comment;
 
@@ -15,33 +15,17 @@ const INDENT: &str = "    ";
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "MM {}", self.name)?;
-        if let Some(description) = &self.description {
-            write_description(f, description)?;
-        }
-        writeln!(f, "{{")?;
-        for object in &self.objects {
-            writeln!(f, "{INDENT}{}", print_object(object))?;
-        }
-        for mm in &self.mms {
-            writeln!(f, "{INDENT}{}", self.print_mm(mm))?;
-        }
-        for phase in &self.setup {
-            self.write_setup(f, phase)?;
-        }
-        writeln!(f, "}}")?;
-        self.write_blocks(f)?;
-        if let Some(condition) = &self.condition {
-            writeln!(f, "{}", self.print_condition(condition))?;
-        }
-        if !self.expectations.is_empty() {
-            writeln!(f, "expect {{")?;
-            for expectation in &self.expectations {
-                writeln!(f, "{INDENT}{}", print_expectation(expectation))?;
-            }
-            writeln!(f, "}}")?;
-        }
-        Ok(())
+        self.write_without(f, &[], &[])
+    }
+}
+
+/// A scenario without some rows of its tables, which nothing in it refers to.
+struct Without<'a>(&'a Scenario, &'a [ObjectId], &'a [MmId]);
+
+impl fmt::Display for Without<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(scenario, objects, mms) = self;
+        scenario.write_without(f, objects, mms)
     }
 }
 
@@ -98,16 +82,56 @@ fn print_expectation(expectation: &Expectation) -> String {
 }
 
 impl Scenario {
+    /// The scenario without these objects and address spaces, which nothing in it refers to.
+    pub(crate) fn print_without(&self, objects: &[ObjectId], mms: &[MmId]) -> String {
+        Without(self, objects, mms).to_string()
+    }
+
+    fn write_without(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        objects: &[ObjectId],
+        mms: &[MmId],
+    ) -> fmt::Result {
+        writeln!(f, "MM {}", self.name)?;
+        if let Some(description) = &self.description {
+            write_description(f, description)?;
+        }
+        writeln!(f, "{{")?;
+        for (number, object) in self.objects.iter().enumerate() {
+            if !objects.contains(&ObjectId::new(number)) {
+                writeln!(f, "{INDENT}{}", print_object(object))?;
+            }
+        }
+        for (number, mm) in self.mms.iter().enumerate() {
+            if !mms.contains(&MmId::new(number)) {
+                writeln!(f, "{INDENT}{}", self.print_mm(mm))?;
+            }
+        }
+        for phase in &self.setup {
+            self.write_setup(f, phase)?;
+        }
+        writeln!(f, "}}")?;
+        self.write_blocks(f)?;
+        if let Some(condition) = &self.condition {
+            writeln!(f, "{}", self.print_condition(condition))?;
+        }
+        if !self.expectations.is_empty() {
+            writeln!(f, "expect {{")?;
+            for expectation in &self.expectations {
+                writeln!(f, "{INDENT}{}", print_expectation(expectation))?;
+            }
+            writeln!(f, "}}")?;
+        }
+        Ok(())
+    }
+
     /// A name for what the scenario does: the same as long as what runs is the same, however it is
     /// laid out, and whatever is expected or said about it. The name is `NAME-HASH`.
     pub fn fingerprint(&self) -> String {
-        let bare = Self {
-            description: None,
-            expectations: Vec::new(),
-            ..self.clone()
-        };
         // FNV-1a. It is stored in files, so it must not change.
-        let hash = bare
+        let hash = self
+            .bare()
             .to_string()
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

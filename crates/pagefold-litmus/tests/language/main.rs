@@ -12,4 +12,5 @@ mod lexical;
 mod robust;
 mod round_trip;
 mod scenarios;
+mod shrink;
 mod statements;

@@ -215,7 +215,8 @@ impl Author {
     }
 }
 
-fn scenario() -> impl Strategy<Value = String> {
+/// Good scenarios of any sort.
+pub(crate) fn scenario() -> impl Strategy<Value = String> {
     let comment = prop::option::of(any::<String>());
     (prop::collection::vec(any::<u16>(), 0..600), comment).prop_map(|(tape, comment)| {
         let mut author = Author {
