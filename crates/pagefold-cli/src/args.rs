@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use pagefold::protocol::{Protocol, Safeguard};
+use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
 use pagefold_explore::Config;
 
+use crate::plan::Selection;
 use crate::vocabulary;
 
 const EXAMPLES: &str = "\
@@ -19,6 +20,8 @@ Examples:
       The same rules with one safeguard removed.
   pagefold check litmus --save traces && pagefold replay traces/NAME.json
       Keeps what broke as files, and runs one of them again, step by step.
+  pagefold shrink my.litmus --protocol posted-v1 --save small.litmus
+      Leaves out of a scenario what it does not need to break.
 
 `pagefold protocols`, `safeguards`, `calls` and `violations` list the names that scenarios and options use.";
 
@@ -48,6 +51,26 @@ JSON (--format json), one object:
                               steps: [{ thread, label, notes: [] }] },
               reproduce: command | null }]
   summary  { runs, as_expected, unexpected, broken, not_exhausted, seconds, status }";
+
+const SHRINK_DETAILS: &str = "\
+Address spaces, objects, threads, mappings, statements, rounds of loops, pages and contents are left out, one after
+the other, as long as a violation of the same kind remains under the same rules. At the end no single one of them can
+be left out. Each scenario on the way is searched within --bound.
+
+If the rules allow several runs, it is the first that breaks, with those first that are expected to.
+
+Exit status:
+  0  shrunk, if only by nothing
+  2  bad input, or nothing breaks
+
+JSON (--format json), one object:
+  version  1
+  scenario, file, protocol, without: [], unsplit, strict
+  kind, message  the violation
+  probes   how many scenarios were tried
+  dropped  [what was left out, in this order]
+  source   the text of the scenario
+  trace    as in `pagefold check`";
 
 const REPLAY_DETAILS: &str = "\
 The file stands alone: it holds the scenario, the protocol and its options, and every step. With --scenario,
@@ -80,6 +103,9 @@ pub(crate) enum Command {
     /// Run a saved trace again, step by step
     #[command(after_long_help = REPLAY_DETAILS)]
     Replay(ReplayArgs),
+    /// Find the shortest scenario that breaks in the same way
+    #[command(after_long_help = SHRINK_DETAILS)]
+    Shrink(ShrinkArgs),
     /// List the protocols: versions of the rules
     Protocols,
     /// List the safeguards, which --without removes
@@ -96,24 +122,8 @@ pub(crate) struct CheckArgs {
     /// Scenarios, or directories with *.litmus files at any depth
     #[arg(value_name = "FILE or DIR", default_value = "litmus")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Run under this protocol; can be repeated
-    #[arg(
-        short, long, value_name = "NAME", value_delimiter = ',',
-        value_parser = vocabulary::protocol_parser(), hide_possible_values = true,
-    )]
-    pub(crate) protocol: Vec<Protocol>,
-    /// Remove this safeguard; can be repeated
-    #[arg(
-        short, long, value_name = "SAFEGUARD", value_delimiter = ',',
-        value_parser = vocabulary::safeguard_parser(), hide_possible_values = true,
-    )]
-    pub(crate) without: Vec<Safeguard>,
-    /// One lock for all page tables of an address space, instead of one for each
-    #[arg(long)]
-    pub(crate) unsplit: bool,
-    /// Documented exceptions count as violations
-    #[arg(long)]
-    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
     /// Runs at the same time [default: one for each CPU]
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -153,6 +163,79 @@ pub(crate) struct CheckArgs {
     /// List what would run, and run nothing
     #[arg(long, conflicts_with_all = ["format", "save", "trace", "full_trace", "jobs"])]
     pub(crate) list: bool,
+}
+
+/// Under which rules is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RulesArgs {
+    /// Run under this protocol; can be repeated
+    #[arg(
+        short, long, value_name = "NAME", value_delimiter = ',',
+        value_parser = vocabulary::protocol_parser(), hide_possible_values = true,
+    )]
+    pub(crate) protocol: Vec<Protocol>,
+    /// Remove this safeguard; can be repeated
+    #[arg(
+        short, long, value_name = "SAFEGUARD", value_delimiter = ',',
+        value_parser = vocabulary::safeguard_parser(), hide_possible_values = true,
+    )]
+    pub(crate) without: Vec<Safeguard>,
+    /// One lock for all page tables of an address space, instead of one for each
+    #[arg(long)]
+    pub(crate) unsplit: bool,
+    /// Documented exceptions count as violations
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+impl RulesArgs {
+    /// What that comes to.
+    pub(crate) fn selection(&self) -> Selection {
+        let mut protocols = Vec::new();
+        for protocol in &self.protocol {
+            if !protocols.contains(protocol) {
+                protocols.push(*protocol);
+            }
+        }
+        let without = self.without.iter().copied();
+        Selection {
+            protocols,
+            without: without.fold(SafeguardSet::EMPTY, SafeguardSet::with),
+            unsplit: self.unsplit,
+            strict: self.strict,
+        }
+    }
+}
+
+/// `pagefold shrink`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShrinkArgs {
+    /// The scenario
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
+    /// A scenario does not count as broken if nothing is found within so many executions
+    #[arg(
+        long, value_name = "N", default_value_t = 100_000,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
+    pub(crate) bound: u64,
+    /// Cut an execution off after so many steps
+    #[arg(
+        long, value_name = "N", default_value_t = Config::default().max_steps,
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
+    pub(crate) steps: u32,
+    /// How to report
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Show every step of the trace, also those that nobody else could notice
+    #[arg(long)]
+    pub(crate) full_trace: bool,
+    /// Write the scenario to FILE, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
 }
 
 /// `pagefold replay`.

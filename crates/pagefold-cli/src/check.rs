@@ -5,14 +5,12 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Instant;
 
-use pagefold::protocol::SafeguardSet;
-
 use crate::args::{CheckArgs, Format};
 use crate::done::{self, Done};
 use crate::exit::{Failure, Status};
 use crate::list;
 use crate::load;
-use crate::plan::{self, Selection};
+use crate::plan;
 use crate::progress::Progress;
 use crate::recording::Folder;
 use crate::report::{json, text};
@@ -27,7 +25,7 @@ pub(crate) fn check(
 ) -> Result<Status, Failure> {
     let start = Instant::now();
     let scenarios = load::load(&args.paths)?;
-    let runs = selection(args).runs(&scenarios);
+    let runs = args.rules.selection().runs(&scenarios);
     if args.list {
         list::print(&runs, terminal, out)?;
         return Ok(Status::Fine);
@@ -85,20 +83,4 @@ pub(crate) fn check(
         Format::Json => json::write(&all, &bounds, start.elapsed(), out)?,
     }
     Ok(done::status(&all))
-}
-
-fn selection(args: &CheckArgs) -> Selection {
-    let mut protocols = Vec::new();
-    for protocol in &args.protocol {
-        if !protocols.contains(protocol) {
-            protocols.push(*protocol);
-        }
-    }
-    let without = args.without.iter().copied();
-    Selection {
-        protocols,
-        without: without.fold(SafeguardSet::EMPTY, SafeguardSet::with),
-        unsplit: args.unsplit,
-        strict: args.strict,
-    }
 }

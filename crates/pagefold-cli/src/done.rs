@@ -39,14 +39,7 @@ pub(crate) enum Comparison {
 impl Done<'_> {
     /// What came out, in a word.
     pub(crate) fn word(&self) -> &'static str {
-        match self.checked.outcome {
-            Outcome::Holds => "holds",
-            Outcome::Exception(_) => "exception",
-            Outcome::Broken(_) => "broken",
-            Outcome::Allowed(_) => "allowed",
-            Outcome::Forbidden => "forbidden",
-            Outcome::NotExhausted(_) => "not exhausted",
-        }
+        word(&self.checked.outcome)
     }
 
     /// What came out, with the name of what is broken.
@@ -79,21 +72,7 @@ impl Done<'_> {
 
     /// Why the search was not exhaustive, and what would help.
     pub(crate) fn bound(&self) -> Option<String> {
-        match self.checked.outcome {
-            Outcome::NotExhausted(Bound::Executions(n)) => {
-                Some(format!("given up after {n} executions (--bound)"))
-            }
-            Outcome::NotExhausted(Bound::Steps(n)) => Some(format!(
-                "an execution was cut off after {n} steps (--steps)"
-            )),
-            Outcome::NotExhausted(Bound::Sample(n)) => {
-                Some(format!("{n} executions were looked at, chosen by chance"))
-            }
-            Outcome::NotExhausted(Bound::Threads(n)) => {
-                Some(format!("an execution had more than {n} threads"))
-            }
-            _ => None,
-        }
+        bound(&self.checked.outcome)
     }
 
     /// Whether this is what was expected.
@@ -176,6 +155,37 @@ impl Done<'_> {
             command.push_str(&format!(" --steps {}", bounds.max_steps));
         }
         command
+    }
+}
+
+/// What came out, in a word.
+pub(crate) fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Holds => "holds",
+        Outcome::Exception(_) => "exception",
+        Outcome::Broken(_) => "broken",
+        Outcome::Allowed(_) => "allowed",
+        Outcome::Forbidden => "forbidden",
+        Outcome::NotExhausted(_) => "not exhausted",
+    }
+}
+
+/// Why a search was not exhaustive, and what would help.
+pub(crate) fn bound(outcome: &Outcome) -> Option<String> {
+    match *outcome {
+        Outcome::NotExhausted(Bound::Executions(n)) => {
+            Some(format!("given up after {n} executions (--bound)"))
+        }
+        Outcome::NotExhausted(Bound::Steps(n)) => Some(format!(
+            "an execution was cut off after {n} steps (--steps)"
+        )),
+        Outcome::NotExhausted(Bound::Sample(n)) => {
+            Some(format!("{n} executions were looked at, chosen by chance"))
+        }
+        Outcome::NotExhausted(Bound::Threads(n)) => {
+            Some(format!("an execution had more than {n} threads"))
+        }
+        _ => None,
     }
 }
 

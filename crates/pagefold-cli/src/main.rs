@@ -2,6 +2,7 @@
 //!
 //! A thin layer over the libraries. `check` goes through these modules in this order: [`load`] (files to scenarios),
 //! [`plan`] (scenarios to runs), [`run`] (workers), [`done`] (what came out, against what was expected), [`report`].
+//! [`replay`] and [`shrink`] are the other two commands that run something.
 
 mod args;
 mod check;
@@ -16,6 +17,7 @@ mod recording;
 mod replay;
 mod report;
 mod run;
+mod shrink;
 mod tables;
 mod terminal;
 mod vocabulary;
@@ -43,6 +45,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Status, Failure> {
     let status = match command {
         Command::Check(args) => check::check(args, terminal, out)?,
         Command::Replay(args) => replay::replay(args, terminal, out)?,
+        Command::Shrink(args) => shrink::shrink(args, terminal, out)?,
         Command::Protocols => tables::print(&tables::protocols(), terminal, out)?,
         Command::Safeguards => tables::print(&tables::safeguards(), terminal, out)?,
         Command::Calls => tables::print(&tables::calls(), terminal, out)?,

@@ -129,7 +129,7 @@ pub(crate) struct Run<'a> {
 }
 
 /// What the user wants to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
     /// These protocols; if empty, those that the scenarios speak of.
     pub(crate) protocols: Vec<Protocol>,

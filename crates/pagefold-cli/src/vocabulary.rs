@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pagefold::protocol::{Protocol, Safeguard};
 use pagefold_explore::kind;
-use pagefold_litmus::{Diagnostics, Scenario, Vocabulary};
+use pagefold_litmus::{Diagnostics, Scenario, Shrunk, Vocabulary};
 use pagefold_machine::model::Kind;
 
 /// The violations that the explorer finds by itself, and what each is about.
@@ -63,18 +63,26 @@ pub(crate) fn safeguard(name: &str) -> Option<Safeguard> {
 
 /// Parses a scenario that may use all of these names.
 pub(crate) fn parse(source: &str, file_name: &str) -> Result<Scenario, Diagnostics> {
+    with_all(|vocabulary| pagefold_litmus::parse(source, file_name, vocabulary))
+}
+
+/// Shrinks a scenario that may use all of these names.
+pub(crate) fn shrink(scenario: &Scenario, keeps: impl FnMut(&Scenario) -> bool) -> Shrunk {
+    with_all(|vocabulary| pagefold_litmus::shrink(scenario, vocabulary, keeps))
+}
+
+fn with_all<R>(f: impl FnOnce(&Vocabulary<'_>) -> R) -> R {
     let protocols: Vec<&str> = Protocol::ALL.iter().map(|protocol| protocol.name).collect();
     let safeguards: Vec<&str> = Safeguard::ALL
         .iter()
         .map(|safeguard| safeguard.name())
         .collect();
     let violations: Vec<&str> = violations().map(|(name, _)| name).collect();
-    let vocabulary = Vocabulary {
+    f(&Vocabulary {
         protocols: &protocols,
         safeguards: &safeguards,
         violations: &violations,
-    };
-    pagefold_litmus::parse(source, file_name, &vocabulary)
+    })
 }
 
 /// Reads a protocol from the command line.

@@ -7,6 +7,7 @@ use pagefold_explore::{Config, Violation};
 use serde::Serialize;
 
 use crate::done::{self, Comparison, Done};
+use crate::shrink::Shortest;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -86,6 +87,52 @@ pub(crate) fn write(
             seconds: time.as_secs_f64(),
             status: done::status(all).code(),
         },
+    };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)
+}
+
+#[derive(Serialize)]
+struct Shrunk<'a> {
+    version: u32,
+    scenario: &'a str,
+    file: String,
+    protocol: &'a str,
+    without: Vec<&'a str>,
+    unsplit: bool,
+    strict: bool,
+    kind: &'a str,
+    message: &'a str,
+    probes: usize,
+    dropped: &'a [String],
+    source: String,
+    trace: Trace<'a>,
+}
+
+/// Writes what came of shrinking a scenario.
+pub(crate) fn write_shortest(shortest: &Shortest<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let Shortest {
+        original,
+        rules,
+        scenario,
+        dropped,
+        probes,
+        violation,
+    } = shortest;
+    let report = Shrunk {
+        version: VERSION,
+        scenario: &original.scenario.name,
+        file: original.path.display().to_string(),
+        protocol: rules.protocol.name,
+        without: rules.without_names(),
+        unsplit: rules.unsplit,
+        strict: rules.strict,
+        kind: &violation.kind,
+        message: &violation.message,
+        probes: *probes,
+        dropped,
+        source: scenario.to_string(),
+        trace: trace(violation),
     };
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)

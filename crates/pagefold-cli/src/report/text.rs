@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use console::measure_text_width;
 use pagefold_explore::{Config, Violation};
+use pagefold_litmus::Scenario;
 use pagefold_machine::model::Outcome;
 
 use crate::done::{self, Comparison, Done};
@@ -147,25 +148,16 @@ impl Details<'_> {
     ) -> io::Result<()> {
         let ink = if done.is_bad() { Ink::Bad } else { Ink::Good };
         self.heading(done, ink, out)?;
-        match done.broken() {
-            Some(name) => {
-                if let Some(description) = vocabulary::describe_violation(&name) {
-                    writeln!(out, "  invariant: {description}")?;
-                }
-                writeln!(out, "  violation: {}", indented(&violation.message))?;
-            }
-            None => writeln!(out, "  witness: {}", indented(&violation.message))?,
-        }
-        writeln!(
+        let kind = done.broken();
+        let scenario = &done.run.loaded.scenario;
+        self::violation(
+            violation,
+            kind.as_deref(),
+            scenario,
+            self.every_step,
+            self.terminal,
             out,
-            "  after {} events, {} context switches, {} preemptions:",
-            violation.trace.steps.len(),
-            violation.context_switches,
-            violation.preemptions
         )?;
-        writeln!(out)?;
-        columns::grid(&violation.trace, &done.run.loaded.scenario, self.every_step)
-            .write(self.terminal, out)?;
         writeln!(out)?;
         writeln!(
             out,
@@ -174,6 +166,35 @@ impl Details<'_> {
                 .paint(Ink::Landmark, done.reproduce(self.bounds))
         )
     }
+}
+
+/// A violation of this kind, or if there is none a witness, and how it comes to that.
+pub(crate) fn violation(
+    violation: &Violation,
+    kind: Option<&str>,
+    scenario: &Scenario,
+    every_step: bool,
+    terminal: Terminal,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match kind {
+        Some(name) => {
+            if let Some(description) = vocabulary::describe_violation(name) {
+                writeln!(out, "  invariant: {description}")?;
+            }
+            writeln!(out, "  violation: {}", indented(&violation.message))?;
+        }
+        None => writeln!(out, "  witness: {}", indented(&violation.message))?,
+    }
+    writeln!(
+        out,
+        "  after {} events, {} context switches, {} preemptions:",
+        violation.trace.steps.len(),
+        violation.context_switches,
+        violation.preemptions
+    )?;
+    writeln!(out)?;
+    columns::grid(&violation.trace, scenario, every_step).write(terminal, out)
 }
 
 /// A text of several lines below a heading.

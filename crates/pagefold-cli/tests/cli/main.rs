@@ -6,4 +6,5 @@ mod input;
 mod json;
 mod options;
 mod replay;
+mod shrink;
 mod tables;
