@@ -13,7 +13,7 @@
 //! 3. *Choice.* Of all failing executions, the one with the fewest context switches is kept, then
 //!    with the fewest preemptions, then the shortest, then the first in the order of thread numbers.
 //!
-//! Whether a thread could have gone on is judged from the log: who holds the lock it wants, who has
+//! What counts as a preemption is said in `engine/preempt.rs`. Whether a thread could have gone on is judged from the log: who holds the lock it wants, who has
 //! ended. What else can be waited for (a value, a change, a grace period) counts as not there before
 //! it was there in the log; earlier values are not tried.
 //!
@@ -154,7 +154,9 @@ impl<'a> Cone<'a> {
                     if seen.contains(&done) {
                         continue;
                     }
-                    let leaves = done != self.needed && self.could_go_on(&done, thread);
+                    let leaves = done != self.needed
+                        && (at == 0 || self.counts(&states[at].done, thread, run))
+                        && self.could_go_on(&done, thread);
                     let state = State {
                         preemptions: states[at].preemptions + usize::from(leaves),
                         step: Some((thread, run, at)),
@@ -207,19 +209,29 @@ impl<'a> Cone<'a> {
         order
     }
 
-    /// How many switches an order has, and how many of them are preemptions.
+    /// How many switches an order has, and how many preemptions.
     fn switches(&self, order: &[ThreadNumber]) -> (usize, usize) {
+        let switches = order.windows(2).filter(|pair| pair[0] != pair[1]).count();
         let mut done = vec![0; self.needed.len()];
-        let (mut switches, mut preemptions) = (0, 0);
-        for pair in order.windows(2) {
-            let thread = usize::from(pair[0]);
-            done[thread] += 1;
-            if pair[0] != pair[1] {
-                switches += 1;
-                preemptions += usize::from(self.could_go_on(&done, thread));
+        let mut preemptions = 0;
+        let mut running = 0;
+        for &number in order {
+            let thread = usize::from(number);
+            if self.counts(&done, thread, 1) {
+                let preempts = thread != running && self.could_go_on(&done, running);
+                preemptions += usize::from(preempts);
+                running = thread;
             }
+            done[thread] += 1;
         }
         (switches, preemptions)
+    }
+
+    /// Whether any of the next `run` events of `thread` counts where preemptions are counted.
+    fn counts(&self, done: &[usize], thread: usize, run: usize) -> bool {
+        self.events[thread][done[thread]..][..run]
+            .iter()
+            .any(|&event| !self.engine.log.event(event).kind.is_neutral())
     }
 
     /// Whether `thread` could execute something in the state in which so many events are done.
