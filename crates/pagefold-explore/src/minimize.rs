@@ -6,8 +6,10 @@
 //! 2. *Order.* Any order of the cone that respects happens-before leads to the same failure. The
 //!    one taken has the fewest context switches and, among those, the fewest preemptions: switches
 //!    away from a thread that could have gone on. To find it, let a thread, once it is picked, run
-//!    as far as it can (stopping earlier saves no switch: what others wait for only comes later,
-//!    and it would itself be a preemption), and search breadth first over whom to pick next. Two
+//!    as far as it can (stopping earlier saves no switch: what others wait for only comes later),
+//!    and search breadth first over whom to pick next. To stop earlier can save preemptions, though:
+//!    where a lock is still held others are blocked, and to leave those is no preemption. So if
+//!    there are several preemptions, stops before releases are tried, too. Two
 //!    ways to the same state with equally many switches are continued in the same ways, so of these
 //!    only the one with fewer preemptions is kept.
 //! 3. *Choice.* Of all failing executions, the one with the fewest context switches is kept, then
@@ -28,7 +30,7 @@ use crate::engine::threads::ThreadNumber;
 use crate::engine::{Broken, Engine};
 
 /// How many states the search for an order may look at. Long executions of many threads get an
-/// order found by always picking the thread that can run furthest.
+/// order found by always picking the thread that can run furthest, or one without early stops.
 const MAX_STATES: usize = 5_000;
 
 /// A failing execution.
@@ -99,6 +101,23 @@ struct State {
     step: Option<(usize, usize, usize)>,
 }
 
+/// Where a thread may be left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stops {
+    /// Where it can run no further.
+    AtTheEnd,
+    /// Also where it still has a lock that it is about to release.
+    AlsoBeforeReleases,
+}
+
+/// What a search for an order came to.
+enum Found {
+    Order(Vec<ThreadNumber>),
+    /// Each has more switches than allowed.
+    MoreSwitches,
+    TooManyStates,
+}
+
 impl<'a> Cone<'a> {
     fn new(engine: &'a Engine, broken: &Broken) -> Self {
         let last = broken
@@ -130,6 +149,22 @@ impl<'a> Cone<'a> {
     /// An order with the fewest switches and, among those, the fewest preemptions. `None` if it has
     /// more switches than `limit`.
     fn order(&self, limit: Option<usize>) -> Option<Vec<ThreadNumber>> {
+        let order = match self.search(limit, Stops::AtTheEnd) {
+            Found::Order(order) => order,
+            Found::MoreSwitches => return None,
+            Found::TooManyStates => return Some(self.greedy_order()),
+        };
+        // To stop early is a preemption, so it can only pay if there are others to save.
+        match self.switches(&order) {
+            (switches, 2..) => match self.search(Some(switches), Stops::AlsoBeforeReleases) {
+                Found::Order(order) => Some(order),
+                Found::MoreSwitches | Found::TooManyStates => Some(order),
+            },
+            _ => Some(order),
+        }
+    }
+
+    fn search(&self, limit: Option<usize>, stops: Stops) -> Found {
         let total: usize = self.needed.iter().sum();
         let start = State {
             done: vec![0; self.needed.len()],
@@ -143,11 +178,7 @@ impl<'a> Cone<'a> {
         for _ in 0..limit.unwrap_or(total).saturating_add(1) {
             let mut next: HashMap<Vec<usize>, usize> = HashMap::new();
             for at in level.clone() {
-                for thread in 0..self.needed.len() {
-                    let run = self.reach(&states[at].done, thread);
-                    if run == 0 {
-                        continue;
-                    }
+                for (thread, run) in self.runs(&states[at].done, stops) {
                     let mut done = states[at].done.clone();
                     done[thread] += run;
                     // Reached with fewer switches before.
@@ -172,16 +203,38 @@ impl<'a> Cone<'a> {
                     }
                 }
                 if states.len() > MAX_STATES {
-                    return Some(self.greedy_order());
+                    return Found::TooManyStates;
                 }
             }
             if let Some(&end) = next.get(&self.needed) {
-                return Some(Self::trace_back(&states, end));
+                return Found::Order(Self::trace_back(&states, end));
             }
             seen.extend(next.into_keys());
             level = level.end..states.len();
         }
-        None
+        Found::MoreSwitches
+    }
+
+    /// Who may run next, and how far.
+    fn runs(&self, done: &[usize], stops: Stops) -> Vec<(usize, usize)> {
+        let mut runs = Vec::new();
+        for thread in 0..self.needed.len() {
+            let reach = self.reach(done, thread);
+            if reach > 0 {
+                runs.push((thread, reach));
+            }
+            if stops == Stops::AlsoBeforeReleases {
+                let early = (1..reach).filter(|run| {
+                    let event = self.events[thread][done[thread] + run];
+                    matches!(
+                        self.engine.log.event(event).access,
+                        Access::ReleaseExclusive | Access::ReleaseShared | Access::Downgrade
+                    )
+                });
+                runs.extend(early.map(|run| (thread, run)));
+            }
+        }
+        runs
     }
 
     /// The order that leads to `states[at]`.

@@ -1,6 +1,8 @@
 //! The interleaving that is shown has the fewest context switches and, among those, the fewest
 //! preemptions.
 
+use std::collections::BTreeSet;
+
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, LockClass, RawLock};
 use pagefold_explore::{Config, Verdict, Violation, explore, fail, thread};
@@ -122,4 +124,181 @@ fn switches_count_before_preemptions() {
     });
     assert_eq!(violation.kind, "changed", "{violation}");
     assert_eq!(violation.context_switches, 3, "{violation}");
+}
+
+// Random programs: the order shown is compared with all orders of the same steps.
+
+/// What a thread of a random program does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    Store(usize, u32),
+    /// Fails if the word has this value.
+    Look(usize, u32),
+    Lock,
+    Unlock,
+}
+
+/// Threads, main not among them.
+type Program = Vec<Vec<Op>>;
+
+/// xorshift64*
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let value = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        u32::try_from(value).unwrap() % limit
+    }
+
+    fn op(&mut self) -> Op {
+        let word = self.below(2) as usize;
+        match self.below(3) {
+            0 => Op::Look(word, 1 + self.below(4)),
+            _ => Op::Store(word, 1 + self.below(4)),
+        }
+    }
+
+    fn program(&mut self) -> Program {
+        let thread = |random: &mut Self| {
+            let mut ops = Vec::new();
+            for _ in 0..=random.below(3) {
+                let op = random.op();
+                if random.below(3) == 0 {
+                    ops.extend([Op::Lock, op, Op::Unlock]);
+                } else {
+                    ops.push(op);
+                }
+            }
+            ops
+        };
+        (0..2 + self.below(2)).map(|_| thread(self)).collect()
+    }
+}
+
+fn run(program: &Program) {
+    let words = Arc::new([0; 2].map(AtomicU32::new));
+    let lock = Arc::new(RawLock::new(&LOCK));
+    for ops in program {
+        let (words, lock, ops) = (Arc::clone(&words), Arc::clone(&lock), ops.clone());
+        thread::spawn("t", move || {
+            for op in ops {
+                match op {
+                    Op::Store(word, value) => words[word].store(value, SeqCst),
+                    Op::Look(word, value) => {
+                        if words[word].load(SeqCst) == value {
+                            fail("seen", String::new());
+                        }
+                    }
+                    Op::Lock => lock.lock(),
+                    Op::Unlock => lock.unlock(),
+                }
+            }
+        });
+    }
+}
+
+/// The steps of a trace: the thread, and what it does, which is nothing where it starts.
+fn steps_of(program: &Program, violation: &Violation) -> Vec<(usize, Option<Op>)> {
+    let mut done = vec![0; program.len() + 1];
+    let steps = violation.trace.steps.iter().map(|step| {
+        let thread = usize::from(step.thread);
+        done[thread] += 1;
+        let op = (done[thread] as usize).checked_sub(2);
+        (thread, op.map(|op| program[thread - 1][op]))
+    });
+    steps.collect()
+}
+
+fn depend(one: Option<Op>, other: Option<Op>) -> bool {
+    match (one, other) {
+        (Some(Op::Store(a, _)), Some(Op::Store(b, _) | Op::Look(b, _)))
+        | (Some(Op::Look(a, _)), Some(Op::Store(b, _))) => a == b,
+        (Some(Op::Lock | Op::Unlock), Some(Op::Lock | Op::Unlock)) => true,
+        _ => false,
+    }
+}
+
+/// The fewest switches and, with these, the fewest preemptions of all orders of these steps that leave
+/// those that depend on each other in theirs.
+fn fewest(program: &Program, steps: &[(usize, Option<Op>)]) -> (usize, usize) {
+    // Which steps are done, who took the last one, and who the last one that counts.
+    type State = (Vec<bool>, usize, usize);
+    let could_go_on = |done: &[bool], thread: usize| {
+        let taken = |&(_, &(other, op)): &(&bool, &(usize, Option<Op>))| (other, op);
+        let done: Vec<_> = done
+            .iter()
+            .zip(steps)
+            .filter(|(done, _)| **done)
+            .map(|step| taken(&step))
+            .collect();
+        let own = done.iter().filter(|(other, _)| *other == thread).count();
+        let Some(next) = thread
+            .checked_sub(1)
+            .and_then(|thread| program[thread].get(own.saturating_sub(1)))
+        else {
+            return false;
+        };
+        let locks = done.iter().filter(|(_, op)| *op == Some(Op::Lock)).count();
+        let unlocks = done
+            .iter()
+            .filter(|(_, op)| *op == Some(Op::Unlock))
+            .count();
+        *next != Op::Lock || locks == unlocks
+    };
+    let start: State = (vec![false; steps.len()], 0, 0);
+    let mut open = BTreeSet::from([((0, 0), start)]);
+    let mut closed = BTreeSet::new();
+    while let Some(((switches, preemptions), state)) = open.pop_first() {
+        let (done, last, running) = &state;
+        if done.iter().all(|done| *done) {
+            return (switches, preemptions);
+        }
+        for (at, &(thread, op)) in steps.iter().enumerate() {
+            let before = steps[..at].iter().zip(done);
+            let mut missing = before.filter(|(_, done)| !**done).map(|(step, _)| *step);
+            if done[at] || missing.any(|(other, earlier)| other == thread || depend(earlier, op)) {
+                continue;
+            }
+            let preempts = op.is_some() && thread != *running && could_go_on(done, *running);
+            let cost = (
+                switches + usize::from(thread != *last),
+                preemptions + usize::from(preempts),
+            );
+            let mut done = done.clone();
+            done[at] = true;
+            let running = if op.is_some() { thread } else { *running };
+            let next = (done, thread, running);
+            if !closed.contains(&next) {
+                open.insert((cost, next));
+            }
+        }
+        closed.insert(state);
+    }
+    unreachable!("the order of the trace is one")
+}
+
+#[test]
+fn no_other_order_of_the_same_steps_is_simpler() {
+    let mut random = Random(0x5eed_0003);
+    let mut broken = 0;
+    for _ in 0..400 {
+        let program = random.program();
+        let report = explore(&Config::default(), || run(&program));
+        let Verdict::Broken(violation) = report.verdict else {
+            continue;
+        };
+        broken += 1;
+        let steps = steps_of(&program, &violation);
+        let (switches, preemptions) = fewest(&program, &steps);
+        let shown = [violation.context_switches, violation.preemptions];
+        assert_eq!(
+            shown.map(|count| count as usize),
+            [switches, preemptions],
+            "{program:?}\n{violation}"
+        );
+    }
+    assert!(broken > 100, "only {broken} of them broke");
 }
