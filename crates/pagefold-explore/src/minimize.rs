@@ -308,7 +308,7 @@ impl<'a> Cone<'a> {
         match kind {
             Kind::AcquireExclusive => self.holders(done, object) == (0, 0),
             Kind::AcquireShared => self.holders(done, object).0 == 0,
-            Kind::Await | Kind::Relax | Kind::GracePeriod | Kind::Join => false,
+            Kind::Await | Kind::Claim | Kind::Relax | Kind::GracePeriod | Kind::Join => false,
             _ => true,
         }
     }

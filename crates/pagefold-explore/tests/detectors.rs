@@ -433,7 +433,7 @@ fn failing_after_a_wait() {
     broken("late", || {
         let word = Arc::new(AtomicU32::new(0));
         let other = Arc::clone(&word);
-        thread::spawn("writer", move || other.store(1, SeqCst));
+        thread::spawn_named("writer", move || other.store(1, SeqCst));
         {
             let wanted = Box::new(1);
             word.wait_until(|value| value == *wanted);

@@ -183,7 +183,7 @@ fn run(program: &Program) {
     let lock = Arc::new(RawLock::new(&LOCK));
     for ops in program {
         let (words, lock, ops) = (Arc::clone(&words), Arc::clone(&lock), ops.clone());
-        thread::spawn("t", move || {
+        thread::spawn_named("t", move || {
             for op in ops {
                 match op {
                     Op::Store(word, value) => words[word].store(value, SeqCst),

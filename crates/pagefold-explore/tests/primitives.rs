@@ -429,7 +429,7 @@ fn the_first_value_stays() {
     assert!(
         violation
             .message
-            .contains("other waits for whoever initialises once#"),
+            .contains("it waits for whoever initialises once#"),
         "{violation}"
     );
 }

@@ -131,6 +131,9 @@ impl Engine {
                 let value = self.log.event(read as usize).before;
                 format!("until {name} changes, read as {value} at step {read}")
             }
+            Shape::Cell | Shape::Meeting(_) => {
+                format!("until {name} changes, read at step {read}")
+            }
             Shape::Lock(_) | Shape::Cpu(_) => format!(
                 "until {name} changes, tried at step {read}, {}",
                 self.describe_holders(object)

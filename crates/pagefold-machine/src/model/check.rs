@@ -285,9 +285,8 @@ impl<'a> Plan<'a> {
         };
         // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks; the registers, which
         // do not, are reset at the start of each execution. So it may be forgotten at any event.
-        let report = unsafe {
-            explore::explore_forgetting_parallel(&bounds, config.workers.get(), start)
-        };
+        let report =
+            unsafe { explore::explore_forgetting_parallel(&bounds, config.workers.get(), start) };
         World::forget();
         report
     }
