@@ -46,7 +46,7 @@ JSON (--format json), one object:
               verdict: holds|broken|exception|allowed|forbidden|not-exhausted,
               kind: the violation's name | null, message: string | null,
               expected: string | null, as_expected: true|false| null: nothing to compare,
-              executions, redundant, states, longest, seconds,
+              executions, hunted, redundant, states, longest, seconds,
               trace: null | { events, context_switches, preemptions,
                               steps: [{ thread, label, notes: [] }] },
               reproduce: command | null }]
@@ -142,6 +142,9 @@ pub(crate) struct CheckArgs {
         value_parser = clap::value_parser!(u32).range(1..=64),
     )]
     pub(crate) depth: u32,
+    /// Look only at interleavings with at most so many preemptions: switches from a thread that could have gone on
+    #[arg(long, value_name = "N", conflicts_with = "random")]
+    pub(crate) preemptions: Option<u32>,
     /// Cut an execution off after so many steps
     #[arg(
         long, value_name = "N", default_value_t = Config::default().max_steps,

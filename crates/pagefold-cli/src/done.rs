@@ -151,6 +151,9 @@ impl Done<'_> {
         if bounds.max_executions != usual {
             command.push_str(&format!(" --bound {}", bounds.max_executions));
         }
+        if let Some(limit) = bounds.max_preemptions {
+            command.push_str(&format!(" --preemptions {limit}"));
+        }
         if bounds.max_steps != default.max_steps {
             command.push_str(&format!(" --steps {}", bounds.max_steps));
         }
@@ -182,10 +185,17 @@ pub(crate) fn bound(outcome: &Outcome) -> Option<String> {
         Outcome::NotExhausted(Bound::Sample(n)) => {
             Some(format!("{n} executions were looked at, chosen by chance"))
         }
+        Outcome::NotExhausted(Bound::Preemptions(n)) => Some(format!(
+            "only interleavings with at most {n} preemptions were looked at (--preemptions)"
+        )),
         Outcome::NotExhausted(Bound::Threads(n)) => {
             Some(format!("an execution had more than {n} threads"))
         }
-        _ => None,
+        Outcome::Holds
+        | Outcome::Exception(_)
+        | Outcome::Broken(_)
+        | Outcome::Allowed(_)
+        | Outcome::Forbidden => None,
     }
 }
 

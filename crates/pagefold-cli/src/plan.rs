@@ -16,9 +16,10 @@ pub(crate) const SAMPLE: u64 = 10_000;
 
 /// How is searched, and how far.
 pub(crate) fn bounds(args: &CheckArgs) -> Config {
-    let bounds = RunConfig::new(Protocol::DEFAULT)
+    let mut bounds = RunConfig::new(Protocol::DEFAULT)
         .bounds
         .max_steps(args.steps);
+    bounds.max_preemptions = args.preemptions;
     let (search, executions) = match args.random {
         None => (Search::Reduced, bounds.max_executions),
         Some(seed) => {

@@ -131,3 +131,16 @@ fn nobody_has_to_listen_to_the_end() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn a_bound_on_preemptions_is_said_to_be_one() {
+    let place = Place::with(&[("a.litmus", &readers("a", "forall (r = 1)", ""))]);
+    let ran = place.run("check a.litmus --preemptions 0");
+    assert!(
+        ran.out.contains(
+            "only interleavings with at most 0 preemptions were looked at (--preemptions)"
+        ),
+        "{}",
+        ran.out
+    );
+}
