@@ -92,6 +92,9 @@ pub struct Config {
     /// * what is known when a thread is spawned, and results returned to whoever joins it;
     /// * the freeing of memory, by [`write_range`](crate::write_range).
     ///
+    /// Addresses in an [`AtomicPtr`](crate::sync::atomic::AtomicPtr) are values like others: what is found at one must not
+    /// depend on the order in which threads allocate.
+    ///
     /// In particular plain memory guarded by a lock without content
     /// ([`RawLock`](crate::sync::RawLock)) must not be written by several threads. Checks at the end of an
     /// execution may look at values of shared objects; of what ended threads saw on the way, one
@@ -100,6 +103,16 @@ pub struct Config {
     /// What is explored: any text that is the same as long as the program is. It goes into
     /// [traces](crate::Trace::program), so that a replay can tell whether it is of the same program.
     pub program: String,
+    /// How many bytes the [cache](Self::cache) may take for states, about. When it is full, states that
+    /// were not met for the longest time are dropped, which costs executions and nothing else. By default
+    /// 1 GiB. Whether it was enough stands in the [report](crate::Report::cache).
+    pub cache_bytes: usize,
+    /// A debugging aid for [checkpoints](crate::hint::checkpoint) and the promise given for the
+    /// [cache](Self::cache): if not 0, what threads do is compared with what they did when they
+    /// had observed the same, and a difference is a [violation](crate::kind::CHECKPOINT). One of
+    /// so many cuts is not made, so that there is something to compare; with 1, none is. Executions
+    /// are slower, as all of them are recorded.
+    pub validate_checkpoints: u32,
 }
 
 impl Config {
@@ -128,6 +141,8 @@ impl Default for Config {
             newest_first: false,
             cache: false,
             program: String::new(),
+            cache_bytes: 1 << 30,
+            validate_checkpoints: 0,
         }
     }
 }
@@ -207,6 +222,20 @@ impl Config {
     #[must_use]
     pub fn program(mut self, name: impl Into<String>) -> Self {
         self.program = name.into();
+        self
+    }
+
+    /// Sets [`cache_bytes`](Self::cache_bytes).
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Sets [`validate_checkpoints`](Self::validate_checkpoints).
+    #[must_use]
+    pub fn validate_checkpoints(mut self, every: u32) -> Self {
+        self.validate_checkpoints = every;
         self
     }
 }

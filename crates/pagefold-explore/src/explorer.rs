@@ -276,6 +276,11 @@ fn explore_root(worker: &mut Worker<'_, '_>) -> Report {
 
 fn report(worker: &mut Worker<'_, '_>, outcome: Outcome, hunted: u64) -> Report {
     let counts = outcome.counts;
+    // Following a path again does without.
+    let cache = rt::with(|engine| {
+        let cache = engine.cache.as_ref();
+        cache.map(|cache| cache.report(counts.longest))
+    });
     let best = outcome.found.into_iter().last();
     let verdict = if let Some(violation) = outcome.nondeterminism {
         Verdict::Broken(Box::new(violation))
@@ -295,6 +300,7 @@ fn report(worker: &mut Worker<'_, '_>, outcome: Outcome, hunted: u64) -> Report 
         cut: counts.cut,
         states: counts.states,
         longest: counts.longest,
+        cache: cache.flatten(),
     }
 }
 

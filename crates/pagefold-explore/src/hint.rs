@@ -1,7 +1,7 @@
 //! Retry loops and checkpoints.
 
 use crate::engine::op::{Kind, Op};
-use crate::engine::{cache, rt};
+use crate::engine::rt;
 use crate::is_quiet;
 use crate::report::kind;
 
@@ -36,11 +36,11 @@ pub fn spin_loop() {
 ///
 /// Good places are the heads of loops whose rounds do not depend on each other, with the number of
 /// the round as `state`. Checkpoints at different places in the source are different. If it is not
-/// true, states are taken for the same that are not, and violations can be missed.
+/// true, states are taken for the same that are not, and violations can be missed; with
+/// [`Config::validate_checkpoints`](crate::Config::validate_checkpoints) that is
+/// [found](crate::kind::CHECKPOINT).
 #[track_caller]
 pub fn checkpoint(state: u64) {
     let place = std::panic::Location::caller();
-    // Where the location is stored is the same during an exploration.
-    let place = std::ptr::from_ref(place).addr() as u64;
-    rt::with(|engine| engine.cache_checkpoint(cache::mix(place.into(), state)));
+    rt::with(|engine| engine.cache_checkpoint(place, state));
 }

@@ -64,7 +64,7 @@ impl Cpu {
         if !state::is_free(self.object.get()) {
             turn.cannot_wait(|_| format!("disables interrupts of cpu{} in a handler", self.id));
         }
-        self.object.set(state::exclusive(turn.thread()));
+        turn.set(&self.object, state::exclusive(turn.thread()));
     }
 
     /// Enables interrupts again.
@@ -76,8 +76,8 @@ impl Cpu {
             );
             rt::fail(kind::NOT_HELD.into(), message);
         }
-        rt::visible(&self.object, self.shape(), Kind::ReleaseExclusive, 0);
-        self.object.set(0);
+        let turn = rt::visible(&self.object, self.shape(), Kind::ReleaseExclusive, 0);
+        turn.set(&self.object, 0);
     }
 
     /// Whether the calling thread has disabled interrupts. Not an event.
@@ -145,7 +145,7 @@ impl Cpu {
 
     /// The body of a handler's thread, whose first operation was to disable interrupts.
     fn handle(&self, f: impl FnOnce()) {
-        self.object.set(state::exclusive(rt::current_number()));
+        rt::set_quiet(&self.object, state::exclusive(rt::current_number()));
         f();
         self.enable();
     }

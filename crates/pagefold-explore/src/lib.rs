@@ -190,5 +190,5 @@ pub use self::explorer::{
     explore_forgetting_parallel, explore_observed, explore_parallel, replay, replay_forgetting,
 };
 pub use self::observer::{Ended, Observer, Progress, SearchStep};
-pub use self::report::{Report, Verdict, Violation, kind};
+pub use self::report::{CacheUse, Report, Verdict, Violation, kind};
 pub use self::trace::{Trace, TraceError, TraceStep};

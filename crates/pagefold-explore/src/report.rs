@@ -31,6 +31,69 @@ pub struct Report {
     pub states: u64,
     /// Events of the longest execution.
     pub longest: u32,
+    /// What the [cache](crate::Config::cache) did, if it was used.
+    pub cache: Option<CacheUse>,
+}
+
+/// What the [cache](crate::Config::cache) did in an exploration.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CacheUse {
+    /// States stored.
+    pub stored: u64,
+    /// States looked up.
+    pub looked_up: u64,
+    /// States dropped because [`Config::cache_bytes`](crate::Config::cache_bytes) were used up.
+    pub dropped: u64,
+    /// Cuts that were not made, for the sake of
+    /// [`Config::validate_checkpoints`](crate::Config::validate_checkpoints).
+    pub validated: u64,
+    /// How likely it is at most that a state was taken for another one because their keys, hashes of
+    /// 128 bits, happen to be equal.
+    ///
+    /// Each state that was looked up is compared with at most all stored ones. Two different
+    /// states get equal keys if two different histories or values end in the same hash; histories
+    /// are chains, and once they differ they can meet at each further event. If the
+    /// hash behaves like a random function, that is a chance of 2<sup>-128</sup> each time, so at most
+    /// `looked_up * stored * longest / 2^128` in all. (That the program breaks its promise, or has
+    /// wrong checkpoints, is another matter.)
+    pub missed: f64,
+}
+
+impl CacheUse {
+    pub(crate) fn new(
+        stored: u64,
+        looked_up: u64,
+        dropped: u64,
+        validated: u64,
+        longest: u32,
+    ) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let pairs = looked_up as f64 * stored as f64;
+        Self {
+            stored,
+            looked_up,
+            dropped,
+            validated,
+            missed: (pairs * f64::from(longest.max(1)) / 2f64.powi(128)).min(1.0),
+        }
+    }
+}
+
+impl fmt::Display for CacheUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cache: {} states stored, {} looked up; a state was missed with a probability below {:.1e}",
+            self.stored, self.looked_up, self.missed
+        )?;
+        if self.dropped > 0 {
+            write!(f, "; {} dropped for want of memory", self.dropped)?;
+        }
+        if self.validated > 0 {
+            write!(f, "; {} cuts not made, to validate", self.validated)?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Report {
@@ -56,7 +119,10 @@ impl fmt::Display for Report {
                 self.hunted
             )?;
         }
-        Ok(())
+        match &self.cache {
+            Some(cache) => write!(f, "\n{cache}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -126,6 +192,11 @@ pub mod kind {
     pub const BLOCKED_IN_QUIET: &str = "blocked-in-quiet";
     /// The program did something else when it was run again under the same schedule.
     pub const NONDETERMINISM: &str = "nondeterminism";
+    /// A thread goes on in another way than it did when it had observed the same: a
+    /// [checkpoint](crate::hint::checkpoint) forgets something that it still needs, or the promise
+    /// at [`Config::cache`](crate::Config::cache) is broken. Looked for with
+    /// [`Config::validate_checkpoints`](crate::Config::validate_checkpoints).
+    pub const CHECKPOINT: &str = "unsound-checkpoint";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -140,5 +211,6 @@ pub mod kind {
         PANIC,
         BLOCKED_IN_QUIET,
         NONDETERMINISM,
+        CHECKPOINT,
     ];
 }

@@ -250,8 +250,8 @@ impl<'a, 'p> Worker<'a, 'p> {
         let (truncated, executions) = (counts.truncated, counts.executions);
         self.tell(stop, broken.as_ref(), executions);
         if let Some(broken) = broken {
-            if broken.kind == kind::NONDETERMINISM {
-                // Nothing that was recorded can be relied upon.
+            if broken.kind == kind::NONDETERMINISM || broken.kind == kind::CHECKPOINT {
+                // Nothing that was explored can be relied upon.
                 outcome.nondeterminism = Some(violation(broken));
                 return true;
             }

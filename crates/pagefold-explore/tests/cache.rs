@@ -1,19 +1,45 @@
 //! The observation cache: what it saves, and what it must not take for the same.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, LockClass, Mutex, RawLock, RwLock};
-use pagefold_explore::{Config, Report, Verdict, explore, hint, quiet, rcu, thread};
+use pagefold_explore::{Config, Report, Verdict, explore, hint, kind, quiet, rcu, thread};
 
 static LOCK: LockClass = LockClass::spin("lock");
 
+/// Explores with the cache, and validates.
 fn cached(program: impl Fn()) -> Report {
-    let report = explore(&Config::default().cache(true), &program);
+    let report = plain(&program);
+    validate(&program, &report);
+    report
+}
+
+fn plain(program: impl Fn()) -> Report {
+    let report = explore(&Config::default().cache(true), program);
     let all = report.complete + report.blocked + report.cut;
     match report.verdict {
         Verdict::Holds => assert_eq!(report.executions, all),
         Verdict::Broken(_) | Verdict::NotExhausted(_) => assert!(report.executions > all),
     }
     report
+}
+
+/// Explores with some of the cuts not made: the program must keep its promise, and the verdict must
+/// be the same.
+fn validate(program: impl Fn(), expected: &Report) {
+    let config = Config::default().cache(true).validate_checkpoints(7);
+    let report = explore(&config, program);
+    assert_eq!(kind_of(&report), kind_of(expected), "{report}");
+}
+
+fn kind_of(report: &Report) -> Option<&str> {
+    match &report.verdict {
+        Verdict::Holds => None,
+        Verdict::Broken(violation) => Some(&violation.kind),
+        Verdict::NotExhausted(bound) => panic!("{bound}"),
+    }
 }
 
 /// Threads that take a lock for nothing pass through few states.
@@ -138,8 +164,8 @@ fn checkpoints_keep_what_is_held() {
 #[test]
 fn marks() {
     let words: &'static [AtomicU32; 3] = Box::leak(Box::default());
-    let mark = std::cell::Cell::new(None);
-    let report = cached(|| {
+    let mark = Cell::new(None);
+    let program = || {
         for word in words {
             word.store_quiet(0);
         }
@@ -159,7 +185,147 @@ fn marks() {
                 words[2].fetch_max(words[1].load(SeqCst), SeqCst);
             });
         }
-    });
+    };
+    let report = plain(program);
+    mark.set(None);
+    validate(program, &report);
     assert!(matches!(report.verdict, Verdict::Holds), "{report}");
     assert!(report.cut > 10 * report.complete, "{report:?}");
+}
+
+/// A checkpoint that forgets a value which the thread still needs hides violations. Validation finds
+/// it, and says where it is.
+#[test]
+fn wrong_checkpoints() {
+    /// Copies the first word to the second once the third is set, and forgets what it has read
+    /// on the way if `wrong`.
+    fn program(wrong: bool, check: bool) -> impl Fn() {
+        move || {
+            let words: Arc<[AtomicU32; 3]> = Arc::default();
+            quiet(|| words.iter().map(|word| word.load(SeqCst)).sum::<u32>());
+            let copier = Arc::clone(&words);
+            let copier = thread::spawn_named("copier", move || {
+                let value = copier[0].load(SeqCst);
+                hint::checkpoint(if wrong { 0 } else { value.into() });
+                copier[2].wait_until(|go| go == 1);
+                copier[1].store(value, SeqCst);
+            });
+            for value in [1, 0] {
+                words[0].store(value, SeqCst);
+            }
+            words[2].store(1, SeqCst);
+            copier.join().unwrap();
+            assert!(!check || words[1].load(SeqCst) == 0);
+        }
+    }
+    let config = Config::default().cache(true);
+    let broken = explore(&config, program(false, true));
+    assert_eq!(kind_of(&broken), Some(kind::PANIC));
+    let missed = explore(&config, program(true, true));
+    assert_eq!(kind_of(&missed), None, "{missed}");
+
+    let config = config.validate_checkpoints(1);
+    assert_eq!(kind_of(&explore(&config, program(false, false))), None);
+    let report = explore(&config, program(true, false));
+    let Verdict::Broken(violation) = &report.verdict else {
+        panic!("{report}")
+    };
+    assert_eq!(violation.kind, kind::CHECKPOINT);
+    assert!(violation.message.contains("tests/cache.rs:"), "{violation}");
+    assert!(violation.message.starts_with("copier "), "{violation}");
+    assert!(!violation.trace.steps.is_empty());
+}
+
+/// What a thread announces shows it, too, not only what it writes.
+#[test]
+fn wrong_checkpoints_steer() {
+    let config = Config::default().cache(true).validate_checkpoints(1);
+    let report = explore(&config, || {
+        let words: Arc<[AtomicU32; 3]> = Arc::default();
+        quiet(|| words.iter().map(|word| word.load(SeqCst)).sum::<u32>());
+        let reader = Arc::clone(&words);
+        thread::spawn_named("reader", move || {
+            let value = reader[0].load(SeqCst) as usize;
+            hint::checkpoint(0);
+            reader[1 + value].load(SeqCst);
+        });
+        words[0].store(1, SeqCst);
+    });
+    assert_eq!(kind_of(&report), Some(kind::CHECKPOINT), "{report}");
+}
+
+/// Memory that threads share behind the explorer's back breaks the promise, without any checkpoint.
+#[test]
+fn plain_memory() {
+    let config = Config::default().cache(true).validate_checkpoints(1);
+    let report = explore(&config, || {
+        let shared = Rc::new((RawLock::new(&LOCK), Cell::new(0), AtomicU32::new(0)));
+        quiet(|| {
+            shared.0.lock();
+            shared.2.load(SeqCst);
+            shared.0.unlock();
+        });
+        for i in 1..3 {
+            let shared = Rc::clone(&shared);
+            thread::spawn_named("t", move || {
+                shared.0.lock();
+                shared.1.set(shared.1.get() + i);
+                let value = shared.1.get();
+                shared.0.unlock();
+                shared.2.store(value, SeqCst);
+            });
+        }
+    });
+    let Verdict::Broken(violation) = &report.verdict else {
+        panic!("{report}")
+    };
+    assert_eq!(violation.kind, kind::CHECKPOINT);
+    assert!(violation.message.contains("since its start"), "{violation}");
+}
+
+/// With little memory, states are dropped, and nothing but work is lost.
+#[test]
+fn bounded_memory() {
+    let program = || {
+        let words: Arc<[AtomicU32; 4]> = Arc::default();
+        quiet(|| words.iter().map(|word| word.load(SeqCst)).sum::<u32>());
+        for i in 0..3 {
+            let words = Arc::clone(&words);
+            thread::spawn_named("t", move || {
+                for j in 0..3 {
+                    words[(i + j) % 4].fetch_add(1, SeqCst);
+                }
+            });
+        }
+    };
+    let config = Config::default().cache(true);
+    let enough = explore(&config, program);
+    let little = explore(&config.clone().cache_bytes(4_000), program);
+    let none = explore(&config.cache_bytes(0), program);
+    let [enough, little, none] = [enough, little, none].map(|report| {
+        assert!(matches!(report.verdict, Verdict::Holds), "{report}");
+        (report.states, report.cut, report.cache.unwrap().dropped)
+    });
+    assert!(enough.0 < little.0, "{enough:?} {little:?}");
+    assert!(little.0 < none.0, "{little:?} {none:?}");
+    assert!(enough.2 == 0 && little.2 > 0 && little.1 > 0, "{little:?}");
+}
+
+/// The report says how far the keys can be trusted.
+#[test]
+fn probability_of_a_miss() {
+    let program = || {
+        thread::spawn_named("t", || ());
+    };
+    let without = explore(&Config::default(), program);
+    assert_eq!(without.cache, None);
+    assert!(!without.to_string().contains("cache"));
+    let with = explore(&Config::default().cache(true), program);
+    let cache = with.cache.unwrap();
+    assert!(cache.stored > 0 && cache.looked_up > 0);
+    let chances = cache.stored * cache.looked_up * u64::from(with.longest);
+    let expected = chances as f64 / 2f64.powi(128);
+    assert!((cache.missed / expected - 1.0).abs() < 1e-9, "{cache:?}");
+    let shown = with.to_string();
+    assert!(shown.contains("with a probability below"), "{shown}");
 }

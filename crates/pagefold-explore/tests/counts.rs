@@ -5,9 +5,14 @@
 //! Sources of the numbers: the expectations in GenMC's test-suite under sequential consistency,
 //! Nidhugg, and closed forms.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, Counter, LockClass, RawLock, RawRwSem};
-use pagefold_explore::{Config, Verdict, explore, thread};
+use pagefold_explore::{
+    Config, Ended, Report, Verdict, explore, explore_observed, hint, quiet, thread,
+};
 
 /// The shared state of all programs here.
 struct Memory {
@@ -30,6 +35,29 @@ impl Memory {
         }
     }
 
+    /// Has all objects known by the same names in all interleavings.
+    fn use_all(&self) {
+        quiet(|| {
+            for word in &self.x {
+                word.load(SeqCst);
+            }
+            let _ = self.counter.get();
+            for lock in &self.locks {
+                lock.lock();
+                lock.unlock();
+            }
+            self.sem.read();
+            self.sem.read_unlock();
+        });
+    }
+
+    fn values(&self) -> Vec<u64> {
+        let words = self.x.iter().map(|word| word.load_quiet().into());
+        words
+            .chain([self.counter.get_quiet().cast_unsigned()])
+            .collect()
+    }
+
     fn read(&self, i: usize) -> u32 {
         self.x[i].load(SeqCst)
     }
@@ -49,10 +77,18 @@ fn body(f: impl Fn(&Memory) + 'static) -> Body {
     Arc::new(f)
 }
 
-/// Complete executions of threads that all start together.
-fn classes(name: &str, threads: &[Body], main: Option<fn(&Memory)>) -> u64 {
-    let report = explore(&Config::default(), || {
+/// Explores threads that all start together. Returns the final states, too.
+fn explored(
+    config: &Config,
+    threads: &[Body],
+    main: Option<fn(&Memory)>,
+) -> (Report, BTreeSet<Vec<u64>>) {
+    let world: RefCell<Option<Arc<Memory>>> = RefCell::default();
+    let mut finals = BTreeSet::new();
+    let program = || {
         let memory = Arc::new(Memory::new());
+        *world.borrow_mut() = Some(Arc::clone(&memory));
+        memory.use_all();
         for body in threads {
             let (memory, body) = (Arc::clone(&memory), Arc::clone(body));
             thread::spawn_named("t", move || body(&memory));
@@ -60,7 +96,27 @@ fn classes(name: &str, threads: &[Body], main: Option<fn(&Memory)>) -> u64 {
         if let Some(main) = main {
             main(&memory);
         }
+    };
+    let report = explore_observed(config, program, |ended: Ended<'_>| {
+        if let (Ended::Complete, Some(memory)) = (ended, &*world.borrow()) {
+            finals.insert(memory.values());
+        }
     });
+    (report, finals)
+}
+
+/// Complete executions of threads that all start together. With the cache, the final states must be
+/// the same.
+fn classes(name: &str, threads: &[Body], main: Option<fn(&Memory)>) -> u64 {
+    let (report, finals) = explored(&Config::default(), threads, main);
+    let (cached, cached_finals) = explored(&Config::default().cache(true), threads, main);
+    assert!(matches!(cached.verdict, Verdict::Holds), "{name}: {cached}");
+    assert_eq!(cached_finals, finals, "{name}");
+    assert!(cached.complete <= report.complete, "{name}: {cached:?}");
+    println!(
+        "{name}: cache {} executions, {} complete, {} blocked, {} cut, {} states",
+        cached.executions, cached.complete, cached.blocked, cached.cut, cached.states
+    );
     assert!(matches!(report.verdict, Verdict::Holds), "{name}: {report}");
     assert_eq!(
         report.executions,
@@ -88,35 +144,43 @@ fn times(n: u32, f: impl Fn(u32) -> Body) -> Vec<Body> {
     (0..n).map(f).collect()
 }
 
+fn readers_of(n: u32) -> Vec<Body> {
+    let mut threads = times(n, |_| {
+        body(|m| {
+            m.read(0);
+        })
+    });
+    threads.push(body(|m| m.write(0, 42)));
+    threads
+}
+
 #[test]
 fn readers() {
     for n in [2, 8] {
-        let mut threads = times(n, |_| {
-            body(|m| {
-                m.read(0);
-            })
-        });
-        threads.push(body(|m| m.write(0, 42)));
-        expect("readers", 1 << n, threads);
+        expect("readers", 1 << n, readers_of(n));
     }
+}
+
+fn lastzero_of(n: u32) -> Vec<Body> {
+    let mut threads = times(n, |j| {
+        body(move |m| {
+            let before = m.read(j as usize);
+            m.write(j as usize + 1, before + 1);
+        })
+    });
+    threads.push(body(move |m| {
+        let mut i = n as usize;
+        while m.read(i) != 0 {
+            i -= 1;
+        }
+    }));
+    threads
 }
 
 #[test]
 fn lastzero() {
     for (n, expected) in [(5, 64), (7, 320)] {
-        let mut threads = times(n, |j| {
-            body(move |m| {
-                let before = m.read(j as usize);
-                m.write(j as usize + 1, before + 1);
-            })
-        });
-        threads.push(body(move |m| {
-            let mut i = n as usize;
-            while m.read(i) != 0 {
-                i -= 1;
-            }
-        }));
-        expect("lastzero", expected, threads);
+        expect("lastzero", expected, lastzero_of(n));
     }
 }
 
@@ -185,17 +249,20 @@ fn compare_exchange() {
     }
 }
 
+fn lockinc_of(n: u32) -> Vec<Body> {
+    times(n, |_| {
+        body(|m| {
+            m.locks[0].lock();
+            m.write(0, m.read(0) + 1);
+            m.locks[0].unlock();
+        })
+    })
+}
+
 #[test]
 fn locks() {
     for (n, expected) in [(3, 6), (4, 24), (5, 120)] {
-        let threads = times(n, |_| {
-            body(|m| {
-                m.locks[0].lock();
-                m.write(0, m.read(0) + 1);
-                m.locks[0].unlock();
-            })
-        });
-        expect("lockinc", expected, threads);
+        expect("lockinc", expected, lockinc_of(n));
     }
 }
 
@@ -324,7 +391,8 @@ fn collapse(v: usize, f: usize, k: usize) -> Vec<Body> {
     for t in 0..f {
         let i = t % v;
         threads.push(body(move |m| {
-            for _ in 0..k {
+            for round in 0..k {
+                hint::checkpoint(round as u64);
                 if m.read(entry(i)) == 1 {
                     m.locks[entry_lock(i)].lock();
                     if m.read(entry(i)) == 1 {
@@ -332,6 +400,7 @@ fn collapse(v: usize, f: usize, k: usize) -> Vec<Body> {
                     }
                     m.locks[entry_lock(i)].unlock();
                 }
+                hint::checkpoint(round as u64);
                 m.locks[table_lock(i)].lock();
                 if m.read(entry(i)) == 0 {
                     m.write(page(i), 1);
@@ -355,4 +424,66 @@ fn collapses() {
     expect("collapse(2,2,2)", 85, collapse(2, 2, 2));
     let threads = collapse(2, 3, 2);
     assert_eq!(classes("collapse(2,3,2)", &threads, None), 4_430);
+}
+
+/// Words are inserted into a hash table: each of `n` threads puts four of them where it finds a free
+/// place first. Few of them meet.
+fn indexer(n: u32) -> impl Fn() {
+    const SIZE: u32 = 128;
+    move || {
+        let table: Arc<[AtomicU32]> = (0..SIZE).map(|_| AtomicU32::new(0)).collect();
+        quiet(|| table.iter().map(|word| word.load(SeqCst)).sum::<u32>());
+        for thread in 0..n {
+            let table = Arc::clone(&table);
+            thread::spawn_named("t", move || {
+                for message in 1..=4 {
+                    let word = message * 11 + thread;
+                    let mut place = (word * 7) % SIZE;
+                    while table[place as usize]
+                        .compare_exchange(0, word, SeqCst, SeqCst)
+                        .is_err()
+                    {
+                        place = (place + 1) % SIZE;
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// What the cache makes of programs that are larger, and of one that is too large without it.
+#[test]
+#[ignore = "takes seconds with optimization, minutes without"]
+fn large_programs_with_the_cache() {
+    fn show(name: &str, report: &Report) {
+        let leaves = report.executions;
+        assert!(matches!(report.verdict, Verdict::Holds), "{name}: {report}");
+        println!(
+            "{name}: {leaves} leaves ({} complete, {} blocked, {} cut), {} states",
+            report.complete, report.blocked, report.cut, report.states
+        );
+    }
+    let cached = Config::default().cache(true);
+    for (name, classes, threads) in [
+        ("lastzero(10)", 3_328, lastzero_of(10)),
+        ("readers(13)", 8_192, readers_of(13)),
+        ("lockinc(7)", 5_040, lockinc_of(7)),
+        ("collapse(1,3,2)", 112_020, collapse(1, 3, 2)),
+    ] {
+        let (report, finals) = explored(&Config::default(), &threads, None);
+        show(name, &report);
+        assert_eq!(report.complete, classes, "{name}");
+        let (report, with_cache) = explored(&cached, &threads, None);
+        show(&format!("{name}, cache"), &report);
+        assert_eq!(with_cache, finals, "{name}");
+    }
+    let report = explore(&Config::default(), indexer(15));
+    show("indexer(15)", &report);
+    assert_eq!(report.complete, 4_096);
+    show("indexer(15), cache", &explore(&cached, indexer(15)));
+    // More than three million classes. One round more or less makes no other ends.
+    let (_, finals) = explored(&cached, &collapse(1, 3, 2), None);
+    let (report, more) = explored(&cached, &collapse(1, 3, 3), None);
+    show("collapse(1,3,3), cache", &report);
+    assert_eq!(more, finals);
 }

@@ -316,6 +316,8 @@ struct World {
     results: bool,
     /// The threads forget what they saw after each statement.
     checkpoints: bool,
+    /// The threads forget at once what an attempt told them, although they still need it.
+    forgetful: bool,
 }
 
 /// How many references there are at first.
@@ -331,6 +333,7 @@ impl World {
             strict,
             results: false,
             checkpoints: false,
+            forgetful: false,
             atomics: Default::default(),
             pair: Default::default(),
             freed: AtomicU64::new(0),
@@ -364,6 +367,13 @@ impl World {
             self.cpu.disable();
             self.cpu.enable();
         });
+    }
+
+    /// A checkpoint that is wrong.
+    fn forget(&self) {
+        if self.forgetful {
+            hint::checkpoint(u64::MAX);
+        }
     }
 
     fn see(&self, log: usize, value: u64) {
@@ -432,6 +442,7 @@ impl World {
             }
             Op::TryLock(l, body) => {
                 let taken = self.locks[*l].try_lock();
+                self.forget();
                 self.see(log, 40 + u64::from(taken));
                 if taken {
                     self.run(log, body);
@@ -449,6 +460,7 @@ impl World {
             }
             Op::TryRead(body) => {
                 let taken = self.sem.try_read();
+                self.forget();
                 self.see(log, 42 + u64::from(taken));
                 if taken {
                     self.run(log, body);
@@ -464,6 +476,7 @@ impl World {
             }
             Op::TryWrite(body, rest) => {
                 let taken = self.sem.try_write();
+                self.forget();
                 self.see(log, 44 + u64::from(taken));
                 if taken {
                     self.written(log, body, rest.as_deref());
@@ -496,6 +509,7 @@ impl World {
             }
             Op::Reference(body) => {
                 let taken = self.references.try_get();
+                self.forget();
                 self.see(log, 70 + u64::from(taken));
                 if taken {
                     self.run(log, body);
@@ -623,13 +637,31 @@ struct How {
     search: Search,
     newest_first: bool,
     cache: bool,
+    /// How many bytes it may take.
+    cache_bytes: usize,
+    /// One of so many cuts is not made, and what threads do is compared; 0: no.
+    validate: u32,
     /// What the threads see is their result.
     results: bool,
     checkpoints: bool,
+    forgetful: bool,
     /// Objects are used before the threads are started.
     touch: bool,
     limit: u64,
 }
+
+const EVERY: How = How {
+    search: Search::EveryInterleaving,
+    newest_first: false,
+    cache: false,
+    cache_bytes: 1 << 30,
+    validate: 0,
+    results: false,
+    checkpoints: false,
+    forgetful: false,
+    touch: false,
+    limit: u64::MAX,
+};
 
 /// All ends of a program. `None` if there are too many executions.
 fn ends(program: &[Vec<Op>], logs: usize, how: How) -> Option<(Ends, Report)> {
@@ -640,6 +672,8 @@ fn ends(program: &[Vec<Op>], logs: usize, how: How) -> Option<(Ends, Report)> {
         .search(how.search)
         .newest_first(how.newest_first)
         .cache(how.cache)
+        .cache_bytes(how.cache_bytes)
+        .validate_checkpoints(how.validate)
         .max_executions(how.limit)
         .max_truncated(u64::MAX)
         .minimize_executions(u64::MAX);
@@ -653,6 +687,7 @@ fn ends(program: &[Vec<Op>], logs: usize, how: How) -> Option<(Ends, Report)> {
             let new = World {
                 results: how.results,
                 checkpoints: how.checkpoints,
+                forgetful: how.forgetful,
                 ..World::new(Rc::clone(&seen2), false)
             };
             let new = Rc::new(new);
@@ -703,13 +738,18 @@ fn stopped(ends: &Ends) -> bool {
         .any(|(kind, ..)| !MAXIMAL.contains(&kind.as_str()))
 }
 
+/// Whether nothing is missing and nothing surplus.
+fn agree(expected: &Ends, got: &Ends) -> bool {
+    if stopped(expected) {
+        stopped(got) && got.is_subset(expected)
+    } else {
+        got == expected
+    }
+}
+
 fn compare(seed: u64, what: &str, program: &[Vec<Op>], expected: &Ends, got: &Ends) {
     assert!(
-        if stopped(expected) {
-            stopped(got) && got.is_subset(expected)
-        } else {
-            got == expected
-        },
+        agree(expected, got),
         "seed {seed}, {what}: {program:#?}\nmissing: {:#?}\nsurplus: {:#?}",
         expected.difference(got).collect::<Vec<_>>(),
         got.difference(expected).collect::<Vec<_>>()
@@ -739,15 +779,7 @@ fn reduced_search_sees_every_end() {
             break;
         }
         let (program, logs) = generate(seed);
-        let how = How {
-            search: Search::EveryInterleaving,
-            newest_first: false,
-            cache: false,
-            results: false,
-            checkpoints: false,
-            touch: false,
-            limit,
-        };
+        let how = How { limit, ..EVERY };
         let Some((expected, every)) = ends(&program, logs, how) else {
             skipped += 1;
             continue;
@@ -769,6 +801,12 @@ fn reduced_search_sees_every_end() {
         for (variant, (what, results, checkpoints)) in variants.into_iter().enumerate() {
             let how = How {
                 cache: true,
+                // States that are dropped must not be missed.
+                cache_bytes: if seed % 5 == 0 {
+                    3_000
+                } else {
+                    EVERY.cache_bytes
+                },
                 results,
                 checkpoints,
                 touch: seed % 4 != 3,
@@ -799,4 +837,113 @@ fn reduced_search_sees_every_end() {
         "{compared} programs compared ({skipped} too large), {all} interleavings, {few} executions \
          ({complete} complete), with cache {cache:?} and {cut:?} cut, {broken} broken, ends: {kinds:?}"
     );
+}
+
+/// The threads of the random programs keep the promise that the cache rests on, and their checkpoints
+/// forget nothing. With some of the cuts not made, the ends are still the same.
+#[test]
+fn random_programs_keep_their_promise() {
+    let wanted = number("EXPLORE_FUZZ_PROGRAMS", 2_000);
+    let first = number("EXPLORE_FUZZ_SEED", 1);
+    let limit = number(
+        "EXPLORE_FUZZ_LIMIT",
+        if cfg!(debug_assertions) { 250 } else { 20_000 },
+    );
+    let (mut compared, mut skipped) = (0, 0);
+    let (mut validated, mut executions) = (0, [0; 2]);
+    for seed in first.. {
+        if compared == wanted {
+            break;
+        }
+        let (program, logs) = generate(seed);
+        let how = How {
+            search: Search::Reduced,
+            newest_first: seed % 2 == 0,
+            touch: seed % 4 != 3,
+            limit,
+            ..EVERY
+        };
+        let Some((expected, reduced)) = ends(&program, logs, how) else {
+            skipped += 1;
+            continue;
+        };
+        executions[0] += reduced.executions;
+        for (what, results, checkpoints) in [
+            ("validated", false, false),
+            ("validated, with results", true, false),
+            ("validated, with checkpoints", false, true),
+        ] {
+            let how = How {
+                cache: true,
+                validate: 1 + u32::try_from(seed % 3).expect("a small number"),
+                results,
+                checkpoints,
+                limit: u64::MAX,
+                ..how
+            };
+            let (got, report) = ends(&program, logs, how).expect("there is no limit");
+            let kept = if results { program.len() } else { 0 };
+            let (expected, got) = (cached(&expected, kept), cached(&got, kept));
+            compare(seed, what, &program, &expected, &got);
+            validated += report.cache.map_or(0, |cache| cache.validated);
+            executions[1] += report.executions;
+        }
+        compared += 1;
+    }
+    println!(
+        "{compared} programs validated ({skipped} too large), {validated} cuts not made, \
+         {executions:?} executions without and with the cache"
+    );
+    assert!(validated > compared, "cuts are looked into");
+}
+
+/// Threads that forget what they still need are found: at least if ends are missed because of that, and
+/// no violation hides it.
+#[test]
+fn forgetful_programs_are_found() {
+    let wanted = number("EXPLORE_FUZZ_PROGRAMS", 2_000);
+    let first = number("EXPLORE_FUZZ_SEED", 1);
+    let limit = number(
+        "EXPLORE_FUZZ_LIMIT",
+        if cfg!(debug_assertions) { 250 } else { 20_000 },
+    );
+    let (mut compared, mut wrong, mut found) = (0, 0, 0);
+    for seed in first.. {
+        if compared == wanted {
+            break;
+        }
+        let (program, logs) = generate(seed);
+        let how = How {
+            search: Search::Reduced,
+            touch: true,
+            limit,
+            ..EVERY
+        };
+        let Some((expected, _)) = ends(&program, logs, how) else {
+            continue;
+        };
+        compared += 1;
+        if stopped(&expected) {
+            continue;
+        }
+        let how = How {
+            cache: true,
+            forgetful: true,
+            limit: u64::MAX,
+            ..how
+        };
+        let (missed, _) = ends(&program, logs, how).expect("there is no limit");
+        let missed = !agree(&cached(&expected, 0), &cached(&missed, 0));
+        let how = How { validate: 1, ..how };
+        let (_, report) = ends(&program, logs, how).expect("there is no limit");
+        let caught = match report.verdict {
+            Verdict::Broken(violation) => violation.kind == kind::CHECKPOINT,
+            Verdict::Holds | Verdict::NotExhausted(_) => false,
+        };
+        assert!(caught || !missed, "seed {seed}: {program:#?}");
+        wrong += u64::from(missed);
+        found += u64::from(caught);
+    }
+    println!("{compared} programs, {wrong} miss ends, {found} found");
+    assert!(found > 0, "some programs forget what they need");
 }

@@ -160,7 +160,7 @@ impl Engine {
             search: config.search,
             preemptions: Preemptions::new(config.max_preemptions),
             sampler: Sampler::new(config.search),
-            cache: (config.remembers()).then(Box::default),
+            cache: config.remembers().then(|| Box::new(Cache::new(config))),
             newest_first: config.newest_first,
             max_steps: config.max_steps,
             script: Script::None,
@@ -187,8 +187,8 @@ impl Engine {
         self.sections.clear();
         self.order.clear();
         self.preemptions.restart();
-        if let Some(cache) = &mut self.cache {
-            cache.restart();
+        if self.cache.as_ref().is_some_and(|cache| cache.records()) {
+            self.recorded = Some(Vec::new());
         }
         self.broken = None;
     }
@@ -234,9 +234,7 @@ impl Engine {
             ((race::as_number(self.current), parent.spawned), parent.last)
         };
         self.slots[thread].begin(name, origin, last, op, forgettable);
-        if let Some(cache) = &mut self.cache {
-            cache.spawn(thread, self.current, origin.1);
-        }
+        self.cache_spawn(thread, origin.1);
         Some(thread)
     }
 
@@ -258,15 +256,15 @@ impl Engine {
         });
         let origin = origin.map_or(0, |range| range.event + 1);
         let id = self.objects.register(object, shape, origin);
-        self.cache_object(id, object.get(), origin);
+        self.cache_object(object.get(), origin);
         id
     }
 
     /// Goes back to the objects registered up to `mark`; `false` if these never were.
     pub(crate) fn reset_objects_to(&mut self, mark: u32) -> bool {
         let known = self.objects.reset_to(mark);
-        if known && let Some(cache) = &mut self.cache {
-            cache.reset_to(mark, self.current);
+        if known {
+            self.cache_reset(mark);
         }
         known
     }
@@ -297,8 +295,8 @@ impl Engine {
                     thread,
                 });
             }
+            self.cache_event(thread, self.step);
         }
-        self.cache_event(thread, self.step);
         self.step += 1;
         let slot = &mut self.slots[thread];
         slot.last = self.step;
@@ -458,9 +456,7 @@ impl Engine {
         };
         self.live &= !bit(thread);
         self.slots[thread].ended = true;
-        if let Some(cache) = &mut self.cache {
-            cache.end(thread, self.slots[thread].result);
-        }
+        self.cache_end(thread);
         if let Some(leak) = leak {
             let message = format!("{} ends {leak}", self.slots[thread].name);
             self.break_off(kind::LEAK.into(), message);

@@ -35,10 +35,11 @@ impl Object {
         self.word.load(Relaxed)
     }
 
+    /// Sets the word, of which the cache is not told: see [`Turn::set`](super::rt::Turn::set) and
+    /// [`set_quiet`](super::rt::set_quiet).
     #[inline]
     pub(crate) fn set(&self, word: u64) {
         self.word.store(word, Relaxed);
-        super::rt::with(|engine| engine.cache_word(self, word));
     }
 
     #[inline]

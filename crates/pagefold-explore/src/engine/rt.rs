@@ -96,6 +96,9 @@ enum How {
     Outside,
 }
 
+/// Marks a turn about which the cache wants to know what is written.
+const OBSERVED: u8 = 1 << 7;
+
 impl Turn {
     const OUTSIDE: Self = Self::new(state::OUTSIDE, How::Outside);
 
@@ -110,9 +113,26 @@ impl Turn {
         self.0.to_be_bytes()[1]
     }
 
+    /// Has the cache told what is written, if there is one that does not know yet.
+    #[inline]
+    fn observed_by(self, engine: &Engine) -> Self {
+        let [how, thread] = self.0.to_be_bytes();
+        let observed = if engine.cache_observes() { OBSERVED } else { 0 };
+        Self(u16::from_be_bytes([how | observed, thread]))
+    }
+
+    /// Writes to the object of the operation.
+    #[inline]
+    pub(crate) fn set(self, object: &Object, word: u64) {
+        object.set(word);
+        if self.0.to_be_bytes()[0] & OBSERVED != 0 {
+            with(|engine| engine.cache_word(object, word, true));
+        }
+    }
+
     #[inline]
     fn is(self, how: How) -> bool {
-        self.0.to_be_bytes()[0] == how as u8
+        self.0.to_be_bytes()[0] & !OBSERVED == how as u8
     }
 
     /// Adds the outcome to the label of the event, if it was not given one by the program.
@@ -143,6 +163,12 @@ impl Turn {
             "nothing can end this wait outside an exploration"
         );
     }
+}
+
+/// Writes to an object without an operation.
+pub(crate) fn set_quiet(object: &Object, word: u64) {
+    object.set(word);
+    with(|engine| engine.cache_word(object, word, false));
 }
 
 /// Executes an operation on an object: returns when it is this thread's turn to do it.
@@ -277,7 +303,7 @@ fn turn(engine: &Engine) -> Turn {
     } else {
         How::Event
     };
-    Turn::new(super::race::as_number(engine.current), how)
+    Turn::new(super::race::as_number(engine.current), how).observed_by(engine)
 }
 
 #[cold]
@@ -287,7 +313,9 @@ fn execute_directly(engine: &mut Engine, me: usize) -> Announced {
         Mode::Quiet => {
             engine.account(me);
             // Not an event, but it may tell the thread something.
-            engine.cache_event(me, engine.step);
+            if engine.cache_observes() {
+                engine.cache_event(me, engine.step);
+            }
             How::Quiet
         }
         Mode::Unwinding => How::Inert,
@@ -295,7 +323,8 @@ fn execute_directly(engine: &mut Engine, me: usize) -> Announced {
         // The thread is to be destroyed, but caught the unwinding: unwind it further.
         Mode::Inert => return Announced::away(engine),
     };
-    Announced::go(Turn::new(super::race::as_number(me), how))
+    let turn = Turn::new(super::race::as_number(me), how);
+    Announced::go(turn.observed_by(engine))
 }
 
 #[inline]

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::guide::Guide;
 use super::object::Shape;
-use super::op::Kind;
+use super::op::{Kind, Op};
 use super::search::Stop;
 use super::threads::{ThreadNumber, ThreadSet, bit};
 use crate::subtree::Subtree;
@@ -112,7 +112,7 @@ impl Engine {
     pub(crate) fn record(&mut self, thread: usize) {
         let label = match self.slots[thread].label.take() {
             Some(label) => label,
-            None => self.default_label(thread),
+            None => self.describe_op(&self.slots[thread].op),
         };
         let object = self.object_name(self.slots[thread].op.object);
         let thread = super::race::as_number(thread).into();
@@ -130,7 +130,7 @@ impl Engine {
     /// The label that the operation `thread` announced will have, but for the outcome.
     pub(crate) fn pending_label(&self, thread: usize) -> String {
         let label = self.slots[thread].label.clone();
-        label.unwrap_or_else(|| self.default_label(thread))
+        label.unwrap_or_else(|| self.describe_op(&self.slots[thread].op))
     }
 
     /// The name of an object; none if there is none, or several.
@@ -138,8 +138,8 @@ impl Engine {
         (object != 0).then(|| self.name_of(object))
     }
 
-    fn default_label(&self, thread: usize) -> String {
-        let op = &self.slots[thread].op;
+    /// The name of an operation, if the program gives it none.
+    pub(crate) fn describe_op(&self, op: &Op) -> String {
         let object = || self.name_of(op.object);
         if op.object != 0 && matches!(self.objects.entry(op.object).shape, Shape::Meeting(_)) {
             // What is done there is told by the outcome.
@@ -175,7 +175,7 @@ impl Engine {
 
     /// Adds an outcome to the label of the event just executed, if it is a default label.
     pub(crate) fn record_outcome(&mut self, outcome: &str) {
-        let default = self.default_label(self.current);
+        let default = self.describe_op(&self.slots[self.current].op);
         if let Some(step) = self.recorded.as_mut().and_then(|steps| steps.last_mut())
             && step.label == default
         {

@@ -73,6 +73,9 @@ impl Engine {
 
     /// A choice at a node that is new.
     fn choose(&mut self) -> Next {
+        if !self.keeps_promise() {
+            return Next::Stop(Stop::Violation);
+        }
         if self.live == 0 {
             return Next::Stop(Stop::Complete);
         }
@@ -308,6 +311,9 @@ impl Engine {
         });
         let kept = self.tree.len().saturating_sub(1);
         self.truncate_log(kept);
+        if let Some(cache) = &mut self.cache {
+            cache.resume();
+        }
         if let Some(node) = self.tree.last() {
             let thread = usize::from(node.choice);
             self.watch_step(|| SearchStep::Back {
@@ -327,6 +333,9 @@ impl Engine {
     /// Goes to the root of a subtree and forgets all else; returns the tree as it was.
     pub(crate) fn enter(&mut self, subtree: &Subtree) -> Tree {
         self.truncate_log(0);
+        if let Some(cache) = &mut self.cache {
+            cache.leave();
+        }
         std::mem::replace(&mut self.tree, Tree::of(subtree))
     }
 

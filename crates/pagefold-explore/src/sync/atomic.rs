@@ -54,7 +54,7 @@ macro_rules! atomic {
             pub fn store(&self, value: $value, _order: Ordering) {
                 let turn = rt::visible(&self.object, Shape::Atomic, Kind::Store, 0);
                 turn.outcome(|| format!(" = {value}"));
-                self.store_quiet(value);
+                turn.set(&self.object, $to_word(value));
             }
 
             /// Stores a value and returns the one before.
@@ -80,7 +80,7 @@ macro_rules! atomic {
                     rt::visible(&self.object, Shape::Atomic, Kind::CompareExchange, $to_word(current));
                 let before = self.load_quiet();
                 if before == current {
-                    self.store_quiet(new);
+                    turn.set(&self.object, $to_word(new));
                     turn.outcome(|| format!(": {before} -> {new}"));
                     Ok(before)
                 } else {
@@ -153,7 +153,7 @@ macro_rules! atomic {
             /// Sets the value, without an event: for setting up.
             #[inline]
             pub fn store_quiet(&self, value: $value) {
-                self.object.set($to_word(value));
+                rt::set_quiet(&self.object, $to_word(value));
             }
 
             /// The value, of which the caller is the only user.
@@ -167,7 +167,7 @@ macro_rules! atomic {
                 let turn = rt::visible(&self.object, Shape::Atomic, Kind::Rmw, 0);
                 let before = self.load_quiet();
                 let after = f(before);
-                self.store_quiet(after);
+                turn.set(&self.object, $to_word(after));
                 turn.outcome(|| format!(": {before} -> {after}"));
                 before
             }

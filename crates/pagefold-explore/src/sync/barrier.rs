@@ -49,10 +49,10 @@ impl Barrier {
         let before = self.object.get();
         let round = before / ROUND;
         if before % ROUND + 1 == self.threads {
-            self.object.set((round + 1) * ROUND);
+            turn.set(&self.object, (round + 1) * ROUND);
             return BarrierWaitResult(true);
         }
-        self.object.set(before + 1);
+        turn.set(&self.object, before + 1);
         let is_over = |word: u64| word / ROUND != round;
         let turn = rt::wait(&self.object, shape, Kind::Await, 0, &is_over);
         if turn.is_direct() && !is_over(self.object.get()) {

@@ -34,7 +34,8 @@ impl Counter {
     pub fn add(&self, value: i64) {
         let turn = rt::visible(&self.object, Shape::Counter, Kind::Add, 0);
         turn.outcome(|| format!(": {value:+}"));
-        self.set_quiet(self.get_quiet().wrapping_add(value));
+        let sum = self.get_quiet().wrapping_add(value);
+        turn.set(&self.object, sum.cast_unsigned());
     }
 
     /// The value.
@@ -52,7 +53,7 @@ impl Counter {
     pub fn set(&self, value: i64) {
         let turn = rt::visible(&self.object, Shape::Counter, Kind::Store, 0);
         turn.outcome(|| format!(" = {value}"));
-        self.set_quiet(value);
+        turn.set(&self.object, value.cast_unsigned());
     }
 
     /// The value, without an event: for oracles.
@@ -65,6 +66,6 @@ impl Counter {
     /// Sets the value, without an event: for setting up.
     #[inline]
     pub fn set_quiet(&self, value: i64) {
-        self.object.set(value.cast_unsigned());
+        rt::set_quiet(&self.object, value.cast_unsigned());
     }
 }

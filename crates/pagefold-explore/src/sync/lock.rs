@@ -49,7 +49,7 @@ impl RawLock {
         if !state::is_free(self.object.get()) {
             turn.cannot_wait(|engine| engine.describe_wait(engine.current));
         }
-        self.object.set(state::exclusive(turn.thread()));
+        turn.set(&self.object, state::exclusive(turn.thread()));
     }
 
     /// Takes the lock if it is free.
@@ -59,7 +59,7 @@ impl RawLock {
         let turn = rt::visible(&self.object, Shape::Lock(self.class), Kind::TryExclusive, 0);
         let free = state::is_free(self.object.get());
         if free {
-            self.object.set(state::exclusive(turn.thread()));
+            turn.set(&self.object, state::exclusive(turn.thread()));
         }
         turn.outcome(|| if free { ": taken" } else { ": held" }.to_owned());
         free
@@ -71,13 +71,13 @@ impl RawLock {
         if !self.held_by_current_quiet() {
             rt::not_held(&self.object, Shape::Lock(self.class));
         }
-        rt::visible(
+        let turn = rt::visible(
             &self.object,
             Shape::Lock(self.class),
             Kind::ReleaseExclusive,
             0,
         );
-        self.object.set(0);
+        turn.set(&self.object, 0);
     }
 
     /// Called before content guarded by the lock is lent out. Destructors of abandoned threads do not
@@ -101,7 +101,7 @@ impl RawLock {
     /// abandoned execution left behind.
     #[inline]
     pub fn reset_quiet(&self) {
-        self.object.set(0);
+        rt::set_quiet(&self.object, 0);
     }
 
     /// Whether anyone holds the lock, without an event: for oracles.

@@ -63,7 +63,7 @@ impl<S> Meeting<S> {
         f: impl FnOnce(Turn, u64, &mut S) -> (u64, R, &'static str),
     ) -> R {
         let (word, result, name) = f(turn, self.object.get(), &mut self.state());
-        self.object.set(word);
+        turn.set(&self.object, word);
         rt::with(|engine| engine.cache_content(&self.object, true));
         turn.outcome(|| format!(": {name}"));
         result

@@ -51,7 +51,7 @@ impl Once {
         std::mem::forget(attempt);
         let turn = rt::visible(&self.object, SHAPE, Kind::Store, 0);
         turn.outcome(|| ": done".to_owned());
-        self.object.set(DONE);
+        turn.set(&self.object, DONE);
         rt::with(|engine| engine.cache_content(&self.object, true));
     }
 
@@ -77,7 +77,7 @@ impl Once {
             seen.to_owned()
         });
         if word == NEW {
-            self.object.set(RUNNING);
+            turn.set(&self.object, RUNNING);
         }
         word != RUNNING
     }
@@ -90,8 +90,8 @@ struct Attempt<'a>(&'a Once);
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        rt::visible(&self.0.object, SHAPE, Kind::Store, 0);
-        self.0.object.set(NEW);
+        let turn = rt::visible(&self.0.object, SHAPE, Kind::Store, 0);
+        turn.set(&self.0.object, NEW);
     }
 }
 

@@ -29,7 +29,7 @@ impl RefCount {
     #[inline]
     pub fn get(&self, n: u64) {
         let turn = rt::visible(&self.object, Shape::Counter, Kind::Add, n);
-        self.set_quiet(self.get_quiet() + n);
+        turn.set(&self.object, self.get_quiet() + n);
         turn.outcome(|| format!(": +{n}"));
     }
 
@@ -39,7 +39,7 @@ impl RefCount {
         let turn = rt::visible(&self.object, Shape::Counter, Kind::TryGet, 0);
         let count = self.get_quiet();
         if count != 0 {
-            self.set_quiet(count + 1);
+            turn.set(&self.object, count + 1);
         }
         turn.outcome(|| if count == 0 { ": none left" } else { "" }.to_owned());
         count != 0
@@ -59,7 +59,7 @@ impl RefCount {
                 self.get_quiet()
             );
         };
-        self.set_quiet(count);
+        turn.set(&self.object, count);
         turn.outcome(|| if count == 0 { ": the last" } else { "" }.to_owned());
         count == 0
     }
@@ -84,6 +84,6 @@ impl RefCount {
     /// Sets the count, without an event: for setting up.
     #[inline]
     pub fn set_quiet(&self, value: u64) {
-        self.object.set(value);
+        rt::set_quiet(&self.object, value);
     }
 }

@@ -57,7 +57,7 @@ impl RawRwSem {
         if !state::is_shareable(self.object.get()) {
             turn.cannot_wait(|engine| engine.describe_wait(engine.current));
         }
-        self.object.set(state::sharers(self.object.get()) + 1);
+        turn.set(&self.object, state::sharers(self.object.get()) + 1);
     }
 
     /// Shares the lock if nobody holds it exclusively.
@@ -67,7 +67,7 @@ impl RawRwSem {
         let turn = rt::visible(&self.object, self.shape(), Kind::TryShared, 0);
         let free = state::is_shareable(self.object.get());
         if free {
-            self.object.set(state::sharers(self.object.get()) + 1);
+            turn.set(&self.object, state::sharers(self.object.get()) + 1);
         }
         turn.outcome(|| if free { ": taken" } else { ": held" }.to_owned());
         free
@@ -79,9 +79,9 @@ impl RawRwSem {
         if !rt::holds_shared(&self.object) {
             rt::not_held(&self.object, self.shape());
         }
-        rt::visible(&self.object, self.shape(), Kind::ReleaseShared, 0);
-        self.object
-            .set(state::sharers(self.object.get()).saturating_sub(1));
+        let turn = rt::visible(&self.object, self.shape(), Kind::ReleaseShared, 0);
+        let sharers = state::sharers(self.object.get());
+        turn.set(&self.object, sharers.saturating_sub(1));
     }
 
     /// Takes the lock exclusively; waits for it.
@@ -113,7 +113,7 @@ impl RawRwSem {
         if !state::is_free(self.object.get()) {
             turn.cannot_wait(|engine| engine.describe_wait(engine.current));
         }
-        self.object.set(state::exclusive(turn.thread()));
+        turn.set(&self.object, state::exclusive(turn.thread()));
     }
 
     /// Takes the lock exclusively if nobody holds it.
@@ -123,7 +123,7 @@ impl RawRwSem {
         let turn = rt::visible(&self.object, self.shape(), Kind::TryExclusive, 0);
         let free = state::is_free(self.object.get());
         if free {
-            self.object.set(state::exclusive(turn.thread()));
+            turn.set(&self.object, state::exclusive(turn.thread()));
         }
         turn.outcome(|| if free { ": taken" } else { ": held" }.to_owned());
         free
@@ -135,8 +135,8 @@ impl RawRwSem {
         if !self.written_by_current_quiet() {
             rt::not_held(&self.object, self.shape());
         }
-        rt::visible(&self.object, self.shape(), Kind::ReleaseExclusive, 0);
-        self.object.set(0);
+        let turn = rt::visible(&self.object, self.shape(), Kind::ReleaseExclusive, 0);
+        turn.set(&self.object, 0);
     }
 
     /// Goes from holding the lock exclusively to sharing it, in one step.
@@ -145,8 +145,8 @@ impl RawRwSem {
         if !self.written_by_current_quiet() {
             rt::not_held(&self.object, self.shape());
         }
-        rt::visible(&self.object, self.shape(), Kind::Downgrade, 0);
-        self.object.set(1);
+        let turn = rt::visible(&self.object, self.shape(), Kind::Downgrade, 0);
+        turn.set(&self.object, 1);
     }
 
     /// Called before content guarded by the lock is lent out. Destructors of abandoned threads do not
@@ -170,7 +170,7 @@ impl RawRwSem {
     /// abandoned execution left behind.
     #[inline]
     pub fn reset_quiet(&self) {
-        self.object.set(0);
+        rt::set_quiet(&self.object, 0);
     }
 
     /// Whether anyone holds or shares the lock, without an event: for oracles.

@@ -39,7 +39,7 @@ impl<T> AtomicPtr<T> {
     pub fn store(&self, pointer: *mut T, _order: Ordering) {
         let turn = self.visible(Kind::Store, 0);
         turn.outcome(|| format!(" = {}", word(pointer)));
-        self.store_quiet(pointer);
+        self.set(turn, pointer);
     }
 
     /// Stores a pointer and returns the one before.
@@ -47,7 +47,7 @@ impl<T> AtomicPtr<T> {
     pub fn swap(&self, pointer: *mut T, _order: Ordering) -> *mut T {
         let turn = self.visible(Kind::Rmw, 0);
         let before = self.load_quiet();
-        self.store_quiet(pointer);
+        self.set(turn, pointer);
         turn.outcome(|| format!(": {} -> {}", word(before), word(pointer)));
         before
     }
@@ -68,7 +68,7 @@ impl<T> AtomicPtr<T> {
         let turn = self.visible(Kind::CompareExchange, current.addr() as u64);
         let before = self.load_quiet();
         if before.addr() == current.addr() {
-            self.store_quiet(new);
+            self.set(turn, new);
             turn.outcome(|| format!(": {} -> {}", word(before), word(new)));
             Ok(before)
         } else {
@@ -125,7 +125,7 @@ impl<T> AtomicPtr<T> {
     #[inline]
     pub fn store_quiet(&self, pointer: *mut T) {
         self.pointer.store(pointer, Ordering::Relaxed);
-        self.note_address();
+        rt::set_quiet(&self.object, pointer.addr() as u64);
     }
 
     /// The pointer, of which the caller is the only user.
@@ -135,12 +135,14 @@ impl<T> AtomicPtr<T> {
     }
 
     fn visible(&self, kind: Kind, argument: u64) -> Turn {
-        self.note_address();
+        // It may have been restored behind our back. The cache looks when the operation is executed.
+        self.object.set(self.load_quiet().addr() as u64);
         rt::visible(&self.object, Shape::Atomic, kind, argument)
     }
 
-    fn note_address(&self) {
-        self.object.set(self.load_quiet().addr() as u64);
+    fn set(&self, turn: Turn, pointer: *mut T) {
+        self.pointer.store(pointer, Ordering::Relaxed);
+        turn.set(&self.object, pointer.addr() as u64);
     }
 }
 

@@ -1,0 +1,140 @@
+//! The key of a state, and what is to be done where one is cut.
+
+use super::super::op::{Access, Kind};
+use super::super::threads::{ThreadSet, members};
+use super::super::{Engine, race};
+use super::footprint::{GRACE, NEW, NOTHING, RANGE, SECTION, WAITS, touches};
+use super::hash::{Sort, hash, mix};
+
+impl Engine {
+    /// The key of the present state. `None` if it has none.
+    fn key(&self) -> Option<u128> {
+        let cache = self.cache.as_ref()?;
+        let mut key = cache.present.sum();
+        for thread in members(self.live) {
+            match self.slots[thread].op.kind {
+                Kind::GracePeriod => return None,
+                _ if cache.relaxes && self.would_not_wait(thread) => {
+                    key ^= hash(Sort::Awake, thread as u64);
+                }
+                _ => {}
+            }
+        }
+        for (held, taken) in self.order.pairs() {
+            let held = std::ptr::from_ref(held).addr() as u64;
+            let taken = std::ptr::from_ref(taken).addr() as u64;
+            key ^= mix(hash(Sort::Order, held), taken);
+        }
+        Some(key)
+    }
+
+    /// Whether something that `thread` has read in this round of a retry loop has been changed by
+    /// another thread since. (See [`Engine::watch`]: what counts is the first look, and whatever
+    /// changed after a later one changed after the first.)
+    fn would_not_wait(&self, thread: usize) -> bool {
+        self.round_of(thread).any(|index| {
+            let event = self.log.event(index as usize);
+            is_look(event.access) && self.has_changed_since(event.object, index, thread)
+        })
+    }
+
+    /// The events of a thread since its last `Relax` or its start, the newest first.
+    pub(super) fn round_of(&self, thread: usize) -> impl Iterator<Item = u32> + '_ {
+        let slot = &self.slots[thread];
+        let mut next = if slot.seq == 0 { 0 } else { slot.last };
+        std::iter::from_fn(move || {
+            let index = next.checked_sub(1)?;
+            let event = self.log.event(index as usize);
+            next = event.previous_of_thread;
+            (event.kind != Kind::Relax).then_some(index)
+        })
+        .fuse()
+    }
+
+    /// Whether the present node, with this sleep set, repeats one that is done; if so, it is cut.
+    /// Otherwise it becomes part of the path.
+    pub(crate) fn is_cut(&mut self, sleep: ThreadSet) -> bool {
+        let key = self.key();
+        let Some(cache) = &mut self.cache else {
+            return false;
+        };
+        let mut found = key.and_then(|key| cache.store.find(key, sleep));
+        if found.is_some()
+            && let Some(validation) = &mut cache.validation
+            && validation.goes_on()
+        {
+            cache.validated += 1;
+            found = None;
+        }
+        let Some(footprint) = found else {
+            cache.open(key, sleep);
+            return false;
+        };
+        if let Some(top) = cache.depth.checked_sub(1) {
+            let frame = &mut cache.frames[top];
+            frame.footprint.unite(&footprint, &mut cache.scratch);
+            let new = frame.mark.objects..cache.present.mark().objects;
+            for name in cache.present.names(new) {
+                frame.footprint.forget(name);
+            }
+        }
+        let mut races = std::mem::take(&mut self.races);
+        races.clear();
+        for (thread, name, bits) in touches(&footprint) {
+            self.collect_races(thread, name, bits, &mut races);
+        }
+        races.sort_unstable();
+        races.dedup();
+        for &event in &races {
+            self.reverse_unknown(event);
+        }
+        self.races = races;
+        true
+    }
+
+    /// Finds the events that may race with something that `thread` will do to what is called `name`.
+    fn collect_races(&self, thread: usize, name: u64, bits: u16, races: &mut Vec<usize>) {
+        // A thread still to be spawned knows at least what its parent knows, whoever that is.
+        let last = (thread < self.threads)
+            .then(|| self.slots[thread].last.checked_sub(1))
+            .flatten();
+        let is_news = |event: usize| {
+            usize::from(self.log.event(event).thread) != thread
+                && last.is_none_or(|last| !self.log.happens_before(event, last as usize))
+        };
+        let ranges = self.log.ranges.iter().map(|range| range.event as usize);
+        if name == NOTHING {
+            if bits & SECTION != 0 {
+                let graces = self.log.graces.iter().map(|&event| event as usize);
+                races.extend(graces.filter(|&event| is_news(event)));
+            }
+            if bits & GRACE != 0 {
+                let sections = self.sections.iter().map(|section| section.first as usize);
+                races.extend(sections.filter(|&event| is_news(event)));
+            }
+            if bits & (RANGE | NEW) != 0 {
+                races.extend(ranges.filter(|&event| is_news(event)));
+            }
+            return;
+        }
+        let Some(cache) = &self.cache else { return };
+        let waits = bits & WAITS != 0;
+        let accesses = bits | if waits { Access::Read.bit() } else { 0 };
+        for number in cache.present.called(name) {
+            for (event, earlier) in self.log.chain(number, &self.objects) {
+                if earlier.conflicts_with_any(accesses) && is_news(event) {
+                    races.push(event);
+                }
+                // See `super::race`: a wait looks past the last write.
+                if !waits && race::is_barrier(earlier) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What a retry loop watches: see [`Engine::watch`].
+pub(super) fn is_look(access: Access) -> bool {
+    matches!(access, Access::Read | Access::ReadExclusive)
+}
