@@ -138,7 +138,8 @@
 //! [`Config::cache`], states are remembered and not explored twice, if the program keeps the promise
 //! given there. To have states meet, use shared objects once before the threads race, inside
 //! [`quiet`] (or restore a world with an [`object_mark`]), and tell by [`hint::checkpoint`] where
-//! a thread starts afresh.
+//! a thread starts afresh. [`Config::validate_checkpoints`] looks for checkpoints that forget too
+//! much, and for programs that break the promise.
 //!
 //! # How it works
 //!
@@ -151,7 +152,7 @@
 //!
 //! The arguments for what is pruned stand at the head of the modules that prune: `engine/search.rs`
 //! (source sets, sleep sets), `engine/race.rs` (which pairs of operations are races),
-//! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections), `engine/cache.rs` (states
+//! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections), `engine/cache/` (states
 //! explored before). That nothing gets lost is
 //! tested by `tests/differential.rs`, which compares random programs with the enumeration of all their
 //! interleavings.

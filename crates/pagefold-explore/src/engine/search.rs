@@ -274,13 +274,30 @@ impl Engine {
 
     /// Has the race between the event `earlier` and one that is still to come reversed: it is part
     /// of what was cut off after the end of the log.
-    pub(crate) fn reverse_unknown(&mut self, earlier: usize) {
-        let wanted = Wanted {
-            depth: earlier,
-            initials: self.initials(earlier, self.log.len()),
-            racing: None,
-        };
-        self.want(wanted);
+    ///
+    /// If nothing is known of the initials, `firsts` says which threads to try, all of them.
+    pub(crate) fn reverse_unknown(
+        &mut self,
+        earlier: usize,
+        firsts: impl FnOnce(&Self) -> ThreadSet,
+    ) {
+        let initials = self.initials(earlier, self.log.len());
+        if initials == 0 {
+            let firsts = firsts(self);
+            for thread in members(firsts) {
+                self.want(Wanted {
+                    depth: earlier,
+                    initials: bit(thread),
+                    racing: None,
+                });
+            }
+        } else {
+            self.want(Wanted {
+                depth: earlier,
+                initials,
+                racing: None,
+            });
+        }
     }
 
     /// Has the races of operations that are blocked at the end of an execution reversed.

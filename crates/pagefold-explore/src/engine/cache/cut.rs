@@ -1,9 +1,9 @@
 //! The key of a state, and what is to be done where one is cut.
 
 use super::super::op::{Access, Kind};
-use super::super::threads::{ThreadSet, members};
+use super::super::threads::{ThreadSet, bit, first, members};
 use super::super::{Engine, race};
-use super::footprint::{GRACE, NEW, NOTHING, RANGE, SECTION, WAITS, touches};
+use super::footprint::{GRACE, NEW, NOTHING, RANGE, SECTION, WAITS, Word, touches};
 use super::hash::{Sort, hash, mix};
 
 impl Engine {
@@ -79,17 +79,62 @@ impl Engine {
             }
         }
         let mut races = std::mem::take(&mut self.races);
-        races.clear();
+        let mut pairs = Vec::new();
         for (thread, name, bits) in touches(&footprint) {
+            races.clear();
             self.collect_races(thread, name, bits, &mut races);
-        }
-        races.sort_unstable();
-        races.dedup();
-        for &event in &races {
-            self.reverse_unknown(event);
+            pairs.extend(races.iter().map(|&event| (event, thread)));
         }
         self.races = races;
+        pairs.sort_unstable();
+        pairs.dedup();
+        for (event, thread) in pairs {
+            self.reverse_unknown(event, |engine| engine.firsts(&footprint, event, thread));
+        }
         true
+    }
+
+    /// Threads among which there is an initial of `v`, whatever `v` is, if it is to reverse the race of
+    /// `event` with something that `thread` does below this node, and no event above is part of it.
+    /// (See the head of [`super`].)
+    fn firsts(&self, footprint: &[Word], event: usize, thread: usize) -> ThreadSet {
+        let enabled = self.tree.node(event).map_or(0, |node| node.enabled);
+        let Some(cache) = &self.cache else {
+            return enabled;
+        };
+        let mut firsts = bit(thread);
+        let mut left = firsts;
+        while let Some(next) = first(left) {
+            left &= !bit(next);
+            if self.live & bit(next) == 0 || self.begins_section(next) {
+                return enabled;
+            }
+            let op = &self.slots[next].op;
+            let only_reads = match op.kind {
+                kind if kind.is_neutral() => continue,
+                Kind::Join | Kind::Relax | Kind::WriteRange | Kind::GracePeriod => return enabled,
+                Kind::Load | Kind::Await => true,
+                _ => false,
+            };
+            let name = cache.present.object(op.object).name;
+            let harmless = if only_reads {
+                Access::Read.bit() | WAITS
+            } else {
+                0
+            };
+            for (other, touched, bits) in touches(footprint) {
+                if touched != name || bits & !harmless == 0 {
+                    continue;
+                }
+                // Who has known the event since does nothing in `v`.
+                if other < self.threads && self.slots[other].last as usize > event {
+                    continue;
+                }
+                left |= bit(other) & !firsts;
+                firsts |= bit(other);
+            }
+        }
+        firsts & enabled
     }
 
     /// Finds the events that may race with something that `thread` will do to what is called `name`.

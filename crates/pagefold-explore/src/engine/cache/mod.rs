@@ -18,8 +18,7 @@
 //!
 //! * **Objects.** Numbers of objects follow the order of first uses, which differs between
 //!   interleavings. In keys an object is known by the history of the thread that used it first, up to
-//!   then. By determinism equal histories reach the same object. (Objects below a
-//!   [mark](crate::object_mark) keep what they were in the first execution.) Objects that
+//!   then. By determinism equal histories reach the same object. Objects that
 //!   threads first use while they race are known by different names in different interleavings,
 //!   and few states meet; touch them before, in a [`quiet`](crate::quiet) section.
 //! * **Ends.** When a thread has ended, its history is forgotten, unless it leaves a result, which
@@ -46,14 +45,28 @@
 //! * the `v` of [`super::search`] begins with the events on the path which do not happen after `e`.
 //!   Initials of a beginning are initials of the whole, so if there are any, they are used as
 //!   they are there;
-//! * if there are none, nothing is known about the initials of `v`, and *all* threads enabled
-//!   before `e` are added. (To add the thread of the event in the footprint, as is right with
-//!   persistent sets, loses states with source sets: the thread need not be an initial.)
+//! * if there are none, all of `v` lies below, and nothing is known about it but the footprint. Then
+//!   every thread of a set is added that has an initial of each possible `v` (see
+//!   [`Engine::firsts`]). It begins with the thread `p` whose event in the footprint races with `e`.
+//!   (That alone, as is right with persistent sets, would lose states with source sets: `p` need
+//!   not be an initial.) The first event of `p` in `v` is the operation which `p` has announced at
+//!   this node. If it is no initial, something comes before it that is tied to it: an event of
+//!   another thread `q`, below, on the same object. So all `q` are added that touch that object
+//!   in a way that conflicts. The first event of `q` in `v`, announced as well, either is an initial,
+//!   or the same holds for it; and as happens-before has no circles, that comes to an end at an
+//!   initial, in the set. Threads that already know `e` do nothing in `v`. Where operations
+//!   are tied to others than by their one object (joins, grace periods, read sections that begin,
+//!   ranges, retry loops), and for threads that are not there yet, *all* threads enabled before
+//!   `e` are added instead, which is never wrong.
 //!
 //! In an event below that waits (for a lock, a value, a grace period), all events count which the
 //! thread does not know now; the same is done for all others, as reversing too much is never
 //! wrong. Operations that were blocked where an execution ended are part of the footprint, as they
 //! have races, too (see [`Engine::reverse_blocked`]).
+//!
+//! What the cache knows of the present state is kept with an undo log, as the log of events is: going
+//! back in the tree goes back there, and a prefix that is executed again costs nothing (see
+//! [`present`]). What is stored is bounded, and dropping is never wrong (see [`store`]).
 //!
 //! Only nodes that are done are stored, so a path that comes back to its own key, as it can by
 //! checkpoints, is not cut there.
