@@ -111,7 +111,8 @@ pub struct Config {
     /// [cache](Self::cache): if not 0, what threads do is compared with what they did when they
     /// had observed the same, and a difference is a [violation](crate::kind::CHECKPOINT). One of
     /// so many cuts is not made, so that there is something to compare; with 1, none is. Executions
-    /// are slower, as all of them are recorded.
+    /// are slower, as all of them are recorded, and there may be as many bytes again in use as
+    /// for the cache. When these are used up, what is new is not compared.
     pub validate_checkpoints: u32,
 }
 

@@ -676,7 +676,8 @@ fn ends(program: &[Vec<Op>], logs: usize, how: How) -> Option<(Ends, Report)> {
         .validate_checkpoints(how.validate)
         .max_executions(how.limit)
         .max_truncated(u64::MAX)
-        .minimize_executions(u64::MAX);
+        .minimize_executions(u64::MAX)
+        .hunt_executions(0);
     let (seen2, world2) = (Rc::clone(&seen), Rc::clone(&world));
     let report = explore_observed(
         &config,
