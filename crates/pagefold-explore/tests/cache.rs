@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use pagefold_explore::cell::UnsafeCell;
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, LockClass, Mutex, RawLock, RwLock};
 use pagefold_explore::{Config, Report, Verdict, explore, hint, kind, quiet, rcu, thread};
@@ -328,4 +329,31 @@ fn probability_of_a_miss() {
     assert!((cache.missed / expected - 1.0).abs() < 1e-9, "{cache:?}");
     let shown = with.to_string();
     assert!(shown.contains("with a probability below"), "{shown}");
+}
+
+/// Whether two accesses of plain memory race depends on who knows of what, and not on the state.
+#[test]
+fn data_races() {
+    let report = explore(&Config::default().cache(true), || {
+        let shared = Rc::new((AtomicU32::new(0), AtomicU32::new(0), UnsafeCell::new(0)));
+        quiet(|| {
+            shared.0.load(SeqCst);
+            shared.1.load(SeqCst);
+            shared.2.with(|_| ());
+        });
+        let writer = Rc::clone(&shared);
+        thread::spawn_named("writer", move || {
+            writer.0.store(5, SeqCst);
+            writer.2.with_mut(|_| ());
+            writer.1.store(5, SeqCst);
+        });
+        // Each of the two orders of the accesses can be had with and without knowing.
+        let reader = Rc::clone(&shared);
+        thread::spawn_named("reader", move || {
+            reader.1.store(5, SeqCst);
+            reader.2.with(|_| ());
+            reader.0.store(5, SeqCst);
+        });
+    });
+    assert_eq!(kind_of(&report), Some(kind::DATA_RACE), "{report}");
 }

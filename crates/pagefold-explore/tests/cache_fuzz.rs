@@ -7,10 +7,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
+use pagefold_explore::cell::UnsafeCell;
 use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, LockClass, RawLock};
-use pagefold_explore::{Config, Ended, Report, Verdict, explore_observed, hint, quiet, thread};
+use pagefold_explore::{
+    Config, Ended, Report, Verdict, explore, explore_observed, hint, quiet, thread,
+};
 
 static LOCK: LockClass = LockClass::sleep("lock").ranked(1);
 
@@ -156,7 +160,7 @@ fn ends(program: &[Vec<Op>], config: &Config) -> (Ends, Report) {
         new.touch();
         for ops in program {
             let (world, ops) = (Arc::clone(&new), ops.clone());
-            thread::spawn("t", move || {
+            thread::spawn_named("t", move || {
                 for (number, op) in ops.into_iter().enumerate() {
                     hint::checkpoint(number as u64);
                     world.run(op);
@@ -214,4 +218,55 @@ fn the_cache_misses_no_end() {
          {more} programs"
     );
     assert!(with < without, "it saves work");
+}
+
+/// Data races depend on who knows of what, and not on the state: they must be found all the same.
+#[test]
+fn the_cache_misses_no_data_race() {
+    let wanted = number(
+        "EXPLORE_FUZZ_PROGRAMS",
+        if cfg!(debug_assertions) { 300 } else { 3_000 },
+    );
+    let first = number("EXPLORE_FUZZ_SEED", 1);
+    let (mut races, mut cut) = (0, 0);
+    for seed in first..first + wanted {
+        let mut random = Random::new(seed);
+        let threads = 2 + random.below(2);
+        // 0 and 1 access the cell, the others store to words.
+        let mut body = || (0..4).map(|_| random.below(6)).collect::<Vec<_>>();
+        let program: Vec<Vec<usize>> = (0..threads).map(|_| body()).collect();
+        let run = || {
+            let shared = Rc::new((<[AtomicU32; 4]>::default(), UnsafeCell::new(0)));
+            quiet(|| {
+                for word in &shared.0 {
+                    word.load(SeqCst);
+                }
+                shared.1.with(|_| ());
+            });
+            for ops in &program {
+                let (shared, ops) = (Rc::clone(&shared), ops.clone());
+                thread::spawn_named("t", move || {
+                    let accesses = ops.iter().filter(|&&op| op < 2).count();
+                    for (number, &op) in ops.iter().enumerate() {
+                        match op {
+                            0 | 1 if accesses > 1 => shared.0[op].store(5, SeqCst),
+                            0 => shared.1.with(|_| ()),
+                            1 => shared.1.with_mut(|_| ()),
+                            word => shared.0[word - 2].store(5, SeqCst),
+                        }
+                        hint::checkpoint(number as u64);
+                    }
+                });
+            }
+        };
+        let config = Config::default().hunt_executions(0).minimize_executions(0);
+        let plain = explore(&config, run);
+        let cached = explore(&config.cache(true), run);
+        let found = [&plain, &cached].map(|report| matches!(report.verdict, Verdict::Broken(_)));
+        assert_eq!(found[0], found[1], "seed {seed}: {program:?}\n{plain}");
+        races += u64::from(found[0]);
+        cut += cached.cut;
+    }
+    println!("{wanted} programs, {races} have races, {cut} cut");
+    assert!(races > 0 && races < wanted && cut > 0);
 }
