@@ -73,7 +73,7 @@
 
 //! | module | idea |
 //! |---|---|
-//! | [`hash`] | histories and parts of keys |
+//! | [`mod@hash`] | histories and parts of keys |
 //! | [`present`] | the present state as far as it is known here, and the way back |
 //! | [`footprint`] | which thread touches what below a node |
 //! | [`store`] | the nodes that are done, in bounded memory |
