@@ -95,6 +95,8 @@ pub struct Config {
     /// Addresses in an [`AtomicPtr`](crate::sync::atomic::AtomicPtr) are values like others: what is found at one must not
     /// depend on the order in which threads allocate.
     ///
+    /// From the first access to an [`UnsafeCell`](crate::cell::UnsafeCell) on, an execution is not compared with others.
+    ///
     /// In particular plain memory guarded by a lock without content
     /// ([`RawLock`](crate::sync::RawLock)) must not be written by several threads. Checks at the end of an
     /// execution may look at values of shared objects; of what ended threads saw on the way, one

@@ -107,6 +107,8 @@ pub(crate) struct Objects {
     entries: Vec<Entry>,
     /// The next number to give out.
     next: u32,
+    /// The lowest number that a cell has had in any execution.
+    first_cell: u32,
 }
 
 impl Objects {
@@ -120,6 +122,7 @@ impl Objects {
         Self {
             entries: vec![nothing],
             next: 1,
+            first_cell: u32::MAX,
         }
     }
 
@@ -140,6 +143,9 @@ impl Objects {
         let id = self.next;
         self.next += 1;
         object.id.store(id, Relaxed);
+        if matches!(shape, Shape::Cell) {
+            self.first_cell = self.first_cell.min(id);
+        }
         let address = object.address();
         if let Some(entry) = self.entries.get_mut(id as usize) {
             // The same object in an earlier execution. Its chain is that of the prefix which both
@@ -166,6 +172,11 @@ impl Objects {
     #[inline]
     pub(crate) fn entry_mut(&mut self, id: u32) -> &mut Entry {
         &mut self.entries[id as usize]
+    }
+
+    /// Whether there may be cells among the objects of this execution.
+    pub(crate) fn may_have_cells(&self) -> bool {
+        self.first_cell < self.next
     }
 
     /// The numbers given out so far.

@@ -9,6 +9,9 @@ use super::hash::{Sort, hash, mix};
 impl Engine {
     /// The key of the present state. `None` if it has none.
     fn key(&self) -> Option<u128> {
+        if self.objects.may_have_cells() {
+            return None;
+        }
         let cache = self.cache.as_ref()?;
         let mut key = cache.present.sum();
         for thread in members(self.live) {

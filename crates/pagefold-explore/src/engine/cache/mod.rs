@@ -36,6 +36,10 @@
 //!   is enough to know what is ahead: a call still to come happens before nothing that has
 //!   happened.
 //!
+//! * **Data races** ([`cell`](crate::cell)) depend on happens-before, too: whether an access is one depends on what
+//!   its thread knows of those before. So from the first access to a cell on, nothing is stored and
+//!   nothing is cut. (Two accesses that both lie below a node are ordered by events below it.)
+//!
 //! A node is **stored** when it is done, with its sleep set and its **footprint**: which thread
 //! touches which object how, in any event below. A new node with the key of a stored one and at least
 //! its sleep set repeats it, and is **cut**. What lies below has been explored from there. What is
