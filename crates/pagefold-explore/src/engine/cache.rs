@@ -113,6 +113,8 @@ struct Known {
     word: u64,
     /// The history of who wrote last what belongs to it besides its value.
     content: u128,
+    /// The history of who freed its memory last.
+    freed: u128,
     /// Its part of the key.
     part: u128,
 }
@@ -317,7 +319,7 @@ impl Cache {
     }
 
     /// `thread` is the first to use object `number`.
-    fn register(&mut self, number: u32, word: u64, content: u128, thread: usize) {
+    fn register(&mut self, number: u32, word: u64, freed: u128, thread: usize) {
         let identity = match self.threads.get_mut(thread) {
             Some(history) => {
                 history.registered += 1;
@@ -343,7 +345,7 @@ impl Cache {
             name,
             seen: true,
             word,
-            content,
+            freed,
             ..Known::default()
         };
         self.refresh(number);
@@ -356,11 +358,12 @@ impl Cache {
         self.sum ^= known.part;
         let initial = self.initial[known.name as usize];
         let unchanged = !known.seen || known.word == initial;
-        known.part = if known.kept && unchanged && known.content == 0 {
+        let untouched = known.content == 0 && known.freed == 0;
+        known.part = if known.kept && unchanged && untouched {
             0
         } else {
             let part = mix(hash(Sort::Object, known.name.into()), known.word);
-            mix_all(part, known.content)
+            mix_all(mix_all(part, known.content), known.freed)
         };
         self.sum ^= known.part;
     }
@@ -378,6 +381,11 @@ impl Cache {
 
     fn note_content(&mut self, number: u32, content: u128) {
         self.objects[number as usize].content = content;
+        self.refresh(number);
+    }
+
+    fn note_freed(&mut self, number: u32, history: u128) {
+        self.objects[number as usize].freed = history;
         self.refresh(number);
     }
 
@@ -504,8 +512,8 @@ impl Engine {
                 .iter()
                 .rev()
                 .find(|(event, _)| event + 1 == origin);
-            let content = freed.map_or(0, |&(_, history)| history);
-            cache.register(number, word, content, thread);
+            let freed = freed.map_or(0, |&(_, history)| history);
+            cache.register(number, word, freed, thread);
         }
     }
 
@@ -555,13 +563,8 @@ impl Engine {
             cache.note_word(op.object, word);
             let known = &cache.objects[op.object as usize];
             name = known.name;
-            if known.content != 0
-                && !matches!(
-                    self.objects.entry(op.object).shape,
-                    super::object::Shape::Lock(_)
-                )
-            {
-                seen = mix_all(seen, known.content);
+            if known.freed != 0 {
+                seen = mix_all(seen, known.freed);
             }
         }
         seen = mix(seen, u64::from(name) << 8 | u64::from(op.kind as u8));
@@ -577,7 +580,7 @@ impl Engine {
             Kind::WriteRange => {
                 let (start, len) = op.range();
                 for object in self.objects.within(start, len) {
-                    cache.note_content(object, seen);
+                    cache.note_freed(object, seen);
                 }
                 cache.freed.push((index, seen));
                 cache.sum ^= mix_all(hash(Sort::Freed, 0), seen);
