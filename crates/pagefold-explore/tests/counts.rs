@@ -334,7 +334,7 @@ fn run(program: &Program, threads: &[Body], config: &Config) -> (Report, Ends) {
                 }
             }
         },
-        |ended| {
+        |ended: Ended<'_>| {
             let how = match ended {
                 Ended::Complete => "complete",
                 Ended::Broken(kind) => kind,
