@@ -354,7 +354,7 @@ impl Generator {
             1 => Break::Panic,
             2 if place.sleep => Break::RecursiveLock,
             3 if place.sleep => Break::WrongOrder,
-            4 | 5 | 6 if place.sleep => Break::OneOrder(self.random.chance(50)),
+            4..=6 if place.sleep => Break::OneOrder(self.random.chance(50)),
             7 => Break::NotHeld,
             8 if place.sleep => Break::SleepInAtomic,
             _ if place.sleep => Break::Leak,
