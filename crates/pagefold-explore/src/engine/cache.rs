@@ -136,6 +136,14 @@ struct History {
     result: bool,
 }
 
+impl History {
+    /// What somebody else may learn of it. After a checkpoint, what a thread has observed says no
+    /// longer which thread it was.
+    fn with_identity(&self) -> u128 {
+        mix_all(self.identity, self.seen)
+    }
+}
+
 /// Keys are hashes already.
 #[derive(Debug, Default)]
 struct AsIs(u64);
@@ -534,7 +542,7 @@ impl Engine {
             && let Some(number) = self.objects.lookup(object)
         {
             if changed {
-                cache.note_content(number, cache.threads[thread].seen);
+                cache.note_content(number, cache.threads[thread].with_identity());
             } else {
                 let content = cache.objects[number as usize].content;
                 let history = &mut cache.threads[thread];
@@ -579,11 +587,16 @@ impl Engine {
             }
             Kind::WriteRange => {
                 let (start, len) = op.range();
+                let by = History {
+                    seen,
+                    ..cache.threads[thread]
+                };
+                let by = by.with_identity();
                 for object in self.objects.within(start, len) {
-                    cache.note_freed(object, seen);
+                    cache.note_freed(object, by);
                 }
-                cache.freed.push((index, seen));
-                cache.sum ^= mix_all(hash(Sort::Freed, 0), seen);
+                cache.freed.push((index, by));
+                cache.sum ^= mix_all(hash(Sort::Freed, 0), by);
             }
             _ => {}
         }
