@@ -279,7 +279,7 @@ impl Generator {
                     ..place
                 }))
             }
-            4 | 5 => {
+            4 => {
                 let log = self.log();
                 let mut body = self.inner(Place::HANDLER);
                 if self.random.chance(40) {
@@ -287,8 +287,8 @@ impl Generator {
                 }
                 Op::Call(log, body)
             }
-            6 if place.sleep => Op::Synchronize,
-            6 => Op::RetryWhile(self.word(), self.random.below(2)),
+            5 | 6 if place.sleep => Op::Synchronize,
+            5 | 6 => Op::RetryWhile(self.word(), self.random.below(2)),
             _ => self.spin(place),
         })
     }
