@@ -26,8 +26,8 @@
 //!   whoever joins it then observes as the whole history.
 //! * **Checkpoints** ([`hint::checkpoint`](crate::hint::checkpoint)) replace the history of a thread
 //!   by what it says it depends on, and what the engine knows of it besides: locks it holds, the
-//!   read section it is in, what it has read in this round of a retry loop. Names of objects go on
-//!   being told apart by the whole history.
+//!   read section it is in, what it has read in this round of a retry loop. The content of locks it
+//!   holds, and names of objects, go on being told apart by the whole history.
 //! * **Plain memory** is unknown here. The content of the locks of this crate that have one is
 //!   treated as the history of who wrote it last, and observed as such by those that take the lock.
 //!   So is freed memory, by those that still use it. Everything else is a promise asked for at
@@ -115,6 +115,8 @@ struct Known {
     content: u128,
     /// The history of who freed its memory last.
     freed: u128,
+    /// It is a lock with content, and that was lent out in this execution.
+    lends: bool,
     /// Its part of the key.
     part: u128,
 }
@@ -241,6 +243,7 @@ enum Sort {
     Checkpoint,
     Held,
     Read,
+    Content,
 }
 
 #[inline]
@@ -541,6 +544,7 @@ impl Engine {
             && thread < cache.threads.len()
             && let Some(number) = self.objects.lookup(object)
         {
+            cache.objects[number as usize].lends = true;
             if changed {
                 cache.note_content(number, cache.threads[thread].with_identity());
             } else {
@@ -740,6 +744,18 @@ impl Engine {
             }
         }
         if let Some(cache) = &mut self.cache {
+            // What it may have put into a lock that it holds depends on what it forgets, and it goes
+            // on knowing the content.
+            for held in &slot.held {
+                if !cache.objects[held.object as usize].lends {
+                    continue;
+                }
+                if held.exclusive {
+                    cache.note_content(held.object, cache.threads[thread].with_identity());
+                }
+                let known = cache.objects[held.object as usize];
+                seen ^= mix_all(hash(Sort::Content, known.name.into()), known.content);
+            }
             let history = &mut cache.threads[thread];
             history.before = mix_all(history.before, history.seen);
             history.seen = seen;
