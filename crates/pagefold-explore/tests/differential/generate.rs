@@ -84,12 +84,24 @@ struct Generator {
     left: u32,
 }
 
+/// How large programs are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// Every interleaving can be looked at.
+    Small,
+    Large,
+}
+
 /// The program of a seed.
-pub(crate) fn generate(seed: u64) -> Program {
+pub(crate) fn generate(seed: u64, size: Size) -> Program {
     let mut random = Random::new(seed);
-    let threads = 2 + random.index(2);
+    let threads = 2 + random.index(2) + usize::from(size == Size::Large);
     let theme = THEMES[random.index(THEMES.len())];
-    let left = if threads == 2 { 8 } else { 6 };
+    let (left, max) = match (size, threads) {
+        (Size::Small, 2) => (8, 4),
+        (Size::Small, _) => (6, 2),
+        (Size::Large, _) => (12, 4),
+    };
     let mut generator = Generator {
         random,
         logs: threads,
@@ -102,7 +114,6 @@ pub(crate) fn generate(seed: u64) -> Program {
         // What is left is shared fairly, and the last one need not do without.
         let others = u32::try_from(threads - 1 - number).expect("few threads");
         generator.left = generator.left.saturating_sub(others);
-        let max = if threads == 2 { 4 } else { 2 };
         bodies.push(generator.body(max, Place::THREAD));
         generator.left += others;
     }
@@ -132,7 +143,7 @@ impl Generator {
     }
 
     fn downgrade(&mut self, place: Place) -> Option<Body> {
-        self.random.chance(35).then(|| self.inner(place))
+        self.random.chance(60).then(|| self.inner(place))
     }
 
     fn log(&mut self) -> usize {
@@ -166,7 +177,7 @@ impl Generator {
         if place.depth >= 2 || self.left == 0 || self.random.chance(30) {
             return self.atomic();
         }
-        if self.random.chance(5) {
+        if self.random.chance(8) {
             let a = self.word();
             let value = self.random.below(2);
             return Op::If(a, value, self.inner(place));
@@ -310,14 +321,14 @@ impl Generator {
     }
 
     fn references(&mut self, place: Place) -> Op {
-        match self.random.below(7) {
-            0..=2 => Op::Reference(self.inner(place)),
-            3 => Op::References(self.inner(place)),
-            4 | 5 if self.puts < REFERENCES => {
+        match self.random.below(8) {
+            0 | 1 => Op::Reference(self.inner(place)),
+            2 => Op::References(self.inner(place)),
+            3..=5 if self.puts < REFERENCES => {
                 self.puts += 1;
                 Op::Put
             }
-            4 | 5 => Op::Use(self.word()),
+            3..=6 => Op::Use(self.word()),
             _ => Op::CountReferences,
         }
     }
@@ -360,8 +371,13 @@ impl Generator {
             _ if place.sleep => Break::Leak,
             _ => Break::Fail,
         };
-        let harmless_alone = matches!(rule, Break::OneOrder(_));
-        if harmless_alone || self.random.chance(10) {
+        // One order alone is harmless.
+        let always = if matches!(rule, Break::OneOrder(_)) {
+            60
+        } else {
+            10
+        };
+        if self.random.chance(always) {
             return Op::Break(rule);
         }
         let a = self.word();

@@ -12,7 +12,8 @@
 //! that exists.
 //!
 //! Programs with too many interleavings are counted and printed. On them, the combinations are compared
-//! with each other.
+//! with each other. And of larger programs from the start, the cache is compared with the reduced search
+//! without it: small programs hardly show what is wrong with a cache.
 //!
 //! `EXPLORE_FUZZ_PROGRAMS` sets how many programs are tried, `EXPLORE_FUZZ_SEED` the first
 //! seed, `EXPLORE_FUZZ_LIMIT` how many interleavings are too many. A difference is shown with the seed
@@ -33,7 +34,7 @@ use pagefold_explore::{
     Config, Ended, Report, Search, Verdict, explore, explore_observed, kind, replay,
 };
 
-use crate::generate::generate;
+use crate::generate::{Size, generate};
 use crate::program::Program;
 use crate::world::{Log, USE_AFTER_FREE, Variant, World};
 
@@ -315,8 +316,34 @@ fn check(program: &Program, limit: u64, tally: &mut Tally) -> Result<(), String>
     Ok(())
 }
 
-/// As [`check`]; a panic is a difference, too.
-fn try_check(program: &Program, limit: u64, tally: &mut Tally) -> Result<(), String> {
+/// Compares the cache with the reduced search without it, which other tests hold to the truth: programs
+/// that are too large to be enumerated.
+fn check_cache(program: &Program, _: u64, tally: &mut Tally) -> Result<(), String> {
+    let Some((expected, _)) = ends(program, &How::REDUCED, LARGE) else {
+        tally.skipped += 1;
+        return Ok(());
+    };
+    tally.large += 1;
+    for how in How::all().filter(|how| how.cache && how.variant.touch) {
+        let (got, report) = ends(program, &how, u64::MAX).expect("there is no limit");
+        tally.cached.0 += report.executions;
+        tally.cached.1 += report.cut;
+        if !stopped(&expected) {
+            let threads = program.threads.len();
+            compare(&how.keeps(&expected, threads), &how.keeps(&got, threads))
+                .map_err(|difference| format!("{how:?}\n{difference}"))?;
+        } else if !stopped(&got) {
+            return Err(format!("{how:?}: found nothing"));
+        }
+    }
+    Ok(())
+}
+
+/// What is done with a program: the most interleavings to look at, and where to count.
+type Check = fn(&Program, u64, &mut Tally) -> Result<(), String>;
+
+/// Checks a program; a panic is a difference, too.
+fn run(check: Check, program: &Program, limit: u64, tally: &mut Tally) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(|| check(program, limit, tally)))
         .unwrap_or_else(|_| Err("a panic, see above".to_owned()))
 }
@@ -325,29 +352,43 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
 }
 
-#[test]
-fn reduced_search_sees_every_end() {
-    let programs = number("EXPLORE_FUZZ_PROGRAMS", 2_500);
+/// Checks as many random programs as are wanted, a share of the usual number.
+fn fuzz(check: Check, size: Size, share: u64) -> (Tally, u64) {
+    let programs = number("EXPLORE_FUZZ_PROGRAMS", 2_500) / share;
     let first = number("EXPLORE_FUZZ_SEED", 1);
     let limit = number("EXPLORE_FUZZ_LIMIT", 1_000);
     let mut tally = Tally::default();
     for seed in first..first + programs {
-        let program = generate(seed);
-        if try_check(&program, limit, &mut tally).is_ok() {
+        let program = generate(seed, size);
+        if run(check, &program, limit, &mut tally).is_ok() {
             continue;
         }
-        let differs = |program: &Program| try_check(program, limit, &mut Tally::default()).is_err();
-        let smallest = shrink::shrink(&program, differs);
-        let difference = try_check(&smallest, limit, &mut Tally::default());
+        let again = |program: &Program| run(check, program, limit, &mut Tally::default());
+        let smallest = shrink::shrink(&program, |program| again(program).is_err());
         panic!(
             "seed {seed}, program {}: {}\n{smallest}\nmade smaller from\n{program}",
             seed - first + 1,
-            difference.expect_err("the smallest program shows a difference")
+            again(&smallest).expect_err("the smallest program shows a difference")
         );
     }
     println!("{tally:#?}");
+    (tally, programs)
+}
+
+#[test]
+fn reduced_search_sees_every_end() {
+    let (tally, programs) = fuzz(check, Size::Small, 1);
     assert!(
         (tally.large + tally.skipped) * 4 < programs,
+        "too many programs are too large: {tally:?}"
+    );
+}
+
+#[test]
+fn cache_sees_every_end_of_large_programs() {
+    let (tally, programs) = fuzz(check_cache, Size::Large, 2);
+    assert!(
+        tally.skipped * 4 < programs,
         "too many programs are too large: {tally:?}"
     );
 }

@@ -1,6 +1,7 @@
 //! Making a program smaller that shows a difference: statements are left out, or replaced by what
 //! they consist of, as long as it goes on showing one.
 
+use crate::generate::{Size, generate};
 use crate::program::{Body, Program};
 
 /// What to do with a statement.
@@ -76,7 +77,7 @@ fn apply(body: &mut Body, number: &mut usize, edit: Edit) -> Option<bool> {
 
 #[test]
 fn programs_get_smaller() {
-    let program = crate::generate::generate(7);
+    let program = generate(7, Size::Small);
     let text = program.to_string();
     let lines = |program: &Program| program.to_string().lines().count();
     assert!(candidates(&program).all(|smaller| lines(&smaller) <= lines(&program)));

@@ -35,7 +35,7 @@ pub(crate) struct Variant {
     pub(crate) strict: bool,
     /// What the threads see is their result.
     pub(crate) results: bool,
-    /// The threads forget what they saw after each statement.
+    /// The threads forget what they saw before each statement.
     pub(crate) checkpoints: bool,
     /// Objects are used before the threads are started.
     pub(crate) touch: bool,
@@ -78,6 +78,25 @@ pub(crate) struct Log {
     pub(crate) ended: bool,
 }
 
+/// Where a thread is.
+#[derive(Clone, Copy)]
+struct At {
+    log: usize,
+    /// Which statement it is in, of its thread: the numbers of the statements around it, four bits
+    /// each.
+    place: u64,
+}
+
+impl At {
+    /// The second part of a statement.
+    fn rest(self) -> Self {
+        Self {
+            place: self.place << 4 | 0xf,
+            ..self
+        }
+    }
+}
+
 impl World {
     pub(crate) fn new(logs: usize, variant: Variant) -> Self {
         Self {
@@ -109,22 +128,12 @@ impl World {
             self.touch();
         }
         for (number, body) in program.threads.iter().enumerate() {
-            let (world, body) = (Rc::clone(self), body.clone());
+            let run = self.thread(number, body);
             if self.variant.results {
-                thread::spawn("t", move || {
-                    world.run(number, &body);
-                    world.end(number);
-                    true
-                });
+                thread::spawn("t", run);
             } else {
                 thread::spawn("t", move || {
-                    for (statement, op) in body.iter().enumerate() {
-                        if world.variant.checkpoints {
-                            hint::checkpoint(statement as u64);
-                        }
-                        world.step(number, op);
-                    }
-                    world.end(number);
+                    run();
                 });
             }
         }
@@ -178,54 +187,59 @@ impl World {
         seen >= FRESH && seen % 2 == 1
     }
 
-    fn see(&self, log: usize, value: u64) {
-        self.logs.borrow_mut()[log].seen.push(value);
+    fn see(&self, at: At, value: u64) {
+        self.logs.borrow_mut()[at.log].seen.push(value);
     }
 
-    fn end(&self, log: usize) {
-        self.logs.borrow_mut()[log].ended = true;
-    }
-
-    fn run(self: &Rc<Self>, log: usize, body: &[Op]) {
-        for op in body {
-            self.step(log, op);
+    fn run(self: &Rc<Self>, at: At, body: &[Op]) {
+        for (number, op) in (1..).zip(body) {
+            let at = At {
+                place: at.place << 4 | number,
+                ..at
+            };
+            if self.variant.checkpoints {
+                hint::checkpoint(at.place);
+            }
+            self.step(at, op);
         }
     }
 
-    /// The body of a thread of its own.
-    fn thread(self: &Rc<Self>, log: usize, body: &Body) -> impl FnOnce() + use<> {
+    /// The body of a thread of its own. Its result is what it saw last.
+    fn thread(self: &Rc<Self>, log: usize, body: &Body) -> impl FnOnce() -> u64 + use<> {
         let (world, body) = (Rc::clone(self), body.clone());
         move || {
-            world.run(log, &body);
-            world.end(log);
+            world.run(At { log, place: 0 }, &body);
+            let log = &mut world.logs.borrow_mut()[log];
+            log.ended = true;
+            log.seen.last().copied().unwrap_or(0)
         }
     }
 
-    fn step(self: &Rc<Self>, log: usize, op: &Op) {
+    fn step(self: &Rc<Self>, at: At, op: &Op) {
         match op {
-            Op::Load(a) => self.see(log, self.atomics[*a].load(SeqCst)),
+            Op::Load(a) => self.see(at, self.atomics[*a].load(SeqCst)),
             Op::Store(a, v) => self.atomics[*a].store(*v, SeqCst),
-            Op::Swap(a, v) => self.see(log, self.atomics[*a].swap(*v, SeqCst)),
-            Op::FetchAdd(a) => self.see(log, self.atomics[*a].fetch_add(1, SeqCst)),
-            Op::FetchMax(a, v) => self.see(log, self.atomics[*a].fetch_max(*v, SeqCst)),
+            Op::Swap(a, v) => self.see(at, self.atomics[*a].swap(*v, SeqCst)),
+            Op::FetchAdd(a) => self.see(at, self.atomics[*a].fetch_add(1, SeqCst)),
+            Op::FetchMax(a, v) => self.see(at, self.atomics[*a].fetch_max(*v, SeqCst)),
             Op::Cas(a, from, to) => {
                 let result = self.atomics[*a].compare_exchange(*from, *to, SeqCst, SeqCst);
-                self.see(log, result.unwrap_or_else(|v| 10 + v));
+                self.see(at, result.unwrap_or_else(|v| 10 + v));
             }
             Op::Update(a) => {
                 let result = self.atomics[*a].fetch_update(SeqCst, SeqCst, |x| Some(x + 2));
-                self.see(log, result.expect("there is always a new value"));
+                self.see(at, result.expect("there is always a new value"));
             }
             Op::CounterAdd => self.counter.add(1),
-            Op::CounterGet => self.see(log, self.counter.get().cast_unsigned()),
+            Op::CounterGet => self.see(at, self.counter.get().cast_unsigned()),
             Op::CounterSet(v) => self.counter.set(v.cast_signed()),
             Op::Await(a, v) => {
                 let v = *v;
-                self.see(log, self.atomics[*a].wait_until(|now| now != v));
+                self.see(at, self.atomics[*a].wait_until(|now| now != v));
             }
             Op::RetryWhile(a, v) => {
                 while self.atomics[*a].load(SeqCst) == *v {
-                    self.see(log, 20);
+                    self.see(at, 20);
                     hint::relax();
                 }
             }
@@ -233,89 +247,95 @@ impl World {
                 for _ in 0..2 {
                     let result = self.atomics[*a].compare_exchange(*from, *to, SeqCst, SeqCst);
                     if result.is_ok() {
-                        return self.see(log, 30);
+                        return self.see(at, 30);
                     }
                     hint::relax();
                 }
             }
-            Op::RetryLock(l) => self.retry_lock(log, &self.locks[*l]),
+            Op::RetryLock(l) => self.retry_lock(at, &self.locks[*l]),
             Op::If(a, v, body) => {
                 if self.atomics[*a].load(SeqCst) == *v {
-                    self.run(log, body);
+                    self.run(at, body);
                 }
             }
-            Op::Lock(l, body) => self.lock(log, &self.locks[*l], body),
-            Op::Spin(body) => self.lock(log, &self.spin, body),
+            Op::Lock(l, body) => self.lock(at, &self.locks[*l], body),
+            Op::Spin(body) => self.lock(at, &self.spin, body),
             Op::TryLock(l, body) => {
                 let taken = self.locks[*l].try_lock();
-                self.see(log, 40 + u64::from(taken));
+                self.see(at, 40 + u64::from(taken));
                 if taken {
-                    self.run(log, body);
+                    self.run(at, body);
                     self.locks[*l].unlock();
                 }
             }
             Op::Read(_) | Op::TryRead(_) | Op::Write(..) | Op::TryWrite(..) => {
-                self.semaphore(log, op);
+                self.semaphore(at, op);
             }
             Op::Mutex(..)
             | Op::TryMutex(..)
             | Op::View(_)
             | Op::TryView(_)
             | Op::Change(..)
-            | Op::TryChange(..) => self.contents(log, op),
+            | Op::TryChange(..) => self.contents(at, op),
             Op::Rcu(body) => {
                 rcu::read_lock();
-                self.run(log, body);
+                self.run(at, body);
                 rcu::read_unlock();
             }
             Op::Call(callback, body) => {
-                rcu::call(self.thread(*callback, body));
+                let run = self.thread(*callback, body);
+                rcu::call(move || {
+                    run();
+                });
             }
             Op::Synchronize => {
                 rcu::synchronize();
-                self.see(log, 50);
+                self.see(at, 50);
             }
             Op::Free => self.free(),
             Op::Use(a) => {
                 let value = self.freeable.words[*a].load(SeqCst);
-                self.used(log, value);
+                self.used(at, value);
             }
             Op::UseLock => {
                 let taken = self.freeable.lock.try_lock();
-                self.used(log, u64::from(taken));
+                self.used(at, u64::from(taken));
                 if taken {
                     self.freeable.lock.unlock();
                 }
             }
             Op::Reference(body) => {
                 let taken = self.references.try_get();
-                self.see(log, 70 + u64::from(taken));
+                self.see(at, 70 + u64::from(taken));
                 if taken {
-                    self.run(log, body);
-                    self.put(log, 1);
+                    self.run(at, body);
+                    self.put(at, 1);
                 }
             }
             Op::References(body) => {
                 let taken = self.references.try_get();
-                self.see(log, 70 + u64::from(taken));
+                self.see(at, 70 + u64::from(taken));
                 if taken {
                     self.references.get(1);
-                    self.run(log, body);
-                    self.put(log, 2);
+                    self.run(at, body);
+                    self.put(at, 2);
                 }
             }
-            Op::Put => self.put(log, 1),
-            Op::CountReferences => self.see(log, 80 + self.references.read()),
+            Op::Put => self.put(at, 1),
+            Op::CountReferences => self.see(at, 80 + self.references.read()),
             Op::IrqOff(body) => {
                 if self.cpu.are_disabled_here() {
-                    return self.run(log, body);
+                    return self.run(at, body);
                 }
                 self.cpu.disable();
-                self.run(log, body);
+                self.run(at, body);
                 self.cpu.enable();
             }
             Op::Ipi(handler, body, wait) => {
-                let ipi = self.cpu.ipi(self.thread(*handler, body));
+                let run = self.thread(*handler, body);
+                let ipi = self.cpu.ipi(move || {
+                    run();
+                });
                 let may_wait = !self.cpu.are_disabled_here() && !rcu::is_reading();
                 if *wait && may_wait {
                     ipi.join();
@@ -325,88 +345,88 @@ impl World {
             }
             Op::Spawn(child, body, meanwhile, join) => {
                 let child = thread::spawn("child", self.thread(*child, body));
-                self.run(log, meanwhile);
+                self.run(at, meanwhile);
                 if *join {
-                    child.join().unwrap();
+                    self.see(at, child.join().unwrap());
                 }
             }
             Op::Break(rule) => self.break_rule(*rule),
         }
     }
 
-    fn lock(self: &Rc<Self>, log: usize, lock: &RawLock, body: &[Op]) {
+    fn lock(self: &Rc<Self>, at: At, lock: &RawLock, body: &[Op]) {
         if lock.held_by_current_quiet() {
-            return self.run(log, body);
+            return self.run(at, body);
         }
         lock.lock_nested();
-        self.run(log, body);
+        self.run(at, body);
         lock.unlock();
     }
 
-    fn retry_lock(&self, log: usize, lock: &RawLock) {
+    fn retry_lock(&self, at: At, lock: &RawLock) {
         for _ in 0..2 {
             if lock.held_by_current_quiet() {
                 return;
             }
             if lock.try_lock() {
-                self.see(log, 31);
+                self.see(at, 31);
                 return lock.unlock();
             }
             hint::relax();
         }
     }
 
-    fn semaphore(self: &Rc<Self>, log: usize, op: &Op) {
+    fn semaphore(self: &Rc<Self>, at: At, op: &Op) {
         match op {
             Op::Read(body) => {
                 if self.sem.written_by_current_quiet() {
-                    return self.run(log, body);
+                    return self.run(at, body);
                 }
                 self.sem.read_nested();
-                self.run(log, body);
+                self.run(at, body);
                 self.sem.read_unlock();
             }
             Op::TryRead(body) => {
                 let taken = self.sem.try_read();
-                self.see(log, 42 + u64::from(taken));
+                self.see(at, 42 + u64::from(taken));
                 if taken {
-                    self.run(log, body);
+                    self.run(at, body);
                     self.sem.read_unlock();
                 }
             }
             Op::Write(body, rest) => {
                 if self.sem.written_by_current_quiet() || self.sem.shared_by_current_quiet() {
-                    return self.run(log, body);
+                    return self.run(at, body);
                 }
                 self.sem.write_nested();
-                self.written(log, body, rest.as_deref());
+                self.written(at, body, rest.as_deref());
             }
             Op::TryWrite(body, rest) => {
                 let taken = self.sem.try_write();
-                self.see(log, 44 + u64::from(taken));
+                self.see(at, 44 + u64::from(taken));
                 if taken {
-                    self.written(log, body, rest.as_deref());
+                    self.written(at, body, rest.as_deref());
                 }
             }
             _ => unreachable!("{op:?} is not about the semaphore"),
         }
     }
 
-    fn written(self: &Rc<Self>, log: usize, body: &[Op], rest: Option<&[Op]>) {
-        self.run(log, body);
+    fn written(self: &Rc<Self>, at: At, body: &[Op], rest: Option<&[Op]>) {
+        self.run(at, body);
         match rest {
             Some(rest) => {
                 self.sem.downgrade();
-                self.run(log, rest);
+                self.run(at.rest(), rest);
                 self.sem.read_unlock();
             }
             None => self.sem.write_unlock(),
         }
     }
 
-    fn contents(self: &Rc<Self>, log: usize, op: &Op) {
+    fn contents(self: &Rc<Self>, at: At, op: &Op) {
         let change = |content: &mut u64, lock: usize, value: u64| {
-            self.see(log, *content);
+            self.see(at, *content);
             *content = *content * 3 + value;
             self.contents[lock].set(*content);
         };
@@ -420,9 +440,9 @@ impl World {
                 match guard {
                     Some(mut guard) => {
                         change(&mut guard, 0, *value);
-                        self.run(log, body);
+                        self.run(at, body);
                     }
-                    None => self.see(log, 46),
+                    None => self.see(at, 46),
                 }
             }
             Op::View(body) | Op::TryView(body) => {
@@ -432,10 +452,10 @@ impl World {
                 };
                 match guard {
                     Some(guard) => {
-                        self.see(log, *guard);
-                        self.run(log, body);
+                        self.see(at, *guard);
+                        self.run(at, body);
                     }
-                    None => self.see(log, 47),
+                    None => self.see(at, 47),
                 }
             }
             Op::Change(value, body, rest) | Op::TryChange(value, body, rest) => {
@@ -446,14 +466,14 @@ impl World {
                 match guard {
                     Some(mut guard) => {
                         change(&mut guard, 1, *value);
-                        self.run(log, body);
+                        self.run(at, body);
                         if let Some(rest) = rest {
                             let guard = guard.downgrade();
-                            self.run(log, rest);
-                            self.see(log, *guard);
+                            self.run(at.rest(), rest);
+                            self.see(at, *guard);
                         }
                     }
-                    None => self.see(log, 48),
+                    None => self.see(at, 48),
                 }
             }
             _ => unreachable!("{op:?} is not about contents of locks"),
@@ -466,17 +486,17 @@ impl World {
         self.freed.set(true);
     }
 
-    fn used(&self, log: usize, value: u64) {
+    fn used(&self, at: At, value: u64) {
         let freed = self.freed.get();
         if self.variant.strict && freed {
             fail(USE_AFTER_FREE, "used after it was freed".to_owned());
         }
-        self.see(log, FRESH + 2 * value + u64::from(freed));
+        self.see(at, FRESH + 2 * value + u64::from(freed));
     }
 
-    fn put(&self, log: usize, n: u64) {
+    fn put(&self, at: At, n: u64) {
         let last = self.references.put(n);
-        self.see(log, 72 + u64::from(last));
+        self.see(at, 72 + u64::from(last));
         if last {
             self.free();
         }
