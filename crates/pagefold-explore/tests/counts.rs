@@ -92,8 +92,8 @@ impl Memory {
             }
             self.sem.read();
             self.sem.read_unlock();
-            drop(self.mutex.lock());
-            drop(self.rwlock.read());
+            drop(self.mutex.lock().unwrap());
+            drop(self.rwlock.read().unwrap());
         });
     }
 
@@ -324,7 +324,7 @@ fn run(program: &Program, threads: &[Body], config: &Config) -> (Report, Ends) {
                 .iter()
                 .map(|body| {
                     let (memory, body) = (Arc::clone(&memory), Arc::clone(body));
-                    thread::spawn("t", move || body(&memory))
+                    thread::spawn_named("t", move || body(&memory))
                 })
                 .collect();
             match &program.main {
@@ -931,9 +931,9 @@ fn locks() {
     };
     let rwlock = |readers, writers| {
         let read = |m: &Memory| {
-            let _ = *m.rwlock.read();
+            let _ = *m.rwlock.read().unwrap();
         };
-        shared(readers, writers, read, |m| *m.rwlock.write() += 1)
+        shared(readers, writers, read, |m| *m.rwlock.write().unwrap() += 1)
     };
     for (readers, writers, expected) in [(3, 1, 8), (2, 2, 18), (3, 2, 54), (1, 3, 24)] {
         let name = |name| format!("{name}({readers}, {writers})");
@@ -942,7 +942,7 @@ fn locks() {
             program(name("rwlock"), FORMULA, expected, rwlock(readers, writers)),
         ]);
     }
-    let mutex = times(4, |_| body(|m| *m.mutex.lock() += 1));
+    let mutex = times(4, |_| body(|m| *m.mutex.lock().unwrap() += 1));
     check(&program("mutex(4)", FORMULA, 24, mutex));
 
     // Attempts: only who is first gets the lock, and the order of those that fail does not matter.

@@ -130,9 +130,9 @@ impl World {
         for (number, body) in program.threads.iter().enumerate() {
             let run = self.thread(number, body);
             if self.variant.results {
-                thread::spawn("t", run);
+                thread::spawn_named("t", run);
             } else {
-                thread::spawn("t", move || {
+                thread::spawn_named("t", move || {
                     run();
                 });
             }
@@ -154,8 +154,8 @@ impl World {
             }
             self.sem.read();
             self.sem.read_unlock();
-            drop(self.mutex.lock());
-            drop(self.rwlock.read());
+            drop(self.mutex.lock().unwrap());
+            drop(self.rwlock.read().unwrap());
             self.cpu.disable();
             self.cpu.enable();
         });
@@ -344,7 +344,7 @@ impl World {
                 }
             }
             Op::Spawn(child, body, meanwhile, join) => {
-                let child = thread::spawn("child", self.thread(*child, body));
+                let child = thread::spawn_named("child", self.thread(*child, body));
                 self.run(at, meanwhile);
                 if *join {
                     self.see(at, child.join().unwrap());
@@ -433,8 +433,8 @@ impl World {
         match op {
             Op::Mutex(..) | Op::TryMutex(..) => {
                 let (guard, value, body) = match op {
-                    Op::Mutex(value, body) => (Some(self.mutex.lock()), value, body),
-                    Op::TryMutex(value, body) => (self.mutex.try_lock(), value, body),
+                    Op::Mutex(value, body) => (self.mutex.lock().ok(), value, body),
+                    Op::TryMutex(value, body) => (self.mutex.try_lock().ok(), value, body),
                     _ => unreachable!("one of the two"),
                 };
                 match guard {
@@ -447,8 +447,8 @@ impl World {
             }
             Op::View(body) | Op::TryView(body) => {
                 let guard = match op {
-                    Op::View(_) => Some(self.rwlock.read()),
-                    _ => self.rwlock.try_read(),
+                    Op::View(_) => self.rwlock.read().ok(),
+                    _ => self.rwlock.try_read().ok(),
                 };
                 match guard {
                     Some(guard) => {
@@ -460,8 +460,8 @@ impl World {
             }
             Op::Change(value, body, rest) | Op::TryChange(value, body, rest) => {
                 let guard = match op {
-                    Op::Change(..) => Some(self.rwlock.write()),
-                    _ => self.rwlock.try_write(),
+                    Op::Change(..) => self.rwlock.write().ok(),
+                    _ => self.rwlock.try_write().ok(),
                 };
                 match guard {
                     Some(mut guard) => {
