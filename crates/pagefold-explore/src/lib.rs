@@ -154,7 +154,7 @@
 //! (source sets, sleep sets), `engine/race.rs` (which pairs of operations are races),
 //! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections), `engine/cache/` (states
 //! explored before). That nothing gets lost is
-//! tested by `tests/differential.rs`, which compares random programs with the enumeration of all their
+//! tested by `tests/differential`, which compares random programs with the enumeration of all their
 //! interleavings.
 
 mod annotate;

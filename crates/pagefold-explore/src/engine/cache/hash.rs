@@ -21,6 +21,7 @@ pub(super) enum Sort {
     Checkpoint,
     Held,
     Read,
+    Content,
     Announced,
     Written,
 }

@@ -25,8 +25,8 @@
 //!   whoever joins it then observes as the whole history.
 //! * **Checkpoints** ([`hint::checkpoint`](crate::hint::checkpoint)) replace the history of a thread
 //!   by what it says it depends on, and what the engine knows of it besides: locks it holds, the
-//!   read section it is in, what it has read in this round of a retry loop. Names of objects go on
-//!   being told apart by the whole history.
+//!   read section it is in, what it has read in this round of a retry loop. The content of locks it
+//!   holds, and names of objects, go on being told apart by the whole history.
 //! * **Plain memory** is unknown here. The content of the locks of this crate that have one is
 //!   treated as the history of who wrote it last, and observed as such by those that take the lock.
 //!   So is freed memory, by those that still use it. Everything else is a promise asked for at
@@ -259,10 +259,10 @@ impl Engine {
         }
         let thread = self.current;
         if let Some(cache) = &mut self.cache {
-            let content = origin
+            let freed = origin
                 .checked_sub(1)
                 .map_or(0, |event| cache.present.freed_by(event));
-            cache.present.register(word, content, thread);
+            cache.present.register(word, freed, thread);
         }
     }
 
@@ -324,8 +324,10 @@ impl Engine {
             && let Some(&history) = cache.present.try_thread(thread)
             && let Some(number) = self.objects.lookup(object)
         {
+            cache.present.note_lent(number);
             if changed {
-                cache.present.note_content(number, history.seen);
+                let told = history.told(history.seen);
+                cache.present.note_content(number, told);
             } else {
                 let content = cache.present.object(number).content();
                 cache
@@ -358,6 +360,9 @@ impl Engine {
             if object.content() != 0 && !is_lock {
                 seen = mix_all(seen, object.content());
             }
+            if object.freed() != 0 {
+                seen = mix_all(seen, object.freed());
+            }
             seen = mix_all(seen, object.identity);
         }
         seen = mix(mix(seen, op.kind as u64), told);
@@ -371,10 +376,11 @@ impl Engine {
             }
             Kind::WriteRange => {
                 let (start, len) = op.range();
+                let told = present.thread(thread).told(seen);
                 for object in self.objects.within(start, len) {
-                    present.note_content(object, seen);
+                    present.note_freed(object, told);
                 }
-                present.free(index, seen);
+                present.free(index, told);
             }
             _ => {}
         }
@@ -450,9 +456,25 @@ impl Engine {
             }
         }
         seen = mix_all(mix_all(seen, holds), reads);
-        if let Some(cache) = &mut self.cache {
-            cache.present.forget(thread, seen, place);
+        let Some(cache) = &mut self.cache else { return };
+        // What it may have put into a lock that it holds depends on what it forgets, and it goes on
+        // knowing the content.
+        let mut contents: u128 = 0;
+        for held in &slot.held {
+            let present = &mut cache.present;
+            if !present.object(held.object).lends() {
+                continue;
+            }
+            if held.exclusive {
+                let history = present.thread(thread);
+                let told = history.told(history.seen);
+                present.note_content(held.object, told);
+            }
+            let object = present.object(held.object);
+            let known = mix_all(hash(Sort::Content, 0), object.identity);
+            contents = contents.wrapping_add(mix_all(known, object.content()));
         }
+        cache.present.forget(thread, mix_all(seen, contents), place);
     }
 
     /// The current thread announces the end of a round of a retry loop.

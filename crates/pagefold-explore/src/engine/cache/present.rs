@@ -17,6 +17,10 @@ struct Value {
     word: Option<u64>,
     /// The history of who wrote last what belongs to the object besides its word.
     content: u128,
+    /// The history of who freed its memory last.
+    freed: u128,
+    /// It is a lock with content, and that was lent out.
+    lends: bool,
     /// Its part of the key.
     part: u128,
 }
@@ -46,12 +50,22 @@ impl Known {
         value: Value {
             word: None,
             content: 0,
+            freed: 0,
+            lends: false,
             part: 0,
         },
     };
 
     pub(super) fn content(&self) -> u128 {
         self.value.content
+    }
+
+    pub(super) fn freed(&self) -> u128 {
+        self.value.freed
+    }
+
+    pub(super) fn lends(&self) -> bool {
+        self.value.lends
     }
 }
 
@@ -72,6 +86,14 @@ pub(super) struct History {
     result: bool,
     /// The last checkpoint that what it knows has come through.
     pub(super) place: Option<&'static Location<'static>>,
+}
+
+impl History {
+    /// What somebody else may learn of it, now that it is `seen`. After a checkpoint, what a thread has
+    /// observed says no longer which thread it was.
+    pub(super) fn told(&self, seen: u128) -> u128 {
+        mix_all(self.identity, seen)
+    }
 }
 
 /// How to take a change back.
@@ -259,7 +281,7 @@ impl Present {
     }
 
     /// `thread` is the first to use the next object.
-    pub(super) fn register(&mut self, word: u64, content: u128, thread: usize) {
+    pub(super) fn register(&mut self, word: u64, freed: u128, thread: usize) {
         let number = super::super::log::as_u32(self.objects.len());
         let identity = if thread < self.threads.len() {
             let history = self.change(thread);
@@ -278,8 +300,8 @@ impl Present {
             number,
             Value {
                 word: Some(word),
-                content,
-                part: 0,
+                freed,
+                ..Value::default()
             },
         );
     }
@@ -291,8 +313,9 @@ impl Present {
             Some(word) => mix(known.identity, word),
             None => 0,
         };
-        if value.content != 0 {
-            value.part = mix_all(mix_all(known.identity, value.part), value.content);
+        if value.content != 0 || value.freed != 0 {
+            let part = mix_all(mix_all(known.identity, value.part), value.content);
+            value.part = mix_all(part, value.freed);
         }
         self.sum ^= known.value.part ^ value.part;
         known.value = value;
@@ -319,6 +342,22 @@ impl Present {
         let value = self.objects[number as usize].value;
         self.undo.push(Undo::Object(number, value));
         self.refresh(number, Value { content, ..value });
+    }
+
+    /// What belongs to an object is lent out.
+    pub(super) fn note_lent(&mut self, number: u32) {
+        let value = self.objects[number as usize].value;
+        if !value.lends {
+            self.undo.push(Undo::Object(number, value));
+            self.objects[number as usize].value.lends = true;
+        }
+    }
+
+    /// The memory of an object was freed by whoever has this history.
+    pub(super) fn note_freed(&mut self, number: u32, freed: u128) {
+        let value = self.objects[number as usize].value;
+        self.undo.push(Undo::Object(number, value));
+        self.refresh(number, Value { freed, ..value });
     }
 
     /// The event `index` of `thread` frees memory.
