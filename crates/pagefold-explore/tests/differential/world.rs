@@ -198,7 +198,8 @@ impl World {
                 ..at
             };
             if self.variant.checkpoints {
-                hint::checkpoint(at.place);
+                // Which body it is depends on what the spawning thread saw.
+                hint::checkpoint((at.log as u64) << 32 | at.place);
             }
             self.step(at, op);
         }
