@@ -7,9 +7,6 @@ use std::fmt;
 /// Sets of threads are single machine words.
 pub const MAX_THREADS: usize = 64;
 
-/// After so many executions a search is taken for a long one: see [`Config::hunt_executions`].
-pub const HUNT_AFTER: u64 = 1_000;
-
 /// How the tree of schedules is walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
@@ -72,9 +69,11 @@ pub struct Config {
     /// have gone on. Most errors need one or two. Not for searches that sample; without
     /// [`cache`](Self::cache) and by one worker.
     pub max_preemptions: Option<u32>,
-    /// If [`Search::Reduced`] is not done after [`HUNT_AFTER`] executions, look at interleavings without
-    /// preemptions, then with at most one and with at most two, for at most so many executions
-    /// each, before going on: errors come early, and with few preemptions. 0 to leave it out.
+    /// If [`Search::Reduced`] is not done after so many executions, look at interleavings without preemptions, then with at
+    /// most one and with at most two, before going on: in a long search errors come early, and with few
+    /// preemptions.
+    pub hunt_after: u64,
+    /// For how many executions at most each of these is done. 0 to leave them out.
     pub hunt_executions: u64,
     /// Where there is a choice, try threads that were spawned later first. What is explored is the
     /// same up to equivalence; which violation is found first may not be.
@@ -140,7 +139,8 @@ impl Default for Config {
             minimize_executions: 20_000,
             search: Search::Reduced,
             max_preemptions: None,
-            hunt_executions: 2_000,
+            hunt_after: 50_000,
+            hunt_executions: 5_000,
             newest_first: false,
             cache: false,
             program: String::new(),
@@ -197,6 +197,13 @@ impl Config {
     #[must_use]
     pub fn max_preemptions(mut self, limit: u32) -> Self {
         self.max_preemptions = Some(limit);
+        self
+    }
+
+    /// Sets [`hunt_after`](Self::hunt_after).
+    #[must_use]
+    pub fn hunt_after(mut self, executions: u64) -> Self {
+        self.hunt_after = executions;
         self
     }
 

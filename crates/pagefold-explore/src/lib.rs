@@ -184,7 +184,7 @@ pub use self::annotate::{
     fail, is_exploring, is_quiet, label, note, object_mark, quiet, reset_objects_to, write_range,
 };
 pub use self::class::{LockClass, LockKind};
-pub use self::config::{Bound, Config, HUNT_AFTER, MAX_THREADS, Search};
+pub use self::config::{Bound, Config, MAX_THREADS, Search};
 pub use self::engine::guide::Divergence;
 pub use self::explorer::{
     Replay, check, explore, explore_forgetting, explore_forgetting_observed,

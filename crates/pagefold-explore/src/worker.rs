@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::{Bound, Config, HUNT_AFTER, MAX_THREADS};
+use crate::config::{Bound, Config, MAX_THREADS};
 use crate::engine::op::{Kind, Op};
 use crate::engine::search::Stop;
 use crate::engine::tree::Back;
@@ -108,7 +108,7 @@ impl<'a, 'p> Worker<'a, 'p> {
         let mut hunted = 0;
         if config.hunt_executions > 0 && config.is_reduced() && !config.cache {
             let team = self.team.take();
-            let paused = self.go_on(&mut outcome, HUNT_AFTER);
+            let paused = self.go_on(&mut outcome, config.hunt_after);
             if paused && outcome.found.is_empty() {
                 hunted = self.hunt(&mut outcome);
             }

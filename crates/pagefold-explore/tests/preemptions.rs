@@ -195,7 +195,7 @@ fn a_bound_that_is_not_met_leaves_nothing_out() {
 
 #[test]
 fn a_large_search_finds_errors_with_few_preemptions_early() {
-    let config = Config::default().max_executions(100_000);
+    let config = Config::default().max_executions(100_000).hunt_after(1_000);
     let without = explore(&config.clone().hunt_executions(0), two_steps(3));
     let with = explore(&config, two_steps(3));
     assert!(matches!(with.verdict, Verdict::Broken(_)), "{with}");
