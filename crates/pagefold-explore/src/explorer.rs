@@ -267,14 +267,14 @@ fn explore_root(worker: &mut Worker<'_, '_>) -> Report {
         rt::with(|engine| engine.watched_steps = Some(Vec::new()));
     }
     rt::with(|engine| engine.enter(&Subtree::default()));
-    let (outcome, hunted) = worker.explore_root();
+    let outcome = worker.explore_root();
     if let Some(team) = worker.team {
         team.end();
     }
-    report(worker, outcome, hunted)
+    report(worker, outcome)
 }
 
-fn report(worker: &mut Worker<'_, '_>, outcome: Outcome, hunted: u64) -> Report {
+fn report(worker: &mut Worker<'_, '_>, outcome: Outcome) -> Report {
     let counts = outcome.counts;
     // Following a path again does without.
     let cache = rt::with(|engine| {
@@ -294,7 +294,7 @@ fn report(worker: &mut Worker<'_, '_>, outcome: Outcome, hunted: u64) -> Report 
     Report {
         verdict,
         executions: counts.executions,
-        hunted,
+        hunted: outcome.hunted,
         complete: counts.complete,
         blocked: counts.blocked,
         cut: counts.cut,

@@ -14,9 +14,9 @@ pub struct Report {
     /// Executions started: [`complete`](Self::complete), [`blocked`](Self::blocked),
     /// [`cut`](Self::cut), those that ended in a violation, and those cut off at [`Config::max_steps`](crate::Config::max_steps).
     pub executions: u64,
-    /// Executions looked at besides, because they have few preemptions: see
-    /// [`Config::hunt_executions`](crate::Config::hunt_executions).
-    pub hunted: u64,
+    /// The violation was found among interleavings with few preemptions
+    /// ([`Config::hunt_after`](crate::Config::hunt_after)), and the figures are about these only.
+    pub hunted: bool,
     /// Executions in which every thread ran to its end: one for each class of equivalent
     /// interleavings.
     pub complete: u64,
@@ -112,12 +112,8 @@ impl fmt::Display for Report {
             self.states,
             self.longest
         )?;
-        if self.hunted > 0 {
-            write!(
-                f,
-                "\nand {} executions with few preemptions before the rest",
-                self.hunted
-            )?;
+        if self.hunted {
+            write!(f, ", only with few preemptions")?;
         }
         match &self.cache {
             Some(cache) => write!(f, "\n{cache}"),

@@ -62,6 +62,8 @@ pub(crate) struct Outcome {
     pub(crate) bound: Option<Bound>,
     /// The search ended before the subtree was done.
     pub(crate) stopped: bool,
+    /// All this is about interleavings with few preemptions only.
+    pub(crate) hunted: bool,
     /// The program is not deterministic: nothing else here counts.
     pub(crate) nondeterminism: Option<Violation>,
     /// For the nodes above.

@@ -101,24 +101,27 @@ impl<'a, 'p> Worker<'a, 'p> {
     }
 
     /// Explores the tree that was entered, which is all there is; if it is a large one, interleavings
-    /// with few preemptions first. Returns also how many of these.
-    pub(crate) fn explore_root(&mut self) -> (Outcome, u64) {
+    /// with few preemptions first.
+    ///
+    /// What these show counts if nothing was found by then, in the order of the tree. With several
+    /// workers the search may be further when it pauses, or done.
+    pub(crate) fn explore_root(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
         let config = self.config;
-        let mut hunted = 0;
-        if config.hunt_executions > 0 && config.is_reduced() && !config.cache {
-            let team = self.team.take();
-            let paused = self.go_on(&mut outcome, config.hunt_after);
-            if paused && outcome.found.is_empty() {
-                hunted = self.hunt(&mut outcome);
-            }
-            self.team = team;
-            if !paused || outcome.stopped {
-                return (Self::finish(outcome), hunted);
-            }
+        let hunts = config.hunt_executions > 0 && config.is_reduced() && !config.cache;
+        let pause = if hunts { config.hunt_after } else { u64::MAX };
+        let paused = self.go_on(&mut outcome, pause);
+        let first = outcome.found.first().map(|&(at, _)| at);
+        let late = first.is_some_and(|at| at > pause);
+        if (late || paused && first.is_none())
+            && let Some(hunt) = self.hunt()
+        {
+            return hunt;
         }
-        self.go_on(&mut outcome, u64::MAX);
-        (Self::finish(outcome), hunted)
+        if paused {
+            self.go_on(&mut outcome, u64::MAX);
+        }
+        Self::finish(outcome)
     }
 
     /// Explores on, until the tree is done, a limit is met, or so many executions are done. `true` in
@@ -167,12 +170,15 @@ impl<'a, 'p> Worker<'a, 'p> {
         outcome
     }
 
-    /// Looks at interleavings with few preemptions, and comes back to where the search was left.
-    /// Returns how many. If one of them breaks the program, that is the end of the search.
-    fn hunt(&mut self, outcome: &mut Outcome) -> u64 {
+    /// Looks at interleavings with few preemptions, and comes back to where the search was left. What
+    /// came of it, if one of them breaks the program: that is the end of the search.
+    fn hunt(&mut self) -> Option<Outcome> {
         let config = self.config;
         let own = rt::with(|engine| engine.enter(&Subtree::default()));
-        let mut hunted = 0;
+        let mut hunts = Outcome {
+            hunted: true,
+            ..Outcome::default()
+        };
         for limit in 0..=HUNT_PREEMPTIONS {
             let within = Config {
                 max_executions: config.hunt_executions,
@@ -187,18 +193,17 @@ impl<'a, 'p> Worker<'a, 'p> {
                 },
                 &mut *self.observer,
             );
+            hunter.is_root = false;
             rt::with(|engine| {
                 engine.enter(&Subtree::default());
                 engine.preemptions.limit = Some(limit);
             });
-            hunter.is_root = false;
             let hunt = hunter.explore();
-            hunted += hunt.counts.executions;
-            if !hunt.found.is_empty() || hunt.nondeterminism.is_some() {
-                outcome.found = hunt.found;
-                outcome.nondeterminism = hunt.nondeterminism;
-                outcome.stopped = true;
-                break;
+            hunts.counts.add(hunt.counts);
+            hunts.found = hunt.found;
+            hunts.nondeterminism = hunt.nondeterminism;
+            if !hunts.found.is_empty() || hunts.nondeterminism.is_some() {
+                return Some(hunts);
             }
         }
         if let Some(own) = own {
@@ -207,7 +212,7 @@ impl<'a, 'p> Worker<'a, 'p> {
                 engine.resume_tree(own);
             });
         }
-        hunted
+        None
     }
 
     /// Whether a limit on executions is met, or the exploration is over.

@@ -131,6 +131,33 @@ fn a_program_that_breaks() {
     }
 }
 
+/// Breaks with one preemption, but the search goes back from the end, and there is much to go back to.
+fn late() {
+    let words = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    for _ in 0..3 {
+        let words = Arc::clone(&words);
+        thread::spawn_named("t", move || {
+            if words[0].load(SeqCst) == 0 && words[0].fetch_add(1, SeqCst) != 0 {
+                fail("not alone", "two threads enter".to_owned());
+            }
+            for _ in 0..4 {
+                words[1].fetch_add(1, SeqCst);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_search_that_is_interrupted_to_look_at_few_preemptions() {
+    for pause in [1, 100, 1_000, 7_000, 20_000, 100_000] {
+        let config = Config::default().hunt_after(pause).minimize_executions(100);
+        let report = same_for_any_number_of_workers(&config, late);
+        assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
+        // Two are enough to find nothing.
+        same_for_any_number_of_workers(&config.hunt_executions(2), late);
+    }
+}
+
 #[test]
 fn limits_are_met_at_the_same_place() {
     for limit in [1, 7, 100, 333, 1_000] {

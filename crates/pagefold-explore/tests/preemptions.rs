@@ -199,9 +199,9 @@ fn a_large_search_finds_errors_with_few_preemptions_early() {
     let without = explore(&config.clone().hunt_executions(0), two_steps(3));
     let with = explore(&config, two_steps(3));
     assert!(matches!(with.verdict, Verdict::Broken(_)), "{with}");
-    assert!(with.hunted > 0, "{with}");
+    assert!(with.hunted, "{with}");
     assert!(
-        with.executions + with.hunted < without.executions,
+        with.executions + 1_000 < without.executions,
         "{with}\nwithout: {without}"
     );
 }

@@ -33,7 +33,7 @@ struct Run<'a> {
     expected: Option<String>,
     as_expected: Option<bool>,
     executions: u64,
-    hunted: u64,
+    hunted: bool,
     redundant: u64,
     states: u64,
     longest: u32,

@@ -85,8 +85,8 @@ pub struct Checked {
     pub outcome: Outcome,
     /// Executions of the search.
     pub executions: u64,
-    /// Executions looked at besides, because they have few preemptions.
-    pub hunted: u64,
+    /// Only interleavings with few preemptions were looked at, as one of them breaks something.
+    pub hunted: bool,
     /// Those of them that were given up as repetitions.
     pub redundant: u64,
     /// Steps that were taken for the first time: states visited.
