@@ -14,6 +14,9 @@ pub fn fail(kind: &'static str, message: String) -> ! {
 ///
 /// For setting up and for final checks, while no other thread runs. An operation in `f` that would
 /// have to wait is a violation.
+///
+/// Under a [memory model](crate::Memory) with store buffers, the stores of the calling thread reach
+/// memory first, which is an event if there are any.
 pub fn quiet<R>(f: impl FnOnce() -> R) -> R {
     struct Restore(Option<Mode>);
     impl Drop for Restore {
@@ -27,6 +30,7 @@ pub fn quiet<R>(f: impl FnOnce() -> R) -> R {
             }
         }
     }
+    rt::drain();
     let _restore = Restore(rt::with(|engine| {
         let mode = engine.mode();
         if mode == Mode::Normal {

@@ -48,6 +48,24 @@ impl Search {
     }
 }
 
+/// What a load may see, and so which executions there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// Sequential consistency: the newest value, whatever [`Ordering`](std::sync::atomic::Ordering)
+    /// an access asks for.
+    #[default]
+    Sc,
+    /// Total store order, as on x86: a store that is not `SeqCst` waits in a buffer of its thread
+    /// before it reaches memory, and meanwhile the thread goes on. At most [`MAX_THREADS`] / 2
+    /// threads in an execution.
+    Tso,
+    /// Release and acquire, the model of C11: a load may see any value that is not older than what
+    /// happens before it. `Relaxed` accesses and fences mean what they say; loads do not see stores
+    /// that come later in time (load buffering), and `SeqCst` accesses are a little stronger than
+    /// they need to be.
+    Ra,
+}
+
 /// The limits of an exploration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -115,6 +133,9 @@ pub struct Config {
     /// are slower, as all of them are recorded, and there may be as many bytes again in use as
     /// for the cache. When these are used up, what is new is not compared.
     pub validate_checkpoints: u32,
+    /// What a load may see. There is no [`cache`](Self::cache) with a model other than
+    /// [`Memory::Sc`]: it is switched off.
+    pub memory: Memory,
 }
 
 impl Config {
@@ -125,7 +146,7 @@ impl Config {
 
     /// Whether states are remembered.
     pub(crate) fn remembers(&self) -> bool {
-        self.cache && self.is_reduced()
+        self.cache && self.is_reduced() && self.memory == Memory::Sc
     }
 }
 
@@ -146,6 +167,7 @@ impl Default for Config {
             program: String::new(),
             cache_bytes: 1 << 30,
             validate_checkpoints: 0,
+            memory: Memory::Sc,
         }
     }
 }
@@ -248,6 +270,13 @@ impl Config {
         self.validate_checkpoints = every;
         self
     }
+
+    /// Sets [`memory`](Self::memory).
+    #[must_use]
+    pub fn memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
 }
 
 /// The limit that kept an exploration from being exhaustive.
@@ -261,7 +290,8 @@ pub enum Bound {
     Preemptions(u32),
     /// The search samples, and this many executions were to be looked at.
     Sample(u64),
-    /// An execution wanted more than [`MAX_THREADS`] threads.
+    /// An execution wanted more threads than there can be: [`MAX_THREADS`], or half as many if each has
+    /// a store buffer.
     Threads(usize),
 }
 

@@ -83,7 +83,7 @@ impl Cpu {
     /// Whether the calling thread has disabled interrupts. Not an event.
     #[must_use]
     pub fn are_disabled_here(&self) -> bool {
-        state::owner(self.object.get()) == Some(rt::current_number())
+        state::owner(self.object.view()) == Some(rt::current_number())
     }
 
     /// Sends an interrupt: `f` runs in a thread of its own, with interrupts disabled, as soon as

@@ -96,8 +96,8 @@
 //!
 //! # What is explored, and what is not
 //!
-//! * **Sequential consistency.** Every atomic access is executed as `SeqCst`, whatever it asks for.
-//!   A missing barrier is not found.
+//! * **Memory.** By default every atomic access is executed as `SeqCst`, whatever it asks for, and
+//!   a missing barrier is not found. [`Config::memory`] chooses another [memory model](#memory-models).
 //! * **Determinism.** The program must depend on nothing but the schedule: no time, no random
 //!   numbers, no hash maps with random seeds, no state that survives from one execution to the
 //!   next (or restore it, see [`object_mark`]). If a difference is noticed, it is
@@ -116,7 +116,7 @@
 //!   the section and after it, but not in its middle.
 //! * **Interrupts** are threads that run when the CPU's interrupts are enabled; they are not
 //!   tied to the thread they interrupt.
-//! * At most [`MAX_THREADS`] threads in an execution.
+//! * At most [`MAX_THREADS`] threads in an execution, or half as many with store buffers.
 //!
 //! [`Verdict::Holds`] means: within these limits, no interleaving breaks the program.
 //!
@@ -131,6 +131,62 @@
 //! * POS: each class of interleavings can be picked. An operation that waits to be picked is overtaken by `k` operations of another thread
 //!   that do not concern it with a probability of `1 / (k + 1)`.
 //! * A random walk: with one of about `2^-k`.
+//!
+//! # Memory models
+//!
+//! [`Memory::Sc`], the default, is sequential consistency. The others explore more executions of the
+//! same program:
+//!
+//! * [`Memory::Tso`] is that of x86. A store, the release of a spin lock included, waits in a buffer of
+//!   its thread before it reaches memory, and the thread goes on; what it does in the meantime can only be
+//!   loads and stores. Whatever x86 does by a locked instruction or a fence waits until the buffer is
+//!   empty: read-modify-writes, `SeqCst` stores and fences, taking a lock, and so on (all of them are listed in
+//!   `engine/memory/tso.rs`). That a store reaches memory is a step of its own in traces.
+//! * [`Memory::Ra`] is that of C11, as far as threads run in order: `Relaxed`, `Acquire`, `Release` and
+//!   fences mean what they say, by the rules of RC11. A load may see any write that is not older than what its
+//!   thread knows of, and a store may be overtaken. Locks, joins, grace periods and counters hand over what is
+//!   known (listed in `engine/memory/ra.rs`).
+//!
+//! ```
+//! use pagefold_explore::sync::Arc;
+//! use pagefold_explore::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+//! use pagefold_explore::{Config, Memory, Verdict, explore, thread};
+//!
+//! let publish = |order| {
+//!     move || {
+//!         let shared = Arc::new((AtomicU32::new(0), AtomicBool::new(false)));
+//!         let writer = Arc::clone(&shared);
+//!         thread::spawn_named("writer", move || {
+//!             writer.0.store(42, Ordering::Relaxed);
+//!             writer.1.store(true, order);
+//!         });
+//!         if shared.1.load(Ordering::Acquire) {
+//!             assert_eq!(shared.0.load(Ordering::Relaxed), 42);
+//!         }
+//!     }
+//! };
+//! let config = Config::default().memory(Memory::Ra);
+//! assert!(matches!(explore(&config, publish(Ordering::Relaxed)).verdict, Verdict::Broken(_)));
+//! assert!(matches!(explore(&config, publish(Ordering::Release)).verdict, Verdict::Holds));
+//! ```
+//!
+//! What these models leave out:
+//!
+//! * *Load buffering*: a load never sees a store that comes later in time. (x86 has none.)
+//! * *Plain memory*, such as the content of a [`Mutex`](sync::Mutex), has one value, the newest. A thread that gets at it
+//!   without knowing of the last change sees the change all the same.
+//! * [`Memory::Ra`]: `SeqCst` *accesses* are a little stronger than in RC11, where the same program also has weaker
+//!   ones. Counters and reference counts have one value.
+//! * [`Memory::Ra`]: a wait ([`wait_until`]) goes on if there is a value for it that the thread may see, be it an
+//!   old one. That it misses this value, and then waits for ever, is found only if it could be so without
+//!   seeing old values.
+//! * [`Memory::Tso`]: some things wait for the buffer that need not on hardware, such as a failed attempt at
+//!   a lock. An interrupt handler has a buffer of its own: it may miss what the thread has stored that runs
+//!   on its CPU with interrupts enabled.
+//! * [`Config::cache`] is switched off.
+//!
+//! `tests/memory_models` compares with litmus tests, and random programs with the axioms of each
+//! model.
 //!
 //! # Contention
 //!
@@ -153,7 +209,7 @@
 //! The arguments for what is pruned stand at the head of the modules that prune: `engine/search.rs`
 //! (source sets, sleep sets), `engine/race.rs` (which pairs of operations are races),
 //! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections), `engine/cache/` (states
-//! explored before). That nothing gets lost is
+//! explored before), `engine/memory/` (memory models). That nothing gets lost is
 //! tested by `tests/differential`, which compares random programs with the enumeration of all their
 //! interleavings.
 
@@ -184,7 +240,7 @@ pub use self::annotate::{
     fail, is_exploring, is_quiet, label, note, object_mark, quiet, reset_objects_to, write_range,
 };
 pub use self::class::{LockClass, LockKind};
-pub use self::config::{Bound, Config, MAX_THREADS, Search};
+pub use self::config::{Bound, Config, MAX_THREADS, Memory, Search};
 pub use self::engine::guide::Divergence;
 pub use self::explorer::{
     Replay, check, explore, explore_forgetting, explore_forgetting_observed,

@@ -27,6 +27,7 @@ use std::collections::{HashMap, HashSet};
 use crate::engine::op::{Access, Kind};
 use crate::engine::script::Path;
 use crate::engine::threads::ThreadNumber;
+use crate::engine::tree::Choice;
 use crate::engine::{Broken, Engine};
 
 /// How many states the search for an order may look at. Long executions of many threads get an
@@ -65,7 +66,7 @@ pub(crate) fn improve(
         .collect();
     let scripts = vec![
         Path {
-            order,
+            order: cone.choices(&order),
             origins: origins.clone(),
         },
         Path {
@@ -123,8 +124,8 @@ impl<'a> Cone<'a> {
         let last = broken
             .thread
             .and_then(|thread| engine.slots[thread].last.checked_sub(1));
-        let mut events = vec![Vec::new(); engine.threads];
-        let mut needed = vec![0; engine.threads];
+        let mut events = vec![Vec::new(); engine.lanes()];
+        let mut needed = vec![0; engine.lanes()];
         for index in 0..engine.log.len() {
             let thread = usize::from(engine.log.event(index).thread);
             events[thread].push(index);
@@ -137,6 +138,19 @@ impl<'a> Cone<'a> {
             events,
             needed,
         }
+    }
+
+    /// An order of the events with their variants.
+    fn choices(&self, order: &[ThreadNumber]) -> Vec<Choice> {
+        let mut done = vec![0; self.events.len()];
+        let choice = |&thread: &ThreadNumber| {
+            let at = &mut done[usize::from(thread)];
+            let event = self.events[usize::from(thread)][*at];
+            *at += 1;
+            let node = self.engine.tree.node(event);
+            (thread, node.map_or(0, |node| node.variant))
+        };
+        order.iter().map(choice).collect()
     }
 
     /// How many events `thread` can execute in a row.
@@ -284,7 +298,7 @@ impl<'a> Cone<'a> {
     fn counts(&self, done: &[usize], thread: usize, run: usize) -> bool {
         self.events[thread][done[thread]..][..run]
             .iter()
-            .any(|&event| !self.engine.log.event(event).kind.is_neutral())
+            .any(|&event| self.engine.log.event(event).kind.is_scheduled())
     }
 
     /// Whether `thread` could execute something in the state in which so many events are done.
@@ -293,6 +307,7 @@ impl<'a> Cone<'a> {
         let (kind, object) = match self.events[thread].get(done[thread]) {
             // What it waits for is there as soon as the log has it in this order.
             Some(&event) if self.is_ready(done, event) => return true,
+            Some(&event) if self.waits_for_flush(done, thread, event) => return false,
             Some(&event) => {
                 let event = self.engine.log.event(event);
                 (event.kind, event.object)
@@ -311,6 +326,13 @@ impl<'a> Cone<'a> {
             Kind::Await | Kind::Claim | Kind::Relax | Kind::GracePeriod | Kind::Join => false,
             _ => true,
         }
+    }
+
+    /// Whether `event` of `thread` comes after a store of the thread reaching memory, which is to come.
+    fn waits_for_flush(&self, done: &[usize], thread: usize, event: usize) -> bool {
+        let row = self.engine.log.clocks.row(event);
+        let flusher = self.engine.flusher_of(thread);
+        flusher.is_some_and(|flusher| row[flusher] as usize > done[flusher])
     }
 
     /// Whether everything that happens before `event`, apart from itself, is done.

@@ -5,14 +5,15 @@
 
 use crate::config::Bound;
 use crate::engine::threads::{ThreadNumber, ThreadSet};
+use crate::engine::tree::Choice;
 use crate::minimize::Candidate;
 use crate::report::Violation;
 
 /// The executions that begin with a path, except for those that are explored elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Subtree {
-    /// The thread of each event.
-    pub(crate) path: Vec<ThreadNumber>,
+    /// The choice for each event. The last one stands for all variants of its event.
+    pub(crate) path: Vec<Choice>,
     /// The threads that sleep before the last event of the path.
     pub(crate) sleep: ThreadSet,
 }

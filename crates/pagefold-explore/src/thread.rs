@@ -165,6 +165,7 @@ unsafe fn spawn_with_result<T>(
     f: impl FnOnce() -> T,
 ) -> (Option<ThreadId>, ResultSlot<T>) {
     require_exploration();
+    rt::drain();
     let result = Rc::new(Cell::new(None));
     let slot = Rc::clone(&result);
     let body = move || slot.set(Some(f()));
@@ -207,6 +208,7 @@ pub unsafe fn spawn_forgettable(
     f: impl FnOnce() + 'static,
 ) -> ThreadId {
     require_exploration();
+    rt::drain();
     // SAFETY: the closure is `'static`; that it may be forgotten is the caller's promise.
     let thread = unsafe { fiber::spawn(name.into(), Op::plain(Kind::Start, 0), true, f) };
     ThreadId::new(thread.expect("nothing is spawned while an abandoned execution is destroyed"))

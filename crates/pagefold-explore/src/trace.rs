@@ -34,9 +34,22 @@ pub struct TraceStep {
     /// Whether another thread of this trace does something to the same object that the order with this step matters to.
     /// The other steps are a thread's own business.
     pub shared: bool,
+    /// It is not the thread itself that does something: a store that it executed before reaches memory,
+    /// under a [memory model](crate::Memory) with store buffers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reaches_memory: bool,
+    /// In which of several ways it took place, under a [memory model](crate::Memory) that lets loads see
+    /// old values: 0 with the newest value, or as the newest one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub variant: u16,
     /// Remarks of the program which belong after this step (see [`note`](crate::note)).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "called by serde")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// Why a text is not a trace.

@@ -249,7 +249,10 @@ impl<'a, 'p> Worker<'a, 'p> {
                 counts.truncated += 1;
                 outcome.bound = Some(Bound::Steps(self.config.max_steps));
             }
-            Stop::TooManyThreads => outcome.bound = Some(Bound::Threads(MAX_THREADS)),
+            Stop::TooManyThreads => {
+                let limit = rt::with(|engine| engine.first_flusher).unwrap_or(MAX_THREADS);
+                outcome.bound = Some(Bound::Threads(limit));
+            }
             Stop::Violation | Stop::Diverged => {}
         }
         let (truncated, executions) = (counts.truncated, counts.executions);

@@ -663,6 +663,30 @@ fn nondeterministic_programs_are_told() {
 }
 
 #[test]
+fn threads_that_end_too_early_are_told() {
+    // Whichever execution is the first with a shorter thread, and whoever finds that out.
+    for changed in 2..60 {
+        let mut runs = 0;
+        let report = run(|| {
+            runs += 1;
+            let shortened = runs >= changed;
+            let word = Arc::new(AtomicU32::new(0));
+            for name in ["a", "b"] {
+                let word = Arc::clone(&word);
+                thread::spawn_named(name, move || {
+                    for _ in 0..if shortened && name == "a" { 1 } else { 3 } {
+                        word.fetch_add(1, SeqCst);
+                    }
+                });
+            }
+        });
+        if let Verdict::Broken(violation) = report.verdict {
+            assert_eq!(violation.kind, kind::NONDETERMINISM);
+        }
+    }
+}
+
+#[test]
 fn explorations_on_several_os_threads() {
     let runs: Vec<_> = (0..3)
         .map(|_| {

@@ -5,10 +5,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use pagefold_explore::sync::atomic::{
+    AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
 use pagefold_explore::sync::{LockClass, RawLock};
 use pagefold_explore::{
-    Bound, Config, Ended, Report, Search, Verdict, explore, explore_observed, fail, thread,
+    Bound, Config, Ended, Memory, Report, Search, Verdict, explore, explore_observed, fail, thread,
 };
 
 static LOCK: LockClass = LockClass::spin("lock");
@@ -60,23 +63,23 @@ fn run(world: &World, thread: usize, program: &[Op]) {
     for &op in program {
         let see = |value: u32| world.seen.borrow_mut()[thread].push(value);
         match op {
-            Op::Load(at) => see(world.words[at].load(SeqCst)),
-            Op::Store(at, value) => world.words[at].store(value, SeqCst),
+            Op::Load(at) => see(world.words[at].load(Relaxed)),
+            Op::Store(at, value) => world.words[at].store(value, Relaxed),
             Op::Add(at) => see(world.words[at].fetch_add(1, SeqCst)),
             Op::Cas(at, value) => see(world.words[at]
                 .compare_exchange(0, value, SeqCst, SeqCst)
                 .unwrap_or_else(|other| other)),
             Op::Section(at) => {
                 world.locks[at].lock();
-                let value = world.words[2].load(SeqCst);
-                world.words[2].store(value + 1, SeqCst);
+                let value = world.words[2].load(Relaxed);
+                world.words[2].store(value + 1, Relaxed);
                 world.locks[at].unlock();
             }
             Op::Try(at) => {
                 let taken = world.locks[at].try_lock();
                 see(taken.into());
                 if taken {
-                    world.words[2].store(7, SeqCst);
+                    world.words[2].store(7, Relaxed);
                     world.locks[at].unlock();
                 }
             }
@@ -120,8 +123,27 @@ fn ends(config: &Config, program: &[Vec<Op>]) -> (BTreeSet<String>, Report) {
 
 #[test]
 fn nothing_within_the_bound_is_missed() {
+    compare(Memory::Sc, 400);
+}
+
+#[test]
+fn nothing_within_the_bound_is_missed_with_store_buffers() {
+    compare(Memory::Tso, 40);
+}
+
+#[test]
+fn nothing_within_the_bound_is_missed_with_views() {
+    compare(Memory::Ra, 200);
+}
+
+fn compare(memory: Memory, programs: u64) {
+    // Buffers make many more interleavings.
+    let (limit_of_all, length) = match memory {
+        Memory::Tso => (2_000, 2),
+        Memory::Sc | Memory::Ra => (20_000, 4),
+    };
     let programs =
-        std::env::var("EXPLORE_FUZZ_PROGRAMS").map_or(400, |n| n.parse().expect("a number"));
+        std::env::var("EXPLORE_FUZZ_PROGRAMS").map_or(programs, |n| n.parse().expect("a number"));
     let seed = std::env::var("EXPLORE_FUZZ_SEED").map_or(1, |n| n.parse().expect("a number"));
     println!("seed {seed}, {programs} programs");
     let mut skipped = 0;
@@ -129,23 +151,31 @@ fn nothing_within_the_bound_is_missed() {
         let mut numbers = Numbers(seed << 32 | number);
         let threads = 2 + numbers.below(2);
         let program: Vec<Vec<Op>> = (0..threads)
-            .map(|_| (0..1 + numbers.below(4)).map(|_| numbers.op()).collect())
+            .map(|_| {
+                (0..1 + numbers.below(length))
+                    .map(|_| numbers.op())
+                    .collect()
+            })
             .collect();
         for limit in 0..3 {
             let config = Config::default()
                 .minimize_executions(u64::MAX)
+                .memory(memory)
                 .max_preemptions(limit);
             let every = config
                 .clone()
                 .search(Search::EveryInterleaving)
-                .max_executions(20_000);
+                .max_executions(limit_of_all);
             let (all, report) = ends(&every, &program);
-            if report.executions == 20_000 {
+            if report.executions == limit_of_all {
                 skipped += 1;
                 continue;
             }
             let (found, _) = ends(&config, &program);
-            assert_eq!(found, all, "{program:?}, at most {limit} preemptions");
+            assert_eq!(
+                found, all,
+                "{memory:?}: {program:?}, at most {limit} preemptions"
+            );
         }
     }
     println!("{skipped} of {} were too large to enumerate", programs * 3);

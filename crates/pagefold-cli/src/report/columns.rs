@@ -254,6 +254,7 @@ mod tests {
             label: label.to_owned(),
             object: None,
             shared: !label.starts_with("private"),
+            reaches_memory: false,
             notes: notes.iter().map(|note| (*note).to_owned()).collect(),
             thread,
         };

@@ -55,6 +55,9 @@ impl Engine {
     pub(crate) fn describe_wait(&self, thread: usize) -> String {
         let slot = &self.slots[thread];
         let name = &slot.name;
+        if self.memory.is_weak() && self.waits_for_buffer(thread) {
+            return format!("{name} waits for stores to reach memory");
+        }
         // A thread that has not begun waits since it was made.
         let since = slot.last.saturating_sub(1);
         let wait = match slot.op.kind {

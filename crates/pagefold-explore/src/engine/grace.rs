@@ -45,6 +45,9 @@ pub(crate) struct Section {
 impl Engine {
     /// Whether a grace period asked for by event `call` does not wait for `section`.
     pub(crate) fn starts_after(&self, section: &Section, call: usize) -> bool {
+        if let Some(knows) = self.section_knows(section.first, call) {
+            return knows;
+        }
         match self
             .log
             .event(section.first as usize)
@@ -83,6 +86,9 @@ impl Engine {
     /// the grace period event `grace` would have waited.
     pub(crate) fn would_delay(&self, thread: usize, grace: usize) -> bool {
         let call = self.call_of(grace);
+        if let Some(knows) = self.thread_knows(thread, call) {
+            return !knows;
+        }
         match self.slots[thread].last.checked_sub(1) {
             Some(before) => !self.log.happens_before(call, before as usize),
             None => true,
@@ -119,6 +125,7 @@ impl Engine {
             && let Some(section) = slot.reading.section.take()
         {
             self.sections[section as usize].last = slot.last.checked_sub(1);
+            self.leave_section_view(section);
         }
         true
     }

@@ -73,6 +73,9 @@ pub(crate) struct Guide {
     made: Vec<(u8, u8)>,
 }
 
+/// A recorded thread, and whether it is its stores reaching memory that is meant.
+type Lane = (u16, bool);
+
 #[derive(Clone, Copy, Debug)]
 enum Doing {
     /// This step of the trace.
@@ -157,6 +160,14 @@ impl Guide {
             }
         }
         self.divergence.is_none()
+    }
+
+    /// Which variant the step that is being taken had.
+    pub(crate) fn variant(&self) -> Option<u16> {
+        match self.doing? {
+            Doing::Recorded(step) => Some(self.trace.steps[step].variant),
+            Doing::New(_) => None,
+        }
     }
 
     /// At the end of an execution: judges what `advance` did not come to see.
@@ -255,7 +266,10 @@ impl Guide {
     /// is left out. An error says why its thread cannot go on.
     fn pick(&mut self, engine: &Engine, enabled: ThreadSet) -> Result<Option<usize>, String> {
         let position = self.position;
-        let number = self.trace.steps[position].thread;
+        let number = (
+            self.trace.steps[position].thread,
+            self.trace.steps[position].reaches_memory,
+        );
         let Some(thread) = self.thread_now(engine, number) else {
             let mut visited = 0;
             let parent = members(engine.live)
@@ -263,7 +277,12 @@ impl Guide {
             return self.let_through(parent, || "no such thread".to_owned());
         };
         if engine.live & bit(thread) == 0 {
-            return Err("the end of the thread".to_owned());
+            let ended = if number.1 {
+                "no store that is left"
+            } else {
+                "the end of the thread"
+            };
+            return Err(ended.to_owned());
         }
         if enabled & bit(thread) == 0 {
             let waited_for = self.find_new(engine, enabled, thread, &mut 0);
@@ -343,32 +362,40 @@ impl Guide {
     /// Whether what `thread` is about to do is a step of the trace that is still to come.
     fn is_recorded(&self, engine: &Engine, thread: usize) -> bool {
         let pending = Pending::of(engine, thread);
-        let mut numbers = (0..).zip(&self.trace.threads).map(|(number, _)| number);
+        let reaches_memory = engine.owner(thread) != thread;
+        let mut numbers = (0..)
+            .zip(&self.trace.threads)
+            .map(|(number, _)| (number, reaches_memory));
         let number = numbers.find(|&number| self.thread_now(engine, number) == Some(thread));
         number.is_some_and(|number| self.find(number, &pending).is_some())
     }
 
     /// The present number of a recorded thread: the one of that name, or if there are several, the
     /// one that comes as the same among them.
-    fn thread_now(&self, engine: &Engine, number: u16) -> Option<usize> {
+    fn thread_now(&self, engine: &Engine, (number, reaches_memory): Lane) -> Option<usize> {
         let threads = &self.trace.threads[..=usize::from(number)];
         let name = threads.last()?;
         let nth = threads.iter().filter(|other| *other == name).count() - 1;
-        (0..engine.threads)
+        let owner = (0..engine.threads)
             .filter(|&thread| engine.slots[thread].name == name.as_str())
-            .nth(nth)
+            .nth(nth)?;
+        if reaches_memory {
+            engine.flusher_of(owner)
+        } else {
+            Some(owner)
+        }
     }
 
     /// The next step of a thread, from `from` on.
-    fn find_next(&self, number: u16, from: usize) -> Option<usize> {
+    fn find_next(&self, number: Lane, from: usize) -> Option<usize> {
         let steps = self.trace.steps.iter().enumerate().skip(from);
-        let mut own = steps.filter(|(_, step)| step.thread == number);
+        let mut own = steps.filter(|(_, step)| (step.thread, step.reaches_memory) == number);
         own.next().map(|(at, _)| at)
     }
 
     /// The step of the trace that a thread is about to take, if that is its next one, or a later one
     /// with only private ones before it.
-    fn find(&self, number: u16, pending: &Pending) -> Option<usize> {
+    fn find(&self, number: Lane, pending: &Pending) -> Option<usize> {
         let mut next = self.find_next(number, self.position);
         while let Some(at) = next {
             let step = &self.trace.steps[at];

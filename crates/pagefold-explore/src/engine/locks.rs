@@ -84,7 +84,8 @@ impl Engine {
             _ => None,
         };
         let acquires = matches!(op.kind, Kind::AcquireExclusive | Kind::AcquireShared);
-        if acquires && state::owner(op.word()) == Some(me) {
+        let released = self.forwarded(self.current, op.object).is_some();
+        if acquires && !released && state::owner(op.word()) == Some(me) {
             let held = slot.held.iter().find(|held| held.object == op.object);
             let step = held.map_or(0, |held| held.step);
             let message = format!(

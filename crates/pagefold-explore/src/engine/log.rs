@@ -6,6 +6,7 @@
 //! prefix costs nothing here.
 
 use super::clock::Clocks;
+use super::memory::tso::FLUSHER;
 use super::object::{Objects, in_range};
 use super::op::{Access, Kind};
 
@@ -27,6 +28,23 @@ pub(crate) struct Event {
     links: u32,
     /// The value of the object before, or for a `GracePeriod` the index of its `Call`.
     pub(crate) before: u64,
+}
+
+impl Event {
+    /// The thread whose doing it is: for a store that reaches memory the one that executed it.
+    pub(crate) fn owner(&self) -> usize {
+        let thread = usize::from(self.thread);
+        if self.kind == Kind::Flush {
+            thread - FLUSHER
+        } else {
+            thread
+        }
+    }
+
+    /// Whether a store of `thread` reaches memory by it.
+    pub(crate) fn flushes_for(&self, thread: usize) -> bool {
+        self.kind == Kind::Flush && self.owner() == thread
+    }
 }
 
 /// The part of an event on several objects that belongs to one of them.
@@ -73,6 +91,8 @@ pub(crate) struct Log {
     pub(crate) ranges: Vec<Range>,
     /// The `GracePeriod` events.
     pub(crate) graces: Vec<u32>,
+    /// The `Flush` events, with the stores that they flush.
+    pub(crate) flushes: Vec<(u32, u32)>,
 }
 
 impl Log {
@@ -83,6 +103,7 @@ impl Log {
             clocks: Clocks::new(),
             ranges: Vec::new(),
             graces: Vec::new(),
+            flushes: Vec::new(),
         }
     }
 
@@ -169,6 +190,20 @@ impl Log {
         }
     }
 
+    /// Notes the store that the last event flushes.
+    pub(crate) fn note_flush(&mut self, store: u32) {
+        self.flushes.push((as_u32(self.events.len() - 1), store));
+    }
+
+    /// The store that event `flush` flushes.
+    pub(crate) fn store_of(&self, flush: usize) -> usize {
+        let at = self
+            .flushes
+            .binary_search_by_key(&as_u32(flush), |&(flush, _)| flush)
+            .expect("every flush is noted");
+        self.flushes[at].1 as usize
+    }
+
     /// Takes the last event off again.
     #[inline]
     pub(crate) fn pop(&mut self, objects: &mut Objects) {
@@ -188,6 +223,9 @@ impl Log {
             }
             Kind::GracePeriod => {
                 self.graces.pop();
+            }
+            Kind::Flush => {
+                self.flushes.pop();
             }
             _ => {}
         }
@@ -239,10 +277,10 @@ impl Log {
     pub(crate) fn is_shared(&self, index: usize, objects: &Objects) -> bool {
         let event = self.event(index);
         match event.kind {
-            Kind::Start | Kind::Join | Kind::Ipi => false,
+            Kind::Start | Kind::Join | Kind::Ipi | Kind::Fence => false,
             Kind::Call | Kind::GracePeriod | Kind::WriteRange => true,
             _ => self.chain(event.object, objects).any(|(other, access)| {
-                self.event(other).thread != event.thread && access.conflicts(event.access)
+                self.event(other).owner() != event.owner() && access.conflicts(event.access)
             }),
         }
     }

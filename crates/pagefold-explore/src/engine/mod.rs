@@ -15,6 +15,7 @@
 //! | [`preempt`] | searching only interleavings with few preemptions |
 //! | [`locks`], [`blocked`] | what is forbidden with locks; who waits for whom |
 //! | [`cache`] | which states were explored before |
+//! | [`memory`] | what loads may see, other than the newest value |
 //! | [`script`], [`guide`] | following a given schedule, recording a trace; following a trace in edited code |
 //! | [`threads`], [`rt`] | threads, and how primitives reach the engine |
 
@@ -25,6 +26,7 @@ pub(crate) mod grace;
 pub(crate) mod guide;
 pub(crate) mod locks;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod object;
 pub(crate) mod op;
 pub(crate) mod preempt;
@@ -47,6 +49,8 @@ use self::cache::Cache;
 use self::grace::Section;
 use self::locks::Order;
 use self::log::Log;
+use self::memory::Model;
+use self::memory::tso::FLUSHER;
 use self::object::{Object, Objects, Shape};
 use self::op::{Access, Kind, Op};
 use self::preempt::Preemptions;
@@ -56,7 +60,7 @@ use self::script::Script;
 use self::search::{Next, Stop};
 use self::threads::{Held, Slot, ThreadSet, bit};
 use self::tree::Tree;
-use crate::config::{Config, MAX_THREADS, Search};
+use crate::config::{Config, MAX_THREADS, Memory, Search};
 use crate::observer::SearchStep;
 use crate::report::kind;
 use crate::trace::TraceStep;
@@ -95,7 +99,7 @@ pub(crate) struct Engine {
     /// How many events this execution has executed.
     pub(crate) step: u32,
     pub(crate) next: Next,
-    /// Threads that have not ended.
+    /// Threads that have not ended, and flushers whose buffers are not empty.
     pub(crate) live: ThreadSet,
     /// Threads that are being destroyed.
     pub(crate) destroying: ThreadSet,
@@ -105,8 +109,11 @@ pub(crate) struct Engine {
     pub(crate) log: Log,
     pub(crate) tree: Tree,
     pub(crate) objects: Objects,
-    sections: Vec<Section>,
+    pub(crate) sections: Vec<Section>,
     order: Order,
+    pub(crate) memory: Model,
+    /// The number of the first flusher, which limits the number of threads.
+    pub(crate) first_flusher: usize,
     pub(crate) broken: Option<Broken>,
 
     search: Search,
@@ -141,6 +148,14 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(config: &Config) -> Self {
+        let mut log = Log::new();
+        let first_flusher = match config.memory {
+            Memory::Sc | Memory::Ra => MAX_THREADS,
+            Memory::Tso => FLUSHER,
+        };
+        if first_flusher != MAX_THREADS {
+            log.clocks.reserve_threads(MAX_THREADS);
+        }
         Self {
             mode: Mode::Normal,
             in_program: false,
@@ -151,11 +166,13 @@ impl Engine {
             destroying: 0,
             threads: 0,
             slots: (0..MAX_THREADS).map(|_| Slot::new()).collect(),
-            log: Log::new(),
+            log,
             tree: Tree::default(),
             objects: Objects::new(),
             sections: Vec::new(),
             order: Order::default(),
+            memory: Model::new(config.memory),
+            first_flusher,
             broken: None,
             search: config.search,
             preemptions: Preemptions::new(config.max_preemptions),
@@ -187,6 +204,7 @@ impl Engine {
         self.sections.clear();
         self.order.clear();
         self.preemptions.restart();
+        self.memory.restart();
         if self.cache.as_ref().is_some_and(|cache| cache.records()) {
             self.recorded = Some(Vec::new());
         }
@@ -219,7 +237,7 @@ impl Engine {
         forgettable: bool,
     ) -> Option<usize> {
         let thread = self.threads;
-        if thread == MAX_THREADS {
+        if thread == self.first_flusher {
             self.next = Next::Stop(Stop::TooManyThreads);
             return None;
         }
@@ -234,6 +252,11 @@ impl Engine {
             ((race::as_number(self.current), parent.spawned), parent.last)
         };
         self.slots[thread].begin(name, origin, last, op, forgettable);
+        self.spawn_view(thread);
+        if self.memory.tso().is_some() {
+            let idle = Op::plain(Kind::Flush, 0);
+            self.slots[FLUSHER + thread].begin(Cow::Borrowed(""), (0, 0), 0, idle, true);
+        }
         self.cache_spawn(thread, origin.1);
         Some(thread)
     }
@@ -250,6 +273,7 @@ impl Engine {
     #[cold]
     pub(crate) fn register(&mut self, object: &Object, shape: Shape) -> u32 {
         let address = object.address();
+        self.settle_moved(object);
         // The log may hold events of the future of a replayed prefix; only the past counts.
         let origin = self.log.ranges.iter().rev().find(|range| {
             range.event < self.step && object::in_range(address, range.start, range.len)
@@ -275,6 +299,9 @@ impl Engine {
         self.current = thread;
         self.count_preemption(thread);
         let index = self.step as usize;
+        if self.memory.is_weak() {
+            self.begin_weak(thread, index);
+        }
         if index < self.log.len() {
             let event = self.log.event(index);
             let op = self.slots[thread].op;
@@ -312,6 +339,9 @@ impl Engine {
         if slot.op.object != 0 {
             self.account(thread);
         }
+        if self.memory.is_weak() {
+            self.end_weak(thread, index);
+        }
         if self.recorded.is_some() {
             self.record(thread);
         }
@@ -325,11 +355,7 @@ impl Engine {
             Access::AcquireExclusive | Access::TryExclusive => true,
             Access::AcquireShared | Access::TryShared => false,
             Access::ReleaseExclusive | Access::ReleaseShared => {
-                let object = op.object;
-                let held = &mut self.slots[thread].held;
-                if let Some(at) = held.iter().rposition(|held| held.object == object) {
-                    held.remove(at);
-                }
+                self.let_go(thread, op.object);
                 return;
             }
             Access::Downgrade => {
@@ -339,6 +365,10 @@ impl Engine {
                         held.exclusive = false;
                     }
                 }
+                return;
+            }
+            Access::None if op.kind == Kind::BufferRelease => {
+                self.let_go(thread, op.object);
                 return;
             }
             Access::None | Access::Read | Access::ReadExclusive | Access::Write | Access::Add => {
@@ -361,10 +391,23 @@ impl Engine {
         });
     }
 
+    /// Takes a lock off the list of those in the hands of `thread`.
+    fn let_go(&mut self, thread: usize, object: u32) {
+        let held = &mut self.slots[thread].held;
+        if let Some(at) = held.iter().rposition(|held| held.object == object) {
+            held.remove(at);
+        }
+    }
+
     /// Whether the pending operation of `thread` can be executed.
     #[inline]
     fn is_enabled(&self, thread: usize) -> bool {
         let op = &self.slots[thread].op;
+        if self.memory.is_weak()
+            && let Some(enabled) = self.is_enabled_weak(thread)
+        {
+            return enabled;
+        }
         match op.kind {
             Kind::AcquireExclusive => state::is_free(op.word()),
             Kind::AcquireShared => state::is_shareable(op.word()),
@@ -388,12 +431,13 @@ impl Engine {
 
     /// Whether another thread than `thread` has changed an object after event `since`.
     pub(crate) fn has_changed_since(&self, object: u32, since: u32, thread: usize) -> bool {
+        let Some(since) = self.in_memory_since(object, since) else {
+            return false;
+        };
         self.log
             .chain(object, &self.objects)
             .take_while(|&(event, _)| event > since as usize)
-            .any(|(event, access)| {
-                access.changes() && usize::from(self.log.event(event).thread) != thread
-            })
+            .any(|(event, access)| access.changes() && self.log.event(event).owner() != thread)
     }
 
     /// Notes what the current thread has read in this round of a retry loop. `false` if nothing.
@@ -407,7 +451,9 @@ impl Engine {
             if event.kind == Kind::Relax {
                 break;
             }
-            let reads = matches!(event.access, Access::Read | Access::ReadExclusive);
+            // A load may have found its value in the buffer, and touched nothing.
+            let reads = matches!(event.access, Access::Read | Access::ReadExclusive)
+                || matches!(event.kind, Kind::Load | Kind::Await);
             if reads {
                 // What counts is the first look of the round: if the object changed after it, the
                 // round has worked with an old value, and the next one may go another way.
@@ -492,7 +538,7 @@ impl Engine {
              depend on nothing but the schedule",
             self.step, self.slots[thread].name
         );
-        self.current = thread;
+        // Whoever runs now has to leave its own stack, so it stays the current one.
         self.break_off(kind::NONDETERMINISM.into(), message);
         self.next
     }

@@ -9,6 +9,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::memory::shadow;
 use crate::class::LockClass;
 
 /// The header of each primitive.
@@ -20,6 +21,8 @@ use crate::class::LockClass;
 pub(crate) struct Object {
     word: AtomicU64,
     id: AtomicU32,
+    /// The epoch in which a store was buffered: the value is in the [`shadow`] then.
+    epoch: AtomicU32,
 }
 
 impl Object {
@@ -27,12 +30,57 @@ impl Object {
         Self {
             word: AtomicU64::new(word),
             id: AtomicU32::new(0),
+            epoch: AtomicU32::new(shadow::NEVER),
         }
     }
 
+    /// The value in memory.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
+        if self.epoch.load(Relaxed) != shadow::NEVER && self.is_shadowed() {
+            return shadow::get(self.id());
+        }
         self.word.load(Relaxed)
+    }
+
+    /// The value as the current thread sees it: its own stores first.
+    #[inline]
+    pub(crate) fn view(&self) -> u64 {
+        if self.epoch.load(Relaxed) != shadow::NEVER
+            && self.is_shadowed()
+            && let Some(Some(word)) =
+                super::rt::with(|engine| engine.forwarded(engine.current, self.id()))
+        {
+            return word;
+        }
+        self.get()
+    }
+
+    /// The number that the object was given last.
+    #[inline]
+    pub(crate) fn id(&self) -> u32 {
+        self.id.load(Relaxed)
+    }
+
+    /// Whether the value is in the shadow.
+    #[cold]
+    pub(crate) fn is_shadowed(&self) -> bool {
+        let epoch = self.epoch.load(Relaxed);
+        epoch != shadow::NEVER && epoch == shadow::epoch()
+    }
+
+    /// Has the value in the shadow, to the end of the execution.
+    pub(crate) fn use_shadow(&self) {
+        if !self.is_shadowed() {
+            shadow::set(self.id(), self.word.load(Relaxed));
+            self.epoch.store(shadow::epoch(), Relaxed);
+        }
+    }
+
+    /// Has `word` as the value, in the object itself.
+    pub(crate) fn leave_shadow(&self, word: u64) {
+        self.epoch.store(shadow::NEVER, Relaxed);
+        self.word.store(word, Relaxed);
     }
 
     /// Sets the word, of which the cache is not told: see [`Turn::set`](super::rt::Turn::set) and
@@ -40,6 +88,9 @@ impl Object {
     #[inline]
     pub(crate) fn set(&self, word: u64) {
         self.word.store(word, Relaxed);
+        if self.epoch.load(Relaxed) != shadow::NEVER && self.is_shadowed() {
+            shadow::set(self.id(), word);
+        }
     }
 
     #[inline]

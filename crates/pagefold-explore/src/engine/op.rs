@@ -2,6 +2,7 @@
 
 use super::object::Object;
 use super::state;
+use crate::sync::atomic::Ordering;
 
 /// What a thread is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +45,33 @@ pub(crate) enum Kind {
     Ipi,
     /// Waits for the grace period asked for by the `Call` in the argument.
     GracePeriod,
+    /// A store that goes to the buffer of its thread. Independent of everything.
+    BufferStore,
+    /// The release of a lock, by such a store.
+    BufferRelease,
+    /// A store in a buffer reaches memory; the length is not 0 if it is the release of a lock.
+    Flush,
+    /// Waits until the buffer of the thread is empty. Independent of everything.
+    Fence,
+    /// A `SeqCst` fence under a model with views.
+    FenceSeqCst,
 }
 
 impl Kind {
     /// Whether the operation commutes with every other.
     pub(crate) fn is_neutral(self) -> bool {
-        matches!(self, Self::Start | Self::Call | Self::Ipi)
+        matches!(self, Self::Start | Self::Call | Self::Ipi | Self::Fence) || self.is_buffered()
+    }
+
+    /// Whether to let it be executed is the scheduler's decision that matters: it does not commute with
+    /// all others, and is not the doing of the memory.
+    pub(crate) fn is_scheduled(self) -> bool {
+        !self.is_neutral() && self != Self::Flush
+    }
+
+    /// Whether the operation writes to the buffer of its thread.
+    pub(crate) fn is_buffered(self) -> bool {
+        matches!(self, Self::BufferStore | Self::BufferRelease)
     }
 }
 
@@ -57,6 +79,10 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op {
     pub(crate) kind: Kind,
+    /// What an atomic access asks for.
+    pub(crate) order: Ordering,
+    /// What a compare-exchange asks for if it fails.
+    pub(crate) failure: Ordering,
     /// The number of the object, 0 if none or several.
     pub(crate) object: u32,
     /// The object. Valid while the operation is pending: the thread that announced it is
@@ -75,6 +101,8 @@ impl Op {
     pub(crate) const fn plain(kind: Kind, argument: u64) -> Self {
         Self {
             kind,
+            order: Ordering::SeqCst,
+            failure: Ordering::SeqCst,
             object: 0,
             target: std::ptr::null(),
             argument,
@@ -107,7 +135,9 @@ impl Op {
     pub(crate) fn access(&self) -> Access {
         match self.kind {
             Kind::Load | Kind::Await | Kind::Relax => Access::Read,
-            Kind::Store | Kind::Rmw | Kind::Claim | Kind::WriteRange => Access::Write,
+            Kind::Store | Kind::Rmw | Kind::Claim | Kind::WriteRange | Kind::FenceSeqCst => {
+                Access::Write
+            }
             Kind::CompareExchange if self.word() == self.argument => Access::Write,
             Kind::CompareExchange => Access::Read,
             Kind::Add => Access::Add,
@@ -126,7 +156,16 @@ impl Op {
             Kind::ReleaseExclusive => Access::ReleaseExclusive,
             Kind::ReleaseShared => Access::ReleaseShared,
             Kind::Downgrade => Access::Downgrade,
-            Kind::Start | Kind::Join | Kind::Call | Kind::Ipi | Kind::GracePeriod => Access::None,
+            Kind::Flush if self.length != 0 => Access::ReleaseExclusive,
+            Kind::Flush => Access::Write,
+            Kind::Start
+            | Kind::Join
+            | Kind::Call
+            | Kind::Ipi
+            | Kind::GracePeriod
+            | Kind::BufferStore
+            | Kind::BufferRelease
+            | Kind::Fence => Access::None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Searching only interleavings with few preemptions.
 //!
 //! A *preemption* is a switch away from a thread that could have gone on. (Operations that commute with
-//! all others do not count, neither as something to switch to nor as something to switch from.)
+//! all others do not count, neither as something to switch to nor as something to switch from; nor does
+//! a store that reaches memory.)
 //!
 //! **What is given up.** Source sets and sleep sets rest on equivalent interleavings being as good as each
 //! other. With a bound they are not: one may be within it and the other not. So here nothing sleeps, and
@@ -59,7 +60,7 @@ impl Engine {
             return enabled;
         }
         let allowed = members(enabled)
-            .filter(|&thread| thread == running || self.slots[thread].op.kind.is_neutral())
+            .filter(|&thread| thread == running || !self.slots[thread].op.kind.is_scheduled())
             .fold(0, |set, thread| set | bit(thread));
         self.preemptions.was_met |= allowed != enabled;
         allowed
@@ -73,7 +74,7 @@ impl Engine {
 
     /// Counts the switch to `thread`, which executes the event of the present node.
     pub(crate) fn count_preemption(&mut self, thread: usize) {
-        if self.preemptions.limit.is_none() || self.slots[thread].op.kind.is_neutral() {
+        if self.preemptions.limit.is_none() || !self.slots[thread].op.kind.is_scheduled() {
             return;
         }
         let running = self.preemptions.running;
@@ -110,7 +111,7 @@ impl Engine {
                 let earlier = *self.log.event(before);
                 if earlier.thread != other {
                     self.want_before(start, later);
-                    if !earlier.kind.is_neutral() {
+                    if earlier.kind.is_scheduled() {
                         break;
                     }
                 }
@@ -149,12 +150,17 @@ impl Engine {
     fn collect_conflicts(&self, thread: usize, op: &Op, access: Access, events: &mut Vec<usize>) {
         let on = |object: u32, access: Access, events: &mut Vec<usize>| {
             let chain = self.log.chain(object, &self.objects);
-            events.extend(
-                chain
-                    .filter(|&(_, earlier)| access.conflicts(earlier))
-                    .map(|(event, _)| event),
-            );
+            let fits = |&(event, earlier): &(usize, Access)| {
+                // A load that was forwarded from a buffer touches nothing, until its store is flushed.
+                let forwarded = self.memory.tso().is_some()
+                    && matches!(self.log.event(event).kind, Kind::Load | Kind::Await);
+                access.conflicts(if forwarded { Access::Read } else { earlier })
+            };
+            events.extend(chain.filter(fits).map(|(event, _)| event));
         };
+        if let Some(order) = self.order_of(op) {
+            on(order, Access::Write, events);
+        }
         let section = self.begins_section(thread);
         match op.kind {
             Kind::Start | Kind::Call | Kind::Ipi | Kind::Join => {}

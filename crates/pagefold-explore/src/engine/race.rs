@@ -37,6 +37,7 @@ use std::cmp::Reverse;
 
 use super::Engine;
 use super::log::Draft;
+use super::memory::shadow;
 use super::op::{Access, Kind, Op};
 use super::threads::ThreadNumber;
 
@@ -94,13 +95,19 @@ impl Engine {
             object: op.object,
             seq,
             previous_of_thread: if began { last } else { 0 },
-            before: if op.kind == Kind::GracePeriod {
-                op.argument
-            } else {
-                op.word()
+            before: match op.kind {
+                Kind::GracePeriod => op.argument,
+                Kind::Flush => shadow::get(op.object),
+                _ => op.word(),
             },
         };
         self.log.push(draft, &mut self.objects);
+        if self.memory.is_weak()
+            && op.kind != Kind::FenceSeqCst
+            && let Some(order) = self.order_of(&op)
+        {
+            self.log.link(order, Access::Write, &mut self.objects);
+        }
         match op.kind {
             Kind::WriteRange => {
                 let (start, len) = op.range();
@@ -112,6 +119,11 @@ impl Engine {
                 }
                 self.scratch = written;
                 self.log.note_range(start, len);
+            }
+            Kind::Flush => {
+                if let Some(store) = self.buffered_by(thread) {
+                    self.log.note_flush(store);
+                }
             }
             Kind::Relax => {
                 for &(object, _) in &self.slots[thread].watched {
@@ -135,7 +147,7 @@ impl Engine {
     }
 
     /// Finds the earlier events tied to `op`. Returns whether they are sorted, the newest first.
-    fn collect_ties(
+    pub(crate) fn collect_ties_in_memory(
         &self,
         thread: usize,
         op: &Op,
@@ -143,7 +155,12 @@ impl Engine {
         ties: &mut Vec<(usize, Tie)>,
     ) -> bool {
         match op.kind {
-            Kind::Start | Kind::Call | Kind::Ipi => {}
+            Kind::Start
+            | Kind::Call
+            | Kind::Ipi
+            | Kind::BufferStore
+            | Kind::BufferRelease
+            | Kind::Fence => {}
             Kind::Join => {
                 let target = usize::try_from(op.argument).expect("a thread number");
                 if let Some(last) = self.slots[target].last.checked_sub(1) {
@@ -161,7 +178,9 @@ impl Engine {
             | Kind::TryShared
             | Kind::ReleaseExclusive
             | Kind::ReleaseShared
-            | Kind::Downgrade => self.tie_plain(op.object, access, ties),
+            | Kind::Downgrade
+            | Kind::Flush
+            | Kind::FenceSeqCst => self.tie_plain(op.object, access, ties),
             Kind::AcquireExclusive | Kind::AcquireShared => {
                 self.tie_acquisition(op.object, access, ties);
             }
@@ -213,7 +232,12 @@ impl Engine {
                 other < this
                     && self.log.event(other).thread != event.thread
                     && access.conflicts(event.access)
-                    && !known.is_some_and(|known| self.log.happens_before(other, known as usize))
+                    && !self
+                        .thread_knows(usize::from(event.thread), other)
+                        .unwrap_or_else(|| {
+                            known
+                                .is_some_and(|known| self.log.happens_before(other, known as usize))
+                        })
             })?;
         let other_event = self.log.event(other);
         let did = match other_event.kind {
@@ -240,6 +264,11 @@ impl Engine {
     /// so both ask here.
     #[inline]
     pub(crate) fn access_of(&self, thread: usize, op: &Op) -> Access {
+        if self.memory.is_weak()
+            && let Some(access) = self.access_of_weak(thread, op)
+        {
+            return access;
+        }
         match op.kind {
             Kind::Put => self.access_of_put(thread, op),
             _ => op.access(),
@@ -281,7 +310,12 @@ impl Engine {
     }
 
     /// If the operation begins a read section: grace periods which the section would have delayed.
-    fn tie_sections(&self, thread: usize, ties: &mut Vec<(usize, Tie)>, sorted: bool) -> bool {
+    pub(crate) fn tie_sections(
+        &self,
+        thread: usize,
+        ties: &mut Vec<(usize, Tie)>,
+        sorted: bool,
+    ) -> bool {
         if !self.begins_section(thread) || self.log.graces.is_empty() {
             return sorted;
         }
@@ -295,12 +329,15 @@ impl Engine {
 
     /// Everything that conflicts, as far back as an event that comes after all that is older.
     #[inline]
-    fn tie_plain(&self, object: u32, access: Access, ties: &mut Vec<(usize, Tie)>) {
+    pub(crate) fn tie_plain(&self, object: u32, access: Access, ties: &mut Vec<(usize, Tie)>) {
         for (event, earlier) in self.log.chain(object, &self.objects) {
             if access.conflicts(earlier) {
                 ties.push((event, Tie::Plain));
             }
             if is_barrier(earlier) {
+                if self.memory.is_weak() {
+                    self.tie_forwarded(event, object, access, ties);
+                }
                 break;
             }
         }
@@ -345,6 +382,9 @@ impl Engine {
             if access != Access::Write {
                 continue;
             }
+            if self.log.event(index).flushes_for(thread) {
+                break;
+            }
             if known.is_some_and(|known| self.log.happens_before(index, known as usize)) {
                 break;
             }
@@ -352,7 +392,8 @@ impl Engine {
             if event.kind != Kind::WriteRange {
                 value = event.before;
             }
-            let possible = Self::holds(op, value);
+            // With views it may see older values.
+            let possible = self.memory.ra().is_some() || Self::holds(op, value);
             ties.push((index, if possible { Tie::Blocking } else { Tie::Order }));
         }
     }
@@ -360,20 +401,25 @@ impl Engine {
     fn tie_relax(&self, thread: usize, ties: &mut Vec<(usize, Tie)>) {
         let start = ties.len();
         for &(object, since) in &self.slots[thread].watched {
+            let Some(since) = self.in_memory_since(object, since) else {
+                continue;
+            };
             for (event, access) in self.log.chain(object, &self.objects) {
                 if event <= since as usize {
                     break;
                 }
-                if access.changes() && usize::from(self.log.event(event).thread) != thread {
+                if access.changes() && self.log.event(event).owner() != thread {
                     ties.push((event, Tie::Order));
                 }
             }
         }
         for this in start..ties.len() {
             let (change, _) = ties[this];
-            let awake_without = ties[start..]
-                .iter()
-                .any(|&(other, _)| other != change && !self.log.happens_before(change, other));
+            // With views the thread may have seen old values, and be awake for that.
+            let awake_without = self.memory.ra().is_some()
+                || ties[start..]
+                    .iter()
+                    .any(|&(other, _)| other != change && !self.log.happens_before(change, other));
             if awake_without {
                 ties[this].1 = Tie::Blocking;
             }

@@ -15,6 +15,7 @@ use super::search::Next;
 use super::threads::ThreadNumber;
 use super::{Engine, Mode, state};
 use crate::report::kind;
+use crate::sync::atomic::Ordering;
 
 thread_local! {
     static CURRENT: Cell<*mut Engine> = const { Cell::new(ptr::null_mut()) };
@@ -99,12 +100,27 @@ enum How {
 /// Marks a turn about which the cache wants to know what is written.
 const OBSERVED: u8 = 1 << 7;
 
+/// Marks a turn of an execution in which the memory model has a say in what is read and written.
+const WEAK: u8 = 1 << 6;
+
 impl Turn {
     const OUTSIDE: Self = Self::new(state::OUTSIDE, How::Outside);
 
     #[inline]
     const fn new(thread: ThreadNumber, how: How) -> Self {
         Self(u16::from_be_bytes([how as u8, thread]))
+    }
+
+    #[inline]
+    fn is_weak(self) -> bool {
+        self.0.to_be_bytes()[0] & WEAK != 0
+    }
+
+    #[inline]
+    fn weak_in(self, engine: &Engine) -> Self {
+        let [how, thread] = self.0.to_be_bytes();
+        let weak = if engine.memory.is_weak() { WEAK } else { 0 };
+        Self(u16::from_be_bytes([how | weak, thread]))
     }
 
     /// Who executes it.
@@ -124,7 +140,9 @@ impl Turn {
     /// Writes to the object of the operation.
     #[inline]
     pub(crate) fn set(self, object: &Object, word: u64) {
-        object.set(word);
+        if !self.is_weak() || with(|engine| engine.weak_set(object, word)) != Some(false) {
+            object.set(word);
+        }
         if self.0.to_be_bytes()[0] & OBSERVED != 0 {
             with(|engine| engine.cache_word(object, word, true));
         }
@@ -132,7 +150,7 @@ impl Turn {
 
     #[inline]
     fn is(self, how: How) -> bool {
-        self.0.to_be_bytes()[0] & !OBSERVED == how as u8
+        self.0.to_be_bytes()[0] & !(OBSERVED | WEAK) == how as u8
     }
 
     /// Adds the outcome to the label of the event, if it was not given one by the program.
@@ -142,6 +160,17 @@ impl Turn {
             let outcome = f();
             with(|engine| engine.record_outcome(&outcome));
         }
+    }
+
+    /// What the operation reads from `object`.
+    #[inline]
+    pub(crate) fn get(self, object: &Object) -> u64 {
+        if self.is_weak()
+            && let Some(Some(word)) = with(|engine| engine.weak_get(object))
+        {
+            return word;
+        }
+        object.get()
     }
 
     /// Whether the operation was not an event, so that its condition may not hold.
@@ -174,17 +203,45 @@ pub(crate) fn set_quiet(object: &Object, word: u64) {
 /// Executes an operation on an object: returns when it is this thread's turn to do it.
 #[inline]
 pub(crate) fn visible(object: &Object, shape: Shape, kind: Kind, argument: u64) -> Turn {
+    ordered(object, shape, kind, argument, Ordering::SeqCst)
+}
+
+/// As [`visible`], asking for an order.
+#[inline]
+pub(crate) fn ordered(
+    object: &Object,
+    shape: Shape,
+    kind: Kind,
+    argument: u64,
+    order: Ordering,
+) -> Turn {
+    ordered_unless(object, shape, kind, argument, order, None)
+}
+
+/// As [`ordered`], asking for another order if it fails.
+#[inline]
+fn ordered_unless(
+    object: &Object,
+    shape: Shape,
+    kind: Kind,
+    argument: u64,
+    order: Ordering,
+    failure: Option<Ordering>,
+) -> Turn {
     let engine = CURRENT.get();
     if engine.is_null() {
         return Turn::OUTSIDE;
     }
     // SAFETY: as in `with_or`.
     let engine = unsafe { &mut *engine };
+    if let Some(failure) = failure {
+        engine.slots[engine.current].op.failure = failure;
+    }
     let id = match engine.objects.lookup(object) {
         Some(id) => id,
         None => engine.register(object, shape),
     };
-    take_turn(announce_on(engine, id, object, kind, argument))
+    take_turn(announce_on(engine, id, object, kind, argument, order))
 }
 
 /// Executes a wait until `predicate` holds for the object's word: an `Await` or a `Claim`.
@@ -202,6 +259,8 @@ pub(crate) fn wait(
         let predicate: &'static dyn Fn(u64) -> bool = unsafe { std::mem::transmute(predicate) };
         let op = Op {
             kind,
+            order: Ordering::Acquire,
+            failure: Ordering::Acquire,
             object: id,
             target: object,
             argument,
@@ -216,6 +275,54 @@ pub(crate) fn wait(
 /// Executes an operation on no object or several.
 pub(crate) fn visible_plain(op: Op) -> Turn {
     take_turn(with_or(Announced::OUTSIDE, |engine| announce(engine, op)))
+}
+
+/// Executes a compare-exchange with `expected`.
+#[inline]
+pub(crate) fn compare_exchange(
+    object: &Object,
+    expected: u64,
+    success: Ordering,
+    failure: Ordering,
+) -> Turn {
+    let kind = Kind::CompareExchange;
+    ordered_unless(
+        object,
+        Shape::Atomic,
+        kind,
+        expected,
+        success,
+        Some(failure),
+    )
+}
+
+/// Executes a fence.
+#[inline]
+pub(crate) fn fence(order: Ordering) {
+    let has_views = with(|engine| {
+        let has_views = engine.mode() == Mode::Normal && engine.memory.ra().is_some();
+        if has_views && order != Ordering::SeqCst {
+            engine.local_fence(order);
+        }
+        has_views
+    });
+    if order != Ordering::SeqCst {
+        return;
+    }
+    if has_views == Some(true) {
+        visible_plain(Op::plain(Kind::FenceSeqCst, 0));
+    } else {
+        drain();
+    }
+}
+
+/// Waits until the stores of the current thread have reached memory.
+pub(crate) fn drain() {
+    let buffered =
+        with(|engine| engine.mode() == Mode::Normal && engine.has_buffered(engine.current));
+    if buffered == Some(true) {
+        visible_plain(Op::plain(Kind::Fence, 0));
+    }
 }
 
 /// What came of announcing an operation.
@@ -260,10 +367,12 @@ fn announce_on(
     target: *const Object,
     kind: Kind,
     argument: u64,
+    order: Ordering,
 ) -> Announced {
     let me = engine.current;
     let op = &mut engine.slots[me].op;
     op.kind = kind;
+    op.order = order;
     op.object = object;
     op.target = target;
     op.argument = argument;
@@ -284,6 +393,9 @@ fn decide(engine: &mut Engine, me: usize) -> Announced {
     if engine.mode() != Mode::Normal {
         return execute_directly(engine, me);
     }
+    if engine.memory.is_weak() {
+        engine.announce_weak();
+    }
     if engine.is_forbidden() {
         return Announced::away(engine);
     }
@@ -303,7 +415,9 @@ fn turn(engine: &Engine) -> Turn {
     } else {
         How::Event
     };
-    Turn::new(super::race::as_number(engine.current), how).observed_by(engine)
+    Turn::new(super::race::as_number(engine.current), how)
+        .observed_by(engine)
+        .weak_in(engine)
 }
 
 #[cold]

@@ -112,6 +112,14 @@ impl Sampler {
             .expect("somebody is enabled")
     }
 
+    /// Which of the ways in which an event can take place.
+    pub(crate) fn pick_variant(&mut self, variants: u16) -> u16 {
+        match variants {
+            0 | 1 => 0,
+            _ => u16::try_from(self.below(variants.into())).unwrap_or(0),
+        }
+    }
+
     /// Gives priorities to those that have none.
     fn draw(&mut self, threads: ThreadSet) {
         for thread in members(threads) {

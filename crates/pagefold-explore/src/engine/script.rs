@@ -2,10 +2,12 @@
 
 use super::Engine;
 use super::guide::Guide;
+use super::memory::tso::FLUSHER;
 use super::object::Shape;
 use super::op::{Kind, Op};
 use super::search::Stop;
 use super::threads::{ThreadNumber, ThreadSet, bit};
+use super::tree::Choice;
 use crate::subtree::Subtree;
 use crate::trace::TraceStep;
 
@@ -24,8 +26,8 @@ pub(crate) enum Script {
 /// in another order; their origins do not change.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
-    /// The threads, by their old numbers.
-    pub(crate) order: Vec<ThreadNumber>,
+    /// The choices, with old numbers of threads.
+    pub(crate) order: Vec<Choice>,
     /// The origin of each old number, in terms of old numbers.
     pub(crate) origins: Vec<(ThreadNumber, u16)>,
 }
@@ -45,13 +47,27 @@ impl Engine {
         let step = self.step as usize;
         match &self.script {
             Script::None => None,
-            Script::Path(path) => self.numbered(path, *path.order.get(step)?),
+            Script::Path(path) => self.numbered(path, path.order.get(step)?.0),
             Script::Trace(guide) => guide.next,
+        }
+    }
+
+    /// The variant that the script wants of the event just begun.
+    pub(crate) fn scripted_variant(&self) -> Option<u16> {
+        let step = self.step as usize;
+        match &self.script {
+            Script::None => None,
+            Script::Path(path) => Some(path.order.get(step)?.1),
+            Script::Trace(guide) => guide.variant(),
         }
     }
 
     /// The number in this execution of the thread that was `old` in the path.
     fn numbered(&self, path: &Path, old: ThreadNumber) -> Option<usize> {
+        if usize::from(old) >= self.first_flusher {
+            let owner = super::race::as_number(usize::from(old) - FLUSHER);
+            return Some(self.numbered(path, owner)? + FLUSHER);
+        }
         if old == 0 {
             return Some(0);
         }
@@ -112,16 +128,22 @@ impl Engine {
     pub(crate) fn record(&mut self, thread: usize) {
         let label = match self.slots[thread].label.take() {
             Some(label) => label,
-            None => self.describe_op(&self.slots[thread].op),
+            None => self.describe_pending(thread),
         };
         let object = self.object_name(self.slots[thread].op.object);
-        let thread = super::race::as_number(thread).into();
+        let owner = self.owner(thread);
+        let reaches_memory = owner != thread;
+        let node = self.tree.node(self.step as usize - 1);
+        let variant = node.map_or(0, |node| node.variant);
+        let thread = super::race::as_number(owner).into();
         if let Some(steps) = &mut self.recorded {
             steps.push(TraceStep {
                 thread,
                 label,
                 object,
                 shared: false,
+                reaches_memory,
+                variant,
                 notes: Vec::new(),
             });
         }
@@ -130,7 +152,14 @@ impl Engine {
     /// The label that the operation `thread` announced will have, but for the outcome.
     pub(crate) fn pending_label(&self, thread: usize) -> String {
         let label = self.slots[thread].label.clone();
-        label.unwrap_or_else(|| self.describe_op(&self.slots[thread].op))
+        label.unwrap_or_else(|| self.describe_pending(thread))
+    }
+
+    fn describe_pending(&self, thread: usize) -> String {
+        if thread >= self.first_flusher {
+            return self.label_of_flush(thread);
+        }
+        self.describe_op(&self.slots[thread].op)
     }
 
     /// The name of an object; none if there is none, or several.
@@ -148,7 +177,7 @@ impl Engine {
         match op.kind {
             Kind::Start => "start".to_owned(),
             Kind::Load => format!("load {}", object()),
-            Kind::Store => format!("store {}", object()),
+            Kind::Store | Kind::BufferStore => format!("store {}", object()),
             Kind::Rmw => format!("update {}", object()),
             Kind::CompareExchange => format!("compare-exchange {}", object()),
             Kind::Add => format!("add to {}", object()),
@@ -160,7 +189,9 @@ impl Engine {
             Kind::AcquireShared => format!("share {}", object()),
             Kind::TryExclusive => format!("try to lock {}", object()),
             Kind::TryShared => format!("try to share {}", object()),
-            Kind::ReleaseExclusive | Kind::ReleaseShared => format!("unlock {}", object()),
+            Kind::ReleaseExclusive | Kind::ReleaseShared | Kind::BufferRelease => {
+                format!("unlock {}", object())
+            }
             Kind::Downgrade => format!("downgrade {}", object()),
             Kind::WriteRange => format!("free {} bytes", op.length),
             Kind::Join => {
@@ -170,6 +201,8 @@ impl Engine {
             Kind::Call => "ask for a grace period".to_owned(),
             Kind::Ipi => "send an interrupt".to_owned(),
             Kind::GracePeriod => "grace period over".to_owned(),
+            Kind::Flush => format!("{} reaches memory", object()),
+            Kind::Fence | Kind::FenceSeqCst => "fence".to_owned(),
         }
     }
 

@@ -20,7 +20,7 @@ use super::Engine;
 use super::log::as_u32;
 use super::op::{Access, Kind};
 use super::threads::{ThreadSet, bit, first, last, members};
-use super::tree::{Back, Tree};
+use super::tree::{Back, Choice, Tree};
 use crate::config::{MAX_THREADS, Search};
 use crate::observer::SearchStep;
 use crate::subtree::{Subtree, Wanted};
@@ -55,11 +55,22 @@ impl Engine {
     /// Decides who goes next. `self.current` is who went before.
     #[inline]
     pub(crate) fn schedule(&mut self) -> Next {
-        self.next = match self.tree.node(self.step as usize) {
+        self.next = self.decide();
+        if let Next::Thread(thread) = self.next
+            && thread >= self.first_flusher
+        {
+            self.run_flushers();
+        }
+        self.next
+    }
+
+    /// Whose event is the next one.
+    #[inline]
+    pub(crate) fn decide(&mut self) -> Next {
+        match self.tree.node(self.step as usize) {
             Some(node) => self.follow(usize::from(node.choice)),
             None => self.choose(),
-        };
-        self.next
+        }
     }
 
     /// A choice made in an earlier execution.
@@ -183,6 +194,16 @@ impl Engine {
     fn depends(&self, thread: usize, event: usize) -> bool {
         let op = &self.slots[thread].op;
         let executed = self.log.event(event);
+        if self.memory.is_weak() && self.owner(thread) == executed.owner() {
+            // A thread and its flusher: what both have pending commutes.
+            return false;
+        }
+        if self.memory.is_weak()
+            && let Some(order) = self.order_of(op)
+            && self.log.access_on(event, order) != Access::None
+        {
+            return true;
+        }
         if executed.kind == Kind::GracePeriod
             && self.begins_section(thread)
             && self.would_delay(thread, event)
@@ -374,25 +395,40 @@ impl Engine {
         self.tree.forget_log();
     }
 
-    /// How the current path goes: the thread of each event.
-    pub(crate) fn path(&self) -> Vec<u8> {
-        (0..self.log.len())
-            .map(|index| self.log.event(index).thread)
-            .collect()
+    /// How the current path goes.
+    pub(crate) fn path(&self) -> Vec<Choice> {
+        let nodes = self.tree.nodes()[..self.log.len()].iter();
+        nodes.map(|node| (node.choice, node.variant)).collect()
+    }
+
+    /// Which of the `variants` of event `index` is executed.
+    pub(crate) fn pick_variant(&mut self, index: usize, variants: usize) -> usize {
+        let variants = u16::try_from(variants).unwrap_or(u16::MAX);
+        let mut picked = None;
+        if index >= self.log.len() {
+            picked = self.scripted_variant();
+            if let Some(sampler) = &mut self.sampler {
+                picked = picked.or_else(|| Some(sampler.pick_variant(variants)));
+            }
+        }
+        usize::from(self.tree.set_variants(index, variants, picked))
     }
 
     /// How often the current path switches, and how many of these switches are preemptions (see
     /// [`super::preempt`]).
     pub(crate) fn switches(&self) -> (u32, u32) {
         let nodes = self.tree.nodes();
-        let switches = nodes
-            .windows(2)
-            .filter(|pair| pair[0].choice != pair[1].choice)
-            .count();
+        // That a store reaches memory is no switch.
+        let threads: Vec<_> = nodes
+            .iter()
+            .map(|node| usize::from(node.choice))
+            .filter(|&thread| thread < self.first_flusher)
+            .collect();
+        let switches = threads.windows(2).filter(|pair| pair[0] != pair[1]).count();
         let mut preemptions = 0;
         let mut running = 0;
         for (index, node) in nodes.iter().enumerate().take(self.log.len()) {
-            if self.log.event(index).kind.is_neutral() {
+            if !self.log.event(index).kind.is_scheduled() {
                 continue;
             }
             let preempted = running != node.choice && node.enabled & bit(usize::from(running)) != 0;

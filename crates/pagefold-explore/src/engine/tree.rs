@@ -1,6 +1,10 @@
 //! The tree of schedules, as far as it has to be remembered: the current path with the choices at
 //! each of its nodes.
 //!
+//! **Variants.** Under a [memory model](super::memory) that lets loads see old values, the choice of
+//! a thread stands for several events, its variants. They are explored one after the other, before
+//! the next choice; where choices are compared or put to sleep, all of them are meant.
+//!
 //! **Order.** The choices of a node are tried in the order in which they were found. So the sleep
 //! set of a choice is known as soon as the choice is: what slept at the node before, and all choices
 //! found earlier.
@@ -16,6 +20,9 @@ use super::threads::{ThreadNumber, ThreadSet, bit, members};
 use crate::config::MAX_THREADS;
 use crate::subtree::{Subtree, Wanted};
 
+/// A thread, and the variant of its event.
+pub(crate) type Choice = (ThreadNumber, u16);
+
 /// A node: a state on the current path, with the choices there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
@@ -27,10 +34,24 @@ pub(crate) struct Node {
     pub(crate) sleep: ThreadSet,
     /// The current choice.
     pub(crate) choice: ThreadNumber,
+    /// Which of the ways in which the event of the choice can take place, and how many there are: more
+    /// than one only under a memory model that lets loads see old values. They are tried one
+    /// after the other, before the next choice.
+    pub(crate) variant: u16,
+    variants: u16,
     /// How many choices are listed.
     len: u8,
     /// Which of them to look at next.
     next: u8,
+}
+
+impl Node {
+    /// Goes to the next variant, if there is one.
+    fn next_variant(&mut self) -> bool {
+        let left = self.variant + 1 < self.variants;
+        self.variant += u16::from(left);
+        left
+    }
 }
 
 /// A choice whose subtree somebody else explores.
@@ -78,8 +99,9 @@ impl Tree {
     /// Nothing but the path to the root of `subtree`.
     pub(crate) fn of(subtree: &Subtree) -> Self {
         let mut tree = Self::default();
-        for &choice in &subtree.path {
+        for (depth, &(choice, variant)) in subtree.path.iter().enumerate() {
             tree.push(0, 0, [usize::from(choice)].into_iter());
+            tree.nodes[depth].variant = variant;
         }
         if let Some(last) = tree.nodes.last_mut() {
             last.sleep = subtree.sleep;
@@ -87,6 +109,15 @@ impl Tree {
         tree.base = subtree.path.len();
         tree.settled = tree.base.saturating_sub(1);
         tree
+    }
+
+    /// Says how many variants the event at a node has, and which is picked if that is not to be
+    /// the search's choice. Returns which it is.
+    pub(crate) fn set_variants(&mut self, depth: usize, variants: u16, picked: Option<u16>) -> u16 {
+        let node = &mut self.nodes[depth];
+        node.variants = variants;
+        node.variant = picked.unwrap_or(node.variant).min(variants - 1);
+        node.variant
     }
 
     #[inline]
@@ -131,6 +162,8 @@ impl Tree {
             listed: 0,
             sleep,
             choice: 0,
+            variant: 0,
+            variants: 1,
             len: 0,
             next: 1,
         });
@@ -189,6 +222,9 @@ impl Tree {
             let depth = self.nodes.len() - 1;
             self.settled = self.settled.min(depth);
             let node = &mut self.nodes[depth];
+            if node.next_variant() {
+                return Back::Choice;
+            }
             node.sleep |= bit(usize::from(node.choice));
             while node.next < node.len {
                 let choice = self.choices[depth][usize::from(node.next)];
@@ -197,6 +233,7 @@ impl Tree {
                     continue;
                 }
                 node.choice = choice;
+                (node.variant, node.variants) = (0, 1);
                 let given = self
                     .given
                     .iter()
@@ -208,6 +245,13 @@ impl Tree {
             }
             self.nodes.pop();
             pop();
+        }
+        // The choice at the root of a subtree comes with all its variants.
+        if let Some(root) = self.nodes.last_mut()
+            && root.next_variant()
+        {
+            self.settled = self.settled.min(self.base - 1);
+            return Back::Choice;
         }
         Back::Done
     }
@@ -226,14 +270,15 @@ impl Tree {
                     sleep |= bit(usize::from(choice));
                     continue;
                 }
-                let path = self.nodes[..depth].iter().map(|node| node.choice);
+                let path = self.nodes[..depth].iter();
+                let path = path.map(|node| (node.choice, node.variant));
                 self.given.push(Given {
                     depth,
                     choice,
                     ticket,
                 });
                 return Some(Subtree {
-                    path: path.chain([choice]).collect(),
+                    path: path.chain([(choice, 0)]).collect(),
                     sleep,
                 });
             }
@@ -264,8 +309,9 @@ impl Tree {
                 .filter(|choice| !sleeping(choice))
                 .count();
             let all = (before + 1 + left) as f64;
-            done += share * before as f64 / all;
-            share /= all;
+            let variants = f64::from(node.variants);
+            done += share * (before as f64 + f64::from(node.variant) / variants) / all;
+            share /= all * variants;
         }
         done
     }

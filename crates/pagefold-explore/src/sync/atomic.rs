@@ -1,6 +1,7 @@
 //! Atomic numbers, as in [`std::sync::atomic`].
 //!
-//! Every access is sequentially consistent whatever [`Ordering`] it asks for.
+//! What the [`Ordering`] of an access means depends on the [memory model](crate::Memory). By default
+//! every access is sequentially consistent, whatever it asks for.
 
 mod pointer;
 
@@ -10,6 +11,17 @@ pub use self::pointer::AtomicPtr;
 use crate::engine::object::{Object, Shape};
 use crate::engine::op::Kind;
 use crate::engine::rt;
+
+/// As [`std::sync::atomic::fence`]. Nothing under sequential consistency.
+///
+/// # Panics
+///
+/// If `order` is `Relaxed`: there is no such fence.
+#[inline]
+pub fn fence(order: Ordering) {
+    assert!(order != Ordering::Relaxed, "there is no relaxed fence");
+    rt::fence(order);
+}
 
 /// What all atomics have in common.
 macro_rules! atomic {
@@ -42,25 +54,25 @@ macro_rules! atomic {
 
             /// Loads the value.
             #[inline]
-            pub fn load(&self, _order: Ordering) -> $value {
-                let turn = rt::visible(&self.object, Shape::Atomic, Kind::Load, 0);
-                let value = self.load_quiet();
+            pub fn load(&self, order: Ordering) -> $value {
+                let turn = rt::ordered(&self.object, Shape::Atomic, Kind::Load, 0, order);
+                let value = $from_word(turn.get(&self.object));
                 turn.outcome(|| format!(" -> {value}"));
                 value
             }
 
             /// Stores a value.
             #[inline]
-            pub fn store(&self, value: $value, _order: Ordering) {
-                let turn = rt::visible(&self.object, Shape::Atomic, Kind::Store, 0);
+            pub fn store(&self, value: $value, order: Ordering) {
+                let turn = rt::ordered(&self.object, Shape::Atomic, Kind::Store, 0, order);
                 turn.outcome(|| format!(" = {value}"));
                 turn.set(&self.object, $to_word(value));
             }
 
             /// Stores a value and returns the one before.
             #[inline]
-            pub fn swap(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|_| value)
+            pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |_| value)
             }
 
             /// Stores `new` if the value is `current`.
@@ -73,12 +85,16 @@ macro_rules! atomic {
                 &self,
                 current: $value,
                 new: $value,
-                _success: Ordering,
-                _failure: Ordering,
+                success: Ordering,
+                failure: Ordering,
             ) -> Result<$value, $value> {
-                let turn =
-                    rt::visible(&self.object, Shape::Atomic, Kind::CompareExchange, $to_word(current));
-                let before = self.load_quiet();
+                let turn = rt::compare_exchange(
+                    &self.object,
+                    $to_word(current),
+                    success,
+                    failure,
+                );
+                let before = $from_word(turn.get(&self.object));
                 if before == current {
                     turn.set(&self.object, $to_word(new));
                     turn.outcome(|| format!(": {before} -> {new}"));
@@ -135,7 +151,7 @@ macro_rules! atomic {
                     rt::wait(&self.object, Shape::Atomic, Kind::Await, 0, &|word| {
                         predicate($from_word(word))
                     });
-                let value = self.load_quiet();
+                let value = $from_word(turn.get(&self.object));
                 if turn.is_direct() && !predicate(value) {
                     turn.cannot_wait(|engine| engine.describe_wait(engine.current));
                 }
@@ -143,11 +159,12 @@ macro_rules! atomic {
                 value
             }
 
-            /// The value, without an event: for oracles.
+            /// The value, without an event: for oracles. It is the newest one, except that under
+            /// a [memory model](crate::Memory) with store buffers it is what the calling thread sees.
             #[inline]
             #[must_use]
             pub fn load_quiet(&self) -> $value {
-                $from_word(self.object.get())
+                $from_word(self.object.view())
             }
 
             /// Sets the value, without an event: for setting up.
@@ -163,9 +180,9 @@ macro_rules! atomic {
             }
 
             #[inline]
-            fn update(&self, f: impl FnOnce($value) -> $value) -> $value {
-                let turn = rt::visible(&self.object, Shape::Atomic, Kind::Rmw, 0);
-                let before = self.load_quiet();
+            fn update(&self, order: Ordering, f: impl FnOnce($value) -> $value) -> $value {
+                let turn = rt::ordered(&self.object, Shape::Atomic, Kind::Rmw, 0, order);
+                let before = $from_word(turn.get(&self.object));
                 let after = f(before);
                 turn.set(&self.object, $to_word(after));
                 turn.outcome(|| format!(": {before} -> {after}"));
@@ -183,26 +200,26 @@ macro_rules! atomic_integer {
         impl $name {
             /// Adds, wrapping around, and returns the value before.
             #[inline]
-            pub fn fetch_add(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|before| before.wrapping_add(value))
+            pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |before| before.wrapping_add(value))
             }
 
             /// Subtracts, wrapping around, and returns the value before.
             #[inline]
-            pub fn fetch_sub(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|before| before.wrapping_sub(value))
+            pub fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |before| before.wrapping_sub(value))
             }
 
             /// Takes the greater one, and returns the value before.
             #[inline]
-            pub fn fetch_max(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|before| before.max(value))
+            pub fn fetch_max(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |before| before.max(value))
             }
 
             /// Takes the smaller one, and returns the value before.
             #[inline]
-            pub fn fetch_min(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|before| before.min(value))
+            pub fn fetch_min(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |before| before.min(value))
             }
         }
 
@@ -216,26 +233,26 @@ macro_rules! atomic_bits {
         impl $name {
             /// Bitwise "and"; returns the value before.
             #[inline]
-            pub fn fetch_and(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|before| before & value)
+            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |before| before & value)
             }
 
             /// Bitwise "or"; returns the value before.
             #[inline]
-            pub fn fetch_or(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|before| before | value)
+            pub fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |before| before | value)
             }
 
             /// The complement of bitwise "and"; returns the value before.
             #[inline]
-            pub fn fetch_nand(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|before| !(before & value))
+            pub fn fetch_nand(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |before| !(before & value))
             }
 
             /// Bitwise exclusive "or"; returns the value before.
             #[inline]
-            pub fn fetch_xor(&self, value: $value, _order: Ordering) -> $value {
-                self.update(|before| before ^ value)
+            pub fn fetch_xor(&self, value: $value, order: Ordering) -> $value {
+                self.update(order, |before| before ^ value)
             }
         }
     };

@@ -3,6 +3,7 @@
 use crate::engine::object::{Object, Shape};
 use crate::engine::op::Kind;
 use crate::engine::rt;
+use crate::sync::atomic::Ordering;
 
 /// A number that is mostly added to, and rarely looked at: statistics, memory accounting.
 ///
@@ -43,7 +44,7 @@ impl Counter {
     #[must_use]
     pub fn get(&self) -> i64 {
         let turn = rt::visible(&self.object, Shape::Counter, Kind::Load, 0);
-        let value = self.get_quiet();
+        let value = turn.get(&self.object).cast_signed();
         turn.outcome(|| format!(" -> {value}"));
         value
     }
@@ -51,7 +52,8 @@ impl Counter {
     /// Sets the value.
     #[inline]
     pub fn set(&self, value: i64) {
-        let turn = rt::visible(&self.object, Shape::Counter, Kind::Store, 0);
+        let order = Ordering::Relaxed;
+        let turn = rt::ordered(&self.object, Shape::Counter, Kind::Store, 0, order);
         turn.outcome(|| format!(" = {value}"));
         turn.set(&self.object, value.cast_unsigned());
     }
@@ -60,7 +62,7 @@ impl Counter {
     #[inline]
     #[must_use]
     pub fn get_quiet(&self) -> i64 {
-        self.object.get().cast_signed()
+        self.object.view().cast_signed()
     }
 
     /// Sets the value, without an event: for setting up.

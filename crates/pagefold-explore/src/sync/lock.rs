@@ -108,13 +108,13 @@ impl RawLock {
     #[inline]
     #[must_use]
     pub fn is_locked_quiet(&self) -> bool {
-        !state::is_free(self.object.get())
+        !state::is_free(self.object.view())
     }
 
     /// Whether the calling thread holds the lock, without an event: for oracles.
     #[inline]
     #[must_use]
     pub fn held_by_current_quiet(&self) -> bool {
-        state::owner(self.object.get()) == Some(rt::current_number())
+        state::owner(self.object.view()) == Some(rt::current_number())
     }
 }

@@ -177,28 +177,28 @@ impl RawRwSem {
     #[inline]
     #[must_use]
     pub fn is_locked_quiet(&self) -> bool {
-        !state::is_free(self.object.get())
+        !state::is_free(self.object.view())
     }
 
     /// Whether anyone holds the lock exclusively, without an event: for oracles.
     #[inline]
     #[must_use]
     pub fn is_written_quiet(&self) -> bool {
-        !state::is_shareable(self.object.get())
+        !state::is_shareable(self.object.view())
     }
 
     /// How many threads share the lock, without an event: for oracles.
     #[inline]
     #[must_use]
     pub fn readers_quiet(&self) -> u64 {
-        state::sharers(self.object.get())
+        state::sharers(self.object.view())
     }
 
     /// Whether the calling thread holds the lock exclusively, without an event: for oracles.
     #[inline]
     #[must_use]
     pub fn written_by_current_quiet(&self) -> bool {
-        state::owner(self.object.get()) == Some(rt::current_number())
+        state::owner(self.object.view()) == Some(rt::current_number())
     }
 
     /// Whether the calling thread shares the lock, without an event: for oracles.

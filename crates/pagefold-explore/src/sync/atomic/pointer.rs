@@ -27,26 +27,26 @@ impl<T> AtomicPtr<T> {
 
     /// Loads the pointer.
     #[inline]
-    pub fn load(&self, _order: Ordering) -> *mut T {
-        let turn = self.visible(Kind::Load, 0);
-        let pointer = self.load_quiet();
+    pub fn load(&self, order: Ordering) -> *mut T {
+        let turn = self.visible(Kind::Load, order);
+        let pointer = self.pointer_at(turn.get(&self.object));
         turn.outcome(|| format!(" -> {}", word(pointer)));
         pointer
     }
 
     /// Stores a pointer.
     #[inline]
-    pub fn store(&self, pointer: *mut T, _order: Ordering) {
-        let turn = self.visible(Kind::Store, 0);
+    pub fn store(&self, pointer: *mut T, order: Ordering) {
+        let turn = self.visible(Kind::Store, order);
         turn.outcome(|| format!(" = {}", word(pointer)));
         self.set(turn, pointer);
     }
 
     /// Stores a pointer and returns the one before.
     #[inline]
-    pub fn swap(&self, pointer: *mut T, _order: Ordering) -> *mut T {
-        let turn = self.visible(Kind::Rmw, 0);
-        let before = self.load_quiet();
+    pub fn swap(&self, pointer: *mut T, order: Ordering) -> *mut T {
+        let turn = self.visible(Kind::Rmw, order);
+        let before = self.pointer_at(turn.get(&self.object));
         self.set(turn, pointer);
         turn.outcome(|| format!(": {} -> {}", word(before), word(pointer)));
         before
@@ -62,11 +62,13 @@ impl<T> AtomicPtr<T> {
         &self,
         current: *mut T,
         new: *mut T,
-        _success: Ordering,
-        _failure: Ordering,
+        success: Ordering,
+        failure: Ordering,
     ) -> Result<*mut T, *mut T> {
-        let turn = self.visible(Kind::CompareExchange, current.addr() as u64);
-        let before = self.load_quiet();
+        self.note_address();
+        let expected = current.addr() as u64;
+        let turn = rt::compare_exchange(&self.object, expected, success, failure);
+        let before = self.pointer_at(turn.get(&self.object));
         if before.addr() == current.addr() {
             self.set(turn, new);
             turn.outcome(|| format!(": {} -> {}", word(before), word(new)));
@@ -118,7 +120,11 @@ impl<T> AtomicPtr<T> {
     #[inline]
     #[must_use]
     pub fn load_quiet(&self) -> *mut T {
-        self.pointer.load(Ordering::Relaxed)
+        if self.object.is_shadowed() {
+            self.pointer_at(self.object.view())
+        } else {
+            self.pointer.load(Ordering::Relaxed)
+        }
     }
 
     /// Sets the pointer, without an event: for setting up.
@@ -134,15 +140,37 @@ impl<T> AtomicPtr<T> {
         self.load_quiet()
     }
 
-    fn visible(&self, kind: Kind, argument: u64) -> Turn {
-        // It may have been restored behind our back. The cache looks when the operation is executed.
-        self.object.set(self.load_quiet().addr() as u64);
-        rt::visible(&self.object, Shape::Atomic, kind, argument)
+    fn visible(&self, kind: Kind, order: Ordering) -> Turn {
+        self.note_address();
+        rt::ordered(&self.object, Shape::Atomic, kind, 0, order)
     }
 
+    /// It may have been restored behind our back. The cache looks when the operation is executed. Once
+    /// a store was buffered, the word is all there is.
+    fn note_address(&self) {
+        if !self.object.is_shadowed() {
+            let pointer = self.pointer.load(Ordering::Relaxed);
+            self.object.set(pointer.addr() as u64);
+        }
+    }
+
+    /// Has an operation write a pointer, which may not be the newest one then.
     fn set(&self, turn: Turn, pointer: *mut T) {
-        self.pointer.store(pointer, Ordering::Relaxed);
-        turn.set(&self.object, pointer.addr() as u64);
+        let address = pointer.expose_provenance() as u64;
+        turn.set(&self.object, address);
+        if !self.object.is_shadowed() && self.object.get() == address {
+            self.pointer.store(pointer, Ordering::Relaxed);
+        }
+    }
+
+    /// The pointer with an address that was read: the newest one, or one that was stored some time.
+    fn pointer_at(&self, address: u64) -> *mut T {
+        let newest = self.pointer.load(Ordering::Relaxed);
+        if newest.addr() as u64 == address {
+            return newest;
+        }
+        let address = usize::try_from(address).expect("an address");
+        std::ptr::with_exposed_provenance_mut(address)
     }
 }
 
