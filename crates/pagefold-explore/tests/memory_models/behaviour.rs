@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use pagefold_explore::cell::UnsafeCell;
 use pagefold_explore::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
-use pagefold_explore::sync::atomic::{AtomicU32, fence};
-use pagefold_explore::sync::{LockClass, RawLock, RawRwSem, RefCount};
+use pagefold_explore::sync::atomic::{AtomicPtr, AtomicU32, fence};
+use pagefold_explore::sync::{LockClass, Once, RawLock, RawRwSem, RefCount, mpsc};
 use pagefold_explore::{
-    Bound, Config, Memory, Report, Verdict, Violation, explore, hint, quiet, rcu, replay, thread,
+    Bound, Config, Memory, Report, Verdict, Violation, explore, hint, kind, quiet, rcu, replay,
+    thread,
 };
 
 static SPIN: LockClass = LockClass::spin("spin").ranked(1);
@@ -452,4 +454,95 @@ fn half_as_many_threads_with_buffers() {
         matches!(report.verdict, Verdict::NotExhausted(Bound::Threads(32))),
         "{report}"
     );
+}
+
+/// A box that is published by a pointer; whoever finds it reads what is in it.
+fn publication(publish: Ordering, find: Ordering) -> impl Fn() {
+    move || {
+        let content = Arc::new(UnsafeCell::new(0));
+        let place = Arc::new(AtomicPtr::<UnsafeCell<i32>>::default());
+        let (shared, owned) = (Arc::clone(&place), Arc::clone(&content));
+        thread::spawn(move || {
+            // SAFETY: that nobody else reads or writes it meanwhile is what is checked.
+            owned.with_mut(|value| unsafe { *value = 42 });
+            shared.store(Arc::as_ptr(&owned).cast_mut(), publish);
+        });
+        let found = place.load(find);
+        if !found.is_null() {
+            assert_eq!(found.cast_const(), Arc::as_ptr(&content));
+            // SAFETY: as above; it lives as long as `content`.
+            let value = unsafe { (*found).with(|value| *value) };
+            assert_eq!(value, 42);
+        }
+    }
+}
+
+#[test]
+fn data_races_are_told_by_the_model() {
+    holds(Memory::Sc, publication(Relaxed, Relaxed));
+    // Stores reach memory in order.
+    holds(Memory::Tso, publication(Relaxed, Relaxed));
+    holds(Memory::Ra, publication(Release, Acquire));
+    for (publish, find) in [(Relaxed, Acquire), (Release, Relaxed)] {
+        let violation = broken(Memory::Ra, publication(publish, find));
+        assert_eq!(violation.kind, kind::DATA_RACE);
+    }
+}
+
+#[test]
+fn pointers_have_histories() {
+    for memory in ALL {
+        let seen = Rc::new(RefCell::new(BTreeSet::new()));
+        let all = Rc::clone(&seen);
+        holds(memory, || {
+            static VALUES: [u32; 3] = [0, 1, 2];
+            let address = |n: usize| (&raw const VALUES[n]).cast_mut();
+            let number = |pointer: *mut u32| {
+                // SAFETY: all pointers stored here are to elements of the array.
+                unsafe { *pointer }
+            };
+            let words = Rc::new([AtomicPtr::new(address(0)), AtomicPtr::new(address(0))]);
+            let threads = [0, 1_usize].map(|me| {
+                let words = Rc::clone(&words);
+                thread::spawn(move || {
+                    words[me].store(address(1 + me), Relaxed);
+                    assert_eq!(number(words[me].load(Relaxed)), 1 + me as u32);
+                    number(words[1 - me].load(Relaxed))
+                })
+            });
+            let [a, b] = threads.map(|thread| thread.join().expect("a result"));
+            assert_eq!(number(words[0].load_quiet()), 1);
+            assert_eq!(number(words[1].swap(address(0), Relaxed)), 2);
+            all.borrow_mut().insert((a, b));
+        });
+        let weak = seen.take().contains(&(0, 0));
+        assert_eq!(weak, memory != Memory::Sc, "{memory:?}");
+    }
+}
+
+#[test]
+fn what_threads_meet_at_hands_over() {
+    for memory in ALL {
+        holds(memory, || {
+            let world = Rc::new((Once::new(), AtomicU32::new(0)));
+            for _ in 0..2 {
+                let world = Rc::clone(&world);
+                thread::spawn(move || {
+                    world.0.call_once(|| world.1.store(1, Relaxed));
+                    assert_eq!(world.1.load(Relaxed), 1);
+                });
+            }
+        });
+        holds(memory, || {
+            let word = Rc::new(AtomicU32::new(0));
+            let (sender, receiver) = mpsc::channel();
+            let written = Rc::clone(&word);
+            thread::spawn(move || {
+                written.store(1, Relaxed);
+                sender.send(()).unwrap();
+            });
+            receiver.recv().unwrap();
+            assert_eq!(word.load(Relaxed), 1);
+        });
+    }
 }

@@ -122,15 +122,15 @@ fn compare(memory: Memory, axioms: Axioms, seeds: u64) {
 
 #[test]
 fn sc_allows_what_its_axioms_allow() {
-    compare(Memory::Sc, Axioms::Sc, 1_000);
+    compare(Memory::Sc, Axioms::Sc, 300);
 }
 
 #[test]
 fn tso_allows_what_its_axioms_allow() {
-    compare(Memory::Tso, Axioms::Tso, 2_000);
+    compare(Memory::Tso, Axioms::Tso, 600);
 }
 
 #[test]
 fn ra_allows_what_its_axioms_allow() {
-    compare(Memory::Ra, Axioms::Rc11, 1_000);
+    compare(Memory::Ra, Axioms::Rc11, 600);
 }
