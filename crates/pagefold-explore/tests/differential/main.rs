@@ -32,7 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use pagefold_explore::{
-    Config, Ended, Report, Search, Verdict, explore, explore_observed, kind, replay,
+    Config, Ended, Memory, Report, Search, Verdict, explore, explore_observed, kind, replay,
 };
 
 use crate::generate::{Size, generate};
@@ -45,6 +45,7 @@ type Ends = BTreeSet<(String, Vec<Log>, Vec<u64>)>;
 /// How a program is explored.
 #[derive(Clone, Copy, Debug)]
 struct How {
+    memory: Memory,
     search: Search,
     newest_first: bool,
     cache: bool,
@@ -55,6 +56,7 @@ struct How {
 
 impl How {
     const EVERY_INTERLEAVING: Self = Self {
+        memory: Memory::Sc,
         search: Search::EveryInterleaving,
         newest_first: false,
         cache: false,
@@ -106,6 +108,7 @@ impl How {
 
     fn config(&self) -> Config {
         Config::default()
+            .memory(self.memory)
             .search(self.search)
             .newest_first(self.newest_first)
             .cache(self.cache)
@@ -209,7 +212,7 @@ fn compare(expected: &Ends, got: &Ends) -> Result<(), String> {
 /// Looks for violations, a use after free being one, and checks what is made of them: that they
 /// are found if and only if `ends` says so, that the minimized trace is a trace of the program, and
 /// that it shows the violation. Returns whether there was one.
-fn check_violation(program: &Program, ends: &Ends, cache: bool) -> Result<bool, String> {
+fn check_violation(program: &Program, ends: &Ends, how: &How) -> Result<bool, String> {
     let variant = Variant {
         strict: true,
         ..Variant::default()
@@ -223,7 +226,10 @@ fn check_violation(program: &Program, ends: &Ends, cache: bool) -> Result<bool, 
     if seen.any(|&seen| World::is_use_after_free(seen)) {
         possible.insert(USE_AFTER_FREE);
     }
-    let config = Config::default().minimize_executions(50).cache(cache);
+    let config = Config::default()
+        .minimize_executions(50)
+        .memory(how.memory)
+        .cache(how.cache);
     let violation = match explore(&config, body).verdict {
         Verdict::Broken(violation) => violation,
         Verdict::Holds if possible.is_empty() => return Ok(false),
@@ -312,8 +318,12 @@ fn check(program: &Program, limit: u64, tally: &mut Tally) -> Result<(), String>
         executions.0.1 += executions.1;
     }
     if every.is_some() {
-        let shown = check_violation(program, &expected, false)?;
-        if check_violation(program, &expected, true)? != shown {
+        let shown = check_violation(program, &expected, &How::REDUCED)?;
+        let cached = How {
+            cache: true,
+            ..How::REDUCED
+        };
+        if check_violation(program, &expected, &cached)? != shown {
             return Err("the cache hides a violation".to_owned());
         }
         tally.broken += u64::from(shown);
@@ -322,6 +332,42 @@ fn check(program: &Program, limit: u64, tally: &mut Tally) -> Result<(), String>
     for kind in kinds {
         *tally.kinds.entry(kind.clone()).or_default() += 1;
     }
+    Ok(())
+}
+
+/// Compares the reduced search with the enumeration of all interleavings under a memory model.
+fn check_memory(
+    memory: Memory,
+    program: &Program,
+    limit: u64,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let every = How {
+        memory,
+        ..How::EVERY_INTERLEAVING
+    };
+    let Some((expected, report)) = ends(program, &every, limit) else {
+        tally.skipped += 1;
+        return Ok(());
+    };
+    tally.enumerated += 1;
+    tally.interleavings += report.executions;
+    for newest_first in [false, true] {
+        let how = How {
+            search: Search::Reduced,
+            newest_first,
+            ..every
+        };
+        let (got, report) = ends(program, &how, u64::MAX).expect("there is no limit");
+        tally.reduced.0 += report.executions;
+        tally.reduced.1 += report.complete;
+        compare(&expected, &got).map_err(|difference| format!("{how:?}\n{difference}"))?;
+    }
+    let how = How {
+        memory,
+        ..How::REDUCED
+    };
+    tally.broken += u64::from(check_violation(program, &expected, &how)?);
     Ok(())
 }
 
@@ -390,6 +436,26 @@ fn reduced_search_sees_every_end() {
     assert!(
         (tally.large + tally.skipped) * 4 < programs,
         "too many programs are too large: {tally:?}"
+    );
+}
+
+#[test]
+fn reduced_search_sees_every_end_with_store_buffers() {
+    let check: Check = |program, limit, tally| check_memory(Memory::Tso, program, limit, tally);
+    let (tally, programs) = fuzz(check, Size::Small, 2);
+    assert!(
+        tally.enumerated * 2 > programs,
+        "most are too large: {tally:?}"
+    );
+}
+
+#[test]
+fn reduced_search_sees_every_end_with_views() {
+    let check: Check = |program, limit, tally| check_memory(Memory::Ra, program, limit, tally);
+    let (tally, programs) = fuzz(check, Size::Small, 2);
+    assert!(
+        tally.enumerated * 2 > programs,
+        "most are too large: {tally:?}"
     );
 }
 

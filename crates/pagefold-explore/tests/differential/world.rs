@@ -4,7 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use pagefold_explore::interrupt::Cpu;
-use pagefold_explore::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use pagefold_explore::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use pagefold_explore::sync::{Counter, LockClass, Mutex, RawLock, RawRwSem, RefCount, RwLock};
 use pagefold_explore::{fail, hint, quiet, rcu, thread, write_range};
 
@@ -218,8 +221,8 @@ impl World {
 
     fn step(self: &Rc<Self>, at: At, op: &Op) {
         match op {
-            Op::Load(a) => self.see(at, self.atomics[*a].load(SeqCst)),
-            Op::Store(a, v) => self.atomics[*a].store(*v, SeqCst),
+            Op::Load(a) => self.see(at, self.atomics[*a].load(Relaxed)),
+            Op::Store(a, v) => self.atomics[*a].store(*v, Relaxed),
             Op::Swap(a, v) => self.see(at, self.atomics[*a].swap(*v, SeqCst)),
             Op::FetchAdd(a) => self.see(at, self.atomics[*a].fetch_add(1, SeqCst)),
             Op::FetchMax(a, v) => self.see(at, self.atomics[*a].fetch_max(*v, SeqCst)),
@@ -239,7 +242,7 @@ impl World {
                 self.see(at, self.atomics[*a].wait_until(|now| now != v));
             }
             Op::RetryWhile(a, v) => {
-                while self.atomics[*a].load(SeqCst) == *v {
+                while self.atomics[*a].load(Relaxed) == *v {
                     self.see(at, 20);
                     hint::relax();
                 }
@@ -255,7 +258,7 @@ impl World {
             }
             Op::RetryLock(l) => self.retry_lock(at, &self.locks[*l]),
             Op::If(a, v, body) => {
-                if self.atomics[*a].load(SeqCst) == *v {
+                if self.atomics[*a].load(Relaxed) == *v {
                     self.run(at, body);
                 }
             }
@@ -295,7 +298,7 @@ impl World {
             }
             Op::Free => self.free(),
             Op::Use(a) => {
-                let value = self.freeable.words[*a].load(SeqCst);
+                let value = self.freeable.words[*a].load(Relaxed);
                 self.used(at, value);
             }
             Op::UseLock => {
