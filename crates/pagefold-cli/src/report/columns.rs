@@ -255,6 +255,7 @@ mod tests {
             object: None,
             shared: !label.starts_with("private"),
             reaches_memory: false,
+            variant: 0,
             notes: notes.iter().map(|note| (*note).to_owned()).collect(),
             thread,
         };

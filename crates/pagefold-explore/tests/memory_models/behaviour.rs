@@ -459,17 +459,17 @@ fn half_as_many_threads_with_buffers() {
 /// A box that is published by a pointer; whoever finds it reads what is in it.
 fn publication(publish: Ordering, find: Ordering) -> impl Fn() {
     move || {
-        let content = Arc::new(UnsafeCell::new(0));
-        let place = Arc::new(AtomicPtr::<UnsafeCell<i32>>::default());
-        let (shared, owned) = (Arc::clone(&place), Arc::clone(&content));
+        let content = Rc::new(UnsafeCell::new(0));
+        let place = Rc::new(AtomicPtr::<UnsafeCell<i32>>::default());
+        let (shared, owned) = (Rc::clone(&place), Rc::clone(&content));
         thread::spawn(move || {
             // SAFETY: that nobody else reads or writes it meanwhile is what is checked.
             owned.with_mut(|value| unsafe { *value = 42 });
-            shared.store(Arc::as_ptr(&owned).cast_mut(), publish);
+            shared.store(Rc::as_ptr(&owned).cast_mut(), publish);
         });
         let found = place.load(find);
         if !found.is_null() {
-            assert_eq!(found.cast_const(), Arc::as_ptr(&content));
+            assert_eq!(found.cast_const(), Rc::as_ptr(&content));
             // SAFETY: as above; it lives as long as `content`.
             let value = unsafe { (*found).with(|value| *value) };
             assert_eq!(value, 42);
