@@ -1,4 +1,8 @@
 //! Threads as coroutines: starting one, leaving it, getting rid of it.
+//!
+//! A coroutine stays in its place while it runs: moving it out and back costs more than the switch.
+//! Its cell belongs to whoever has taken its thread out of [`Engine::suspended`]: the driver while it runs
+//! the thread, [`destroy`] while it gets rid of it. Both put the thread back, or the cell is empty.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -27,21 +31,15 @@ pub(crate) unsafe fn spawn<'a>(
     forgettable: bool,
     body: impl FnOnce() + 'a,
 ) -> Option<usize> {
-    let spawned = rt::with(|engine| {
-        if matches!(engine.mode(), Mode::Unwinding | Mode::Inert) {
-            return Some(None);
-        }
-        let thread = engine.spawn(name, first, forgettable)?;
-        Some(Some((thread, engine.stacks.pop(), engine.stack_size)))
-    });
-    let (thread, stack, stack_size) = match spawned.flatten() {
-        Some(spawned) => spawned?,
-        None => rt::leave_for_good(),
+    if rt::with(|engine| matches!(engine.mode(), Mode::Unwinding | Mode::Inert)) != Some(false) {
+        return None;
+    }
+    let Some(thread) = rt::with(|engine| engine.spawn(name, first, forgettable)).flatten() else {
+        rt::leave_for_good()
     };
-    let stack = stack.unwrap_or_else(|| {
-        DefaultStack::new(stack_size)
-            .unwrap_or_else(|error| panic!("no memory for the stack of a checked thread: {error}"))
-    });
+    let stack = rt::with(|engine| engine.stacks.pop())
+        .flatten()
+        .unwrap_or_else(new_stack);
     // SAFETY: by the contract of this function, what `body` borrows is valid until the coroutine is
     // finished, unwound or reset, each of which happens within the execution.
     let fiber: Fiber = unsafe {
@@ -49,8 +47,21 @@ pub(crate) unsafe fn spawn<'a>(
             run(thread, yielder, body);
         })
     };
-    rt::with(|engine| engine.fibers[thread] = Some(fiber));
+    let cell = rt::with(|engine| engine.fibers[thread].get());
+    if let Some(cell) = cell {
+        // SAFETY: the cells live as long as the engine. The thread is new, so it is not suspended and
+        // has not run: nobody uses its cell, and there is no coroutine in it.
+        unsafe { cell.write(Some(fiber)) };
+        rt::with(|engine| engine.suspended |= 1 << thread);
+    }
     Some(thread)
+}
+
+#[cold]
+fn new_stack() -> DefaultStack {
+    let size = rt::with(|engine| engine.stack_size).unwrap_or_default();
+    DefaultStack::new(size)
+        .unwrap_or_else(|error| panic!("no memory for the stack of a checked thread: {error}"))
 }
 
 /// The life of a thread, on its own stack.
@@ -82,26 +93,50 @@ fn run(thread: usize, yielder: &Yielder<(), ()>, body: impl FnOnce()) {
     }
 }
 
+/// Takes the coroutine of `thread` for the caller, if it is suspended.
+fn take(engine: &mut Engine, thread: usize) -> Option<*mut Option<Fiber>> {
+    if engine.suspended & (1 << thread) == 0 {
+        return None;
+    }
+    engine.suspended &= !(1 << thread);
+    Some(engine.fibers[thread].get())
+}
+
+/// Empties the cell of a coroutine that is done, and keeps its stack.
+fn recycle(engine: &mut Engine, cell: &mut Option<Fiber>) {
+    if let Some(fiber) = cell.take() {
+        if fiber.done() {
+            engine.stacks.push(fiber.into_stack());
+        } else {
+            std::mem::forget(fiber);
+        }
+    }
+}
+
 /// Runs `thread` until it leaves its stack. Returns whether it has ended.
 fn resume(thread: usize) -> bool {
-    let fiber = rt::with(|engine| {
+    let cell = rt::with(|engine| {
         engine.current = thread;
         engine.in_program = true;
-        engine.fibers[thread].take()
+        take(engine, thread)
     });
-    let Some(mut fiber) = fiber.flatten() else {
+    let Some(cell) = cell.flatten() else {
         return true;
     };
+    // SAFETY: the cells live as long as the engine, which is installed as long as executions run.
+    // `take` made this one ours until the thread is among the suspended ones again.
+    let cell = unsafe { &mut *cell };
+    let Some(fiber) = cell else { return true };
     let result = fiber.resume(());
     rt::with(|engine| {
         engine.in_program = false;
         match result {
             CoroutineResult::Yield(()) => {
-                engine.fibers[thread] = Some(fiber);
+                engine.suspended |= 1 << thread;
                 false
             }
             CoroutineResult::Return(()) => {
-                engine.stacks.push(fiber.into_stack());
+                recycle(engine, cell);
                 true
             }
         }
@@ -158,34 +193,35 @@ fn destroy_threads() {
 /// Gets rid of a thread.
 pub(crate) fn destroy(thread: usize) {
     let taken = rt::with(|engine| {
-        let fiber = engine.fibers[thread].take()?;
+        let cell = take(engine, thread)?;
         engine.live &= !(1 << thread);
+        engine.destroying |= 1 << thread;
         Some((
-            fiber,
+            cell,
             engine.slots[thread].forgettable,
             std::mem::replace(&mut engine.current, thread),
         ))
     });
-    let Some((mut fiber, forgettable, current)) = taken.flatten() else {
+    let Some((cell, forgettable, current)) = taken.flatten() else {
         return;
     };
-    rt::with(|engine| engine.destroying |= 1 << thread);
-    if forgettable {
-        // SAFETY: whoever spawned the thread promised that what is on its stack may be forgotten
-        // whenever it is suspended, and it is; frames of this crate own nothing.
-        unsafe { fiber.force_reset() };
-    } else if let Err(payload) = catch_unwind(AssertUnwindSafe(|| fiber.force_unwind())) {
-        // A destructor panicked. The execution is over and has its verdict.
-        drop(payload);
+    // SAFETY: the cells live as long as the engine, which is installed as long as executions run.
+    // `take` made this one ours for good: the thread is not among the suspended ones again.
+    let cell = unsafe { &mut *cell };
+    if let Some(fiber) = cell {
+        if forgettable {
+            // SAFETY: whoever spawned the thread promised that what is on its stack may be forgotten
+            // whenever it is suspended, and it is; frames of this crate own nothing.
+            unsafe { fiber.force_reset() };
+        } else if let Err(payload) = catch_unwind(AssertUnwindSafe(|| fiber.force_unwind())) {
+            // A destructor panicked. The execution is over and has its verdict.
+            drop(payload);
+        }
     }
     rt::with(|engine| {
         engine.current = current;
         engine.destroying &= !(1 << thread);
-        if fiber.done() {
-            engine.stacks.push(fiber.into_stack());
-        } else {
-            std::mem::forget(fiber);
-        }
+        recycle(engine, cell);
     });
 }
 

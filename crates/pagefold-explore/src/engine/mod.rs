@@ -40,6 +40,7 @@ pub(crate) mod threads;
 pub(crate) mod tree;
 
 use std::borrow::Cow;
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use corosensei::stack::DefaultStack;
@@ -132,8 +133,10 @@ pub(crate) struct Engine {
     /// The trace so far, while recording.
     pub(crate) recorded: Option<Vec<TraceStep>>,
 
-    /// Coroutines of threads that were not running when the driver last looked.
-    pub(crate) fibers: Vec<Option<Fiber>>,
+    /// The coroutines of the threads; see [`crate::fiber`] for who may touch one.
+    pub(crate) fibers: Box<[UnsafeCell<Option<Fiber>>]>,
+    /// The threads that have a coroutine, and are suspended in it or have not begun.
+    pub(crate) suspended: ThreadSet,
     pub(crate) stacks: Vec<DefaultStack>,
     pub(crate) stack_size: usize,
 
@@ -183,7 +186,8 @@ impl Engine {
             script: Script::None,
             program: config.program.clone(),
             recorded: None,
-            fibers: (0..MAX_THREADS).map(|_| None).collect(),
+            fibers: (0..MAX_THREADS).map(|_| UnsafeCell::new(None)).collect(),
+            suspended: 0,
             stacks: Vec::new(),
             stack_size: config.stack_size,
             watched_steps: None,
@@ -322,7 +326,9 @@ impl Engine {
                     thread,
                 });
             }
-            self.cache_event(thread, self.step);
+            if self.cache.is_some() {
+                self.cache_event(thread, self.step);
+            }
         }
         self.step += 1;
         let slot = &mut self.slots[thread];
@@ -336,7 +342,7 @@ impl Engine {
                 last: None,
             });
         }
-        if slot.op.object != 0 {
+        if slot.op.kind.is_on_lock() {
             self.account(thread);
         }
         if self.memory.is_weak() {

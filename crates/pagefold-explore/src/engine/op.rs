@@ -58,6 +58,22 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether the operation takes a lock or lets go of one.
+    #[inline]
+    pub(crate) fn is_on_lock(self) -> bool {
+        matches!(
+            self,
+            Self::AcquireExclusive
+                | Self::AcquireShared
+                | Self::TryExclusive
+                | Self::TryShared
+                | Self::ReleaseExclusive
+                | Self::ReleaseShared
+                | Self::Downgrade
+                | Self::BufferRelease
+        )
+    }
+
     /// Whether the operation commutes with every other.
     pub(crate) fn is_neutral(self) -> bool {
         matches!(self, Self::Start | Self::Call | Self::Ipi | Self::Fence) || self.is_buffered()

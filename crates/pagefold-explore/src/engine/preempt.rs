@@ -86,15 +86,15 @@ impl Engine {
         self.preemptions.running = thread;
     }
 
-    /// Has `thread`, which has announced `op`, tried before each event that conflicts with it, and before
-    /// the run of events that this one is part of.
-    pub(crate) fn reverse_within_bound(&mut self, thread: usize, op: &Op, access: Access) {
+    /// Has `thread` tried before each event that conflicts with what it has announced, and before the run of
+    /// events that this one is part of.
+    pub(crate) fn reverse_within_bound(&mut self, thread: usize, access: Access) {
         if self.search != Search::Reduced {
             return;
         }
         let mut events = std::mem::take(&mut self.races);
         events.clear();
-        self.collect_conflicts(thread, op, access, &mut events);
+        self.collect_conflicts(thread, &self.slots[thread].op, access, &mut events);
         events.sort_unstable();
         events.dedup();
         let known = self.slots[thread].last.checked_sub(1);

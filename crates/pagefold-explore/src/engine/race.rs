@@ -55,13 +55,19 @@ pub(crate) enum Tie {
 impl Engine {
     /// Executes the pending operation of `thread` in the log, and has its races reversed.
     pub(crate) fn append(&mut self, thread: usize) {
-        let op = self.slots[thread].op;
-        let access = self.access_of(thread, &op);
         let index = self.log.len();
-
         let mut ties = std::mem::take(&mut self.ties);
         ties.clear();
-        let sorted = self.collect_ties(thread, &op, access, &mut ties);
+        // Not copied as a whole: its parts were just written one by one.
+        let op = &self.slots[thread].op;
+        let (kind, object) = (op.kind, op.object);
+        let access = self.access_of(thread, op);
+        let before = match kind {
+            Kind::GracePeriod => op.argument,
+            Kind::Flush => shadow::get(object),
+            _ => op.word(),
+        };
+        let sorted = self.collect_ties(thread, op, access, &mut ties);
         if !sorted {
             ties.sort_unstable_by_key(|&(event, _)| Reverse(event));
         }
@@ -90,27 +96,23 @@ impl Engine {
 
         let draft = Draft {
             thread: as_number(thread),
-            kind: op.kind,
+            kind,
             access,
-            object: op.object,
+            object,
             seq,
             previous_of_thread: if began { last } else { 0 },
-            before: match op.kind {
-                Kind::GracePeriod => op.argument,
-                Kind::Flush => shadow::get(op.object),
-                _ => op.word(),
-            },
+            before,
         };
         self.log.push(draft, &mut self.objects);
         if self.memory.is_weak()
-            && op.kind != Kind::FenceSeqCst
-            && let Some(order) = self.order_of(&op)
+            && kind != Kind::FenceSeqCst
+            && let Some(order) = self.order_of(&self.slots[thread].op)
         {
             self.log.link(order, Access::Write, &mut self.objects);
         }
-        match op.kind {
+        match kind {
             Kind::WriteRange => {
-                let (start, len) = op.range();
+                let (start, len) = self.slots[thread].op.range();
                 let mut written = std::mem::take(&mut self.scratch);
                 written.clear();
                 written.extend(self.objects.within(start, len));
@@ -133,7 +135,9 @@ impl Engine {
             _ => {}
         }
 
-        self.cache_footprint(index, thread, &op, access);
+        if self.cache.is_some() {
+            self.cache_footprint(index, thread, access);
+        }
         if self.preemptions.limit.is_none() && !self.tree.is_settled(index) {
             for &event in &races {
                 self.reverse(event, index);
@@ -142,7 +146,7 @@ impl Engine {
         self.races = races;
         self.ties = ties;
         if self.preemptions.limit.is_some() {
-            self.reverse_within_bound(thread, &op, access);
+            self.reverse_within_bound(thread, access);
         }
     }
 

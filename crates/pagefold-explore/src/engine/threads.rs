@@ -45,7 +45,7 @@ impl Engine {
     /// Whether a thread that is being destroyed may have borrowed from the stack of `owner`, which waits for it in a
     /// scope.
     pub(crate) fn is_borrowed_from(&self, owner: usize) -> bool {
-        let stands = self.fibers[owner].is_some();
+        let stands = self.suspended & bit(owner) != 0;
         stands
             && members(self.destroying).any(|thread| {
                 let mut scope = self.slots[thread].scope_of;

@@ -101,7 +101,7 @@ use self::present::{Mark, Present};
 use self::store::Store;
 use self::validate::Validation;
 use super::object::{Object, Shape};
-use super::op::{Access, Kind, Op};
+use super::op::{Access, Kind};
 use super::state;
 use super::threads::ThreadSet;
 use super::{Engine, Mode};
@@ -387,8 +387,9 @@ impl Engine {
         present.observe(thread, seen);
     }
 
-    /// Adds the event `index`, which is `op` of `thread`, to the footprint.
-    pub(crate) fn cache_footprint(&mut self, index: usize, thread: usize, op: &Op, access: Access) {
+    /// Adds the event `index`, which `thread` has announced, to the footprint.
+    pub(crate) fn cache_footprint(&mut self, index: usize, thread: usize, access: Access) {
+        let op = self.slots[thread].op;
         let begins = self.begins_section(thread);
         let Some(cache) = &mut self.cache else { return };
         if begins {
