@@ -262,6 +262,8 @@ fn main() {
     measure("collapse(1,3,2), owning", 3, || contended.owning());
     let larger = subject(5, 3, |world, thread| collapse(world, thread, 3, 3));
     measure("collapse(1,3,3), cache", 3, || larger.forgetting(true));
+    measure("collapse(1,3,3), 1 worker", 1, || larger.forgetting(false));
+    measure("collapse(1,3,3), 2 workers", 1, || larger.together());
     for (name, literature) in [
         ("readers(13)", subject(14, 1, readers)),
         (

@@ -197,6 +197,18 @@
 //! a thread starts afresh. [`Config::validate_checkpoints`] looks for checkpoints that forget too
 //! much, and for programs that break the promise.
 //!
+//! # Several workers
+//!
+//! [`explore_parallel`] has several OS threads explore one program. All figures of the report are the same as with one,
+//! and so are the verdict and the trace: what is explored, and in which order it counts, does not depend on who explores it.
+//!
+//! # Large programs
+//!
+//! Most errors need few preemptions (switches away from a thread that could have gone on). A search that is not done after
+//! [`Config::hunt_after`] executions looks at these first. [`Config::max_preemptions`] looks at nothing else, and then
+//! the verdict says so. An [`Observer`] is told how far a search is, by an estimate of the size of the tree, and on demand
+//! every step of the search: races, choices, ways back.
+//!
 //! # How it works
 //!
 //! Threads are coroutines on one OS thread (several OS threads may explore at the same time). Each
@@ -207,11 +219,19 @@
 //! [`explore_forgetting`]).
 //!
 //! The arguments for what is pruned stand at the head of the modules that prune: `engine/search.rs`
-//! (source sets, sleep sets), `engine/race.rs` (which pairs of operations are races),
+//! (source sets, sleep sets), `engine/tree.rs` (why it does not matter who explores a subtree), `engine/preempt.rs` (what a
+//! bound on preemptions takes), `engine/race.rs` (which pairs of operations are races),
 //! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections), `engine/cache/` (states
 //! explored before), `engine/memory/` (memory models). That nothing gets lost is
 //! tested by `tests/differential`, which compares random programs with the enumeration of all their
 //! interleavings.
+//!
+//! Where the time goes, in a search of short executions (three threads that take three locks in turn; 40 events an
+//! execution, 16 of them new; `perf` on an x86-64 server): finding races and keeping vector clocks a third, choosing who goes
+//! on a fifth, announcing operations a tenth, coroutines (starting, switching, abandoning) a tenth, the program
+//! itself with its primitives a tenth; the rest is spread. Executing the prefix again is the greater part of
+//! long executions. Nothing is allocated and no lock is taken per event. `cargo bench -p pagefold-explore`
+//! measures it.
 
 mod annotate;
 pub mod cell;
