@@ -158,9 +158,6 @@ impl Engine {
             };
             events.extend(chain.filter(fits).map(|(event, _)| event));
         };
-        if let Some(order) = self.order_of(op) {
-            on(order, Access::Write, events);
-        }
         let section = self.begins_section(thread);
         match op.kind {
             Kind::Start | Kind::Call | Kind::Ipi | Kind::Join => {}

@@ -104,12 +104,6 @@ impl Engine {
             before,
         };
         self.log.push(draft, &mut self.objects);
-        if self.memory.is_weak()
-            && kind != Kind::FenceSeqCst
-            && let Some(order) = self.order_of(&self.slots[thread].op)
-        {
-            self.log.link(order, Access::Write, &mut self.objects);
-        }
         match kind {
             Kind::WriteRange => {
                 let (start, len) = self.slots[thread].op.range();

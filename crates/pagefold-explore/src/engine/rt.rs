@@ -218,6 +218,24 @@ pub(crate) fn ordered(
     ordered_unless(object, shape, kind, argument, order, None)
 }
 
+/// Whether an access is one of those that come after a `SeqCst` fence in a model with views.
+#[inline]
+fn needs_fence(shape: Shape, kind: Kind, order: Ordering, failure: Option<Ordering>) -> bool {
+    (order == Ordering::SeqCst || failure == Some(Ordering::SeqCst))
+        && matches!(shape, Shape::Atomic)
+        && matches!(
+            kind,
+            Kind::Load | Kind::Store | Kind::Rmw | Kind::CompareExchange
+        )
+        && with(|engine| engine.memory.ra().is_some() && engine.mode() == Mode::Normal)
+            == Some(true)
+}
+
+#[cold]
+fn fence_before_access() {
+    visible_plain(Op::plain(Kind::FenceSeqCst, 0));
+}
+
 /// As [`ordered`], asking for another order if it fails.
 #[inline]
 fn ordered_unless(
@@ -231,6 +249,9 @@ fn ordered_unless(
     let engine = CURRENT.get();
     if engine.is_null() {
         return Turn::OUTSIDE;
+    }
+    if needs_fence(shape, kind, order, failure) {
+        fence_before_access();
     }
     // SAFETY: as in `with_or`.
     let engine = unsafe { &mut *engine };

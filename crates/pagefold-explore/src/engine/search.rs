@@ -198,12 +198,6 @@ impl Engine {
             // A thread and its flusher: what both have pending commutes.
             return false;
         }
-        if self.memory.is_weak()
-            && let Some(order) = self.order_of(op)
-            && self.log.access_on(event, order) != Access::None
-        {
-            return true;
-        }
         if executed.kind == Kind::GracePeriod
             && self.begins_section(thread)
             && self.would_delay(thread, event)

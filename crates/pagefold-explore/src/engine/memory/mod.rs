@@ -140,11 +140,7 @@ impl Engine {
                 self.collect_ties_buffered(thread, op, access, ties);
                 false
             }
-            Model::Ra(_) => {
-                let sorted = self.collect_ties_in_memory(thread, op, access, ties);
-                let is_in_order = self.tie_in_order(op, ties);
-                sorted && !is_in_order
-            }
+            Model::Ra(_) => self.collect_ties_in_memory(thread, op, access, ties),
         }
     }
 

@@ -21,7 +21,7 @@
 //!
 //! What is more than RC11 asks for, so that behaviours may be missed:
 //!
-//! * **`SeqCst` accesses** are acquire or release accesses after a `SeqCst` fence. In any
+//! * **`SeqCst` accesses** are acquire or release accesses after a `SeqCst` fence, which is an event of its own. In any
 //!   cycle of accesses that RC11 forbids, each step that is not between writes or reads of one object
 //!   ends right after the fence of an access, so the fences form a cycle as well: nothing is allowed that
 //!   RC11 forbids. (A compare-exchange has the fence if either of its orders is `SeqCst`.)
@@ -34,7 +34,7 @@
 //! the view of the thread, which nobody else changes, and on the history of the object, which
 //! dependent events change. So two operations commute if they are on different objects, or both read,
 //! as they do under sequential consistency, and the arguments of [`search`](crate::engine::search)
-//! hold. `SeqCst` operations depend on each other by the global view, which has the number of an object.
+//! hold. `SeqCst` fences depend on each other by the global view, which has the number of an object.
 //!
 //! **What is left out.** Let a load take `w` where a newer write `w'` was executed after `w` and before
 //! the load. If nothing but the object they share orders the load after `w'` (that is, `w'` does not happen
@@ -78,7 +78,6 @@ use super::view::{History, View, Write, WriteNumber};
 use crate::engine::Engine;
 use crate::engine::object::{Object, Shape};
 use crate::engine::op::{Access, Kind, Op};
-use crate::engine::race::Tie;
 use crate::sync::atomic::Ordering::{self, AcqRel, Acquire, Release, SeqCst};
 
 /// What a thread knows.
@@ -289,39 +288,10 @@ impl Engine {
         op.object != 0 && matches!(self.objects.entry(op.object).shape, Shape::Atomic)
     }
 
-    /// Whether an operation takes part in the order of `SeqCst` operations.
-    fn is_in_order(&self, op: &Op) -> bool {
-        match op.kind {
-            Kind::FenceSeqCst => true,
-            Kind::Load | Kind::Store | Kind::Rmw => op.order == SeqCst && self.is_atomic(op),
-            Kind::CompareExchange => {
-                (op.order == SeqCst || op.failure == SeqCst) && self.is_atomic(op)
-            }
-            _ => false,
-        }
-    }
-
-    /// The number of the object that stands for the order of `SeqCst` operations, if `op` takes part
-    /// in it.
-    pub(crate) fn order_of(&self, op: &Op) -> Option<u32> {
-        let number = self.memory.ra()?.fence_object.number?;
-        self.is_in_order(op).then_some(number)
-    }
-
-    /// Ties an event to the `SeqCst` operations before it, if it is one.
-    pub(crate) fn tie_in_order(&self, op: &Op, ties: &mut Vec<(usize, Tie)>) -> bool {
-        let Some(order) = self.order_of(op) else {
-            return false;
-        };
-        self.tie_plain(order, Access::Write, ties);
-        true
-    }
-
     /// Picks the variant in which the pending operation of `thread` is executed as event `index`.
     pub(super) fn prepare(&mut self, thread: usize, index: usize) {
         let op = self.slots[thread].op;
         let is_atomic = self.is_atomic(&op);
-        let in_order = self.is_in_order(&op);
         if self.begins_section(thread) {
             self.enter_section(thread);
         }
@@ -332,7 +302,7 @@ impl Engine {
             ra.reserve(op.object);
             ra.histories[op.object as usize].settle(op.word());
         }
-        if in_order {
+        if op.kind == Kind::FenceSeqCst {
             ra.fence(thread, SeqCst);
         }
         let mut variants = std::mem::take(&mut ra.variants);
@@ -349,28 +319,25 @@ impl Engine {
         }
     }
 
-    /// Gives the order of `SeqCst` operations a number, if the current thread announces one.
+    /// If the current thread announces a `SeqCst` fence: gives it the object that stands for the order of
+    /// these.
     pub(super) fn put_in_order(&mut self) {
-        let op = self.slots[self.current].op;
-        if !self.is_in_order(&op) {
+        if self.slots[self.current].op.kind != Kind::FenceSeqCst {
             return;
         }
         let Some(ra) = self.memory.ra() else { return };
-        if ra.fence_object.number.is_none() {
+        let number = match ra.fence_object.number {
+            Some(number) => number,
             // The box does not move.
-            let number = self
+            None => self
                 .objects
-                .register(&ra.fence_object.object, Shape::Atomic, 0);
-            if let Model::Ra(ra) = &mut self.memory {
-                ra.fence_object.number = Some(number);
-                ra.reserve(number);
-            }
+                .register(&ra.fence_object.object, Shape::Atomic, 0),
+        };
+        if let Model::Ra(ra) = &mut self.memory {
+            ra.fence_object.number = Some(number);
+            ra.reserve(number);
         }
-        if op.kind == Kind::FenceSeqCst
-            && let Some(order) = self.order_of(&op)
-        {
-            self.slots[self.current].op.object = order;
-        }
+        self.slots[self.current].op.object = number;
     }
 
     /// `thread` is about to begin a read section: it knows of the grace periods that it would have
@@ -446,16 +413,16 @@ impl Engine {
         visible.filter(move |&write| {
             let by = history.get(write).by.map_or(0, |(_, event)| event + 1);
             let is_eligible = by >= unsettled;
-            if by > unsettled && !self.is_settled(thread, op, by - 1) {
+            if by > unsettled && !self.is_settled(thread, by - 1) {
                 unsettled = by;
             }
             is_eligible
         })
     }
 
-    /// Whether `op`, which `thread` is about to execute, comes after `event` for another reason than what it
-    /// does to its object.
-    fn is_settled(&self, thread: usize, op: &Op, event: u32) -> bool {
+    /// Whether what `thread` is about to execute comes after `event` for another reason than what it does
+    /// to its object.
+    fn is_settled(&self, thread: usize, event: u32) -> bool {
         let event = event as usize;
         let before = |other: usize| self.log.happens_before(event, other);
         if let Some(previous) = self.slots[thread].last.checked_sub(1)
@@ -465,15 +432,6 @@ impl Engine {
         }
         // A log that was kept holds events to come.
         let is_past = |other: usize| other < self.step as usize;
-        if let Some(order) = self.order_of(op)
-            && let Some((last, _)) = self
-                .log
-                .chain(order, &self.objects)
-                .find(|&(other, _)| is_past(other))
-            && before(last)
-        {
-            return true;
-        }
         self.begins_section(thread)
             && self.log.graces.iter().any(|&grace| {
                 let grace = grace as usize;
