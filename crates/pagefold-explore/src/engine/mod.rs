@@ -318,7 +318,6 @@ impl Engine {
                 self.log.move_range(log::as_u32(index), start, len);
             }
         } else {
-            self.append(thread);
             if !self.tree.is_settled(index) {
                 self.tree.states += 1;
                 self.watch_step(|| SearchStep::Event {
@@ -326,6 +325,7 @@ impl Engine {
                     thread,
                 });
             }
+            self.append(thread);
             if self.cache.is_some() {
                 self.cache_event(thread, self.step);
             }
