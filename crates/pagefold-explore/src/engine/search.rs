@@ -141,11 +141,7 @@ impl Engine {
             _ if self.switches_freely(enabled) => enabled & !bit(preferred),
             _ => 0,
         };
-        self.tree.push(
-            enabled,
-            sleep,
-            [preferred].into_iter().chain(members(others)),
-        );
+        self.tree.push(enabled, sleep, preferred, others);
         Next::Thread(preferred)
     }
 

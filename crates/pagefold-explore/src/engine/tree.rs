@@ -100,7 +100,7 @@ impl Tree {
     pub(crate) fn of(subtree: &Subtree) -> Self {
         let mut tree = Self::default();
         for (depth, &(choice, variant)) in subtree.path.iter().enumerate() {
-            tree.push(0, 0, [usize::from(choice)].into_iter());
+            tree.push(0, 0, usize::from(choice), 0);
             tree.nodes[depth].variant = variant;
         }
         if let Some(last) = tree.nodes.last_mut() {
@@ -145,32 +145,34 @@ impl Tree {
         index < self.settled
     }
 
-    /// Adds a node to the path, with its choices, the first of which is taken.
+    /// Adds a node to the path, with a choice that is taken, and others to be tried.
     #[inline]
     pub(crate) fn push(
         &mut self,
         enabled: ThreadSet,
         sleep: ThreadSet,
-        choices: impl Iterator<Item = usize>,
+        choice: usize,
+        others: ThreadSet,
     ) {
         let depth = self.nodes.len();
         if depth == self.choices.len() {
             self.choices.push([0; MAX_THREADS]);
         }
+        let number = super::race::as_number(choice);
+        self.choices[depth][0] = number;
         self.nodes.push(Node {
             enabled,
-            listed: 0,
+            listed: bit(choice),
             sleep,
-            choice: 0,
+            choice: number,
             variant: 0,
             variants: 1,
-            len: 0,
+            len: 1,
             next: 1,
         });
-        for choice in choices {
-            self.list(depth, choice);
+        for other in members(others) {
+            self.list(depth, other);
         }
-        self.nodes[depth].choice = self.choices[depth][0];
     }
 
     /// Adds a choice to those of a node.
