@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
 use pagefold_explore::Config;
+use pagefold_litmus::Memory;
 
 use crate::plan::Selection;
 use crate::vocabulary;
@@ -18,6 +19,8 @@ Examples:
       Settles one question: holds, or the shortest interleaving found that breaks it.
   pagefold check my.litmus --without recheck_anon_vma
       The same rules with one safeguard removed.
+  pagefold check litmus/memory --memory ra
+      The same questions where CPUs see each other's writes late, unless an order forbids it.
   pagefold check litmus --save traces && pagefold replay traces/NAME.json
       Keeps what broke as files, and runs one of them again, step by step.
   pagefold shrink my.litmus --protocol posted-v1 --save small.litmus
@@ -31,7 +34,7 @@ Which runs:
   default protocol.
   --protocol selects the lines of those protocols; a scenario that has none for one of them runs
   under it without expectation.
-  --without, --unsplit and --strict replace the options of the lines: there is then one run for
+  --without, --unsplit, --strict and --memory replace the options of the lines: there is then one run for
   each scenario and protocol, compared with a line only if that has the very same options.
 
 Exit status:
@@ -42,7 +45,7 @@ Exit status:
 
 JSON (--format json), one object:
   version  1
-  runs     [{ scenario, file, protocol, without: [], unsplit, strict,
+  runs     [{ scenario, file, protocol, without: [], unsplit, strict, memory: sc|tso|ra,
               verdict: holds|broken|exception|allowed|forbidden|not-exhausted,
               kind: the violation's name | null, message: string | null,
               expected: string | null, as_expected: true|false| null: nothing to compare,
@@ -65,7 +68,7 @@ Exit status:
 
 JSON (--format json), one object:
   version  1
-  scenario, file, protocol, without: [], unsplit, strict
+  scenario, file, protocol, without: [], unsplit, strict, memory
   kind, message  the violation
   probes   how many scenarios were tried
   dropped  [what was left out, in this order]
@@ -189,6 +192,12 @@ pub(crate) struct RulesArgs {
     /// Documented exceptions count as violations
     #[arg(long)]
     pub(crate) strict: bool,
+    /// What a load may see: sc, the newest value; tso, as on x86; ra, what the orders of accesses ask for
+    #[arg(
+        long, value_name = "sc|tso|ra",
+        value_parser = vocabulary::memory_parser(), hide_possible_values = true,
+    )]
+    pub(crate) memory: Option<Memory>,
 }
 
 impl RulesArgs {
@@ -206,6 +215,7 @@ impl RulesArgs {
             without: without.fold(SafeguardSet::EMPTY, SafeguardSet::with),
             unsplit: self.unsplit,
             strict: self.strict,
+            memory: self.memory,
         }
     }
 }

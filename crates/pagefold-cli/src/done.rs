@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pagefold_explore::{Bound, Config, Search, Violation};
-use pagefold_litmus::Verdict;
+use pagefold_litmus::{Memory, Verdict};
 use pagefold_machine::model::{Checked, Outcome};
 
 use crate::exit::Status;
@@ -128,6 +128,10 @@ impl Done<'_> {
             if set {
                 command.push_str(option);
             }
+        }
+        if rules.memory != Memory::Sc {
+            command.push_str(" --memory ");
+            command.push_str(rules.memory.name());
         }
         if !self.is_bad() {
             command.push_str(" --trace");

@@ -4,7 +4,7 @@ use std::fmt;
 
 use pagefold::protocol::{Protocol, SafeguardSet};
 use pagefold_explore::{Config, Search};
-use pagefold_litmus::{Expectation, Verdict};
+use pagefold_litmus::{Expectation, Memory, Verdict};
 use pagefold_machine::model::RunConfig;
 
 use crate::args::{CheckArgs, Strategy};
@@ -50,6 +50,8 @@ pub(crate) struct Rules {
     pub(crate) unsplit: bool,
     /// Documented exceptions count as violations.
     pub(crate) strict: bool,
+    /// What a load may see.
+    pub(crate) memory: Memory,
 }
 
 impl Rules {
@@ -60,6 +62,7 @@ impl Rules {
             without: SafeguardSet::EMPTY,
             unsplit: false,
             strict: false,
+            memory: Memory::Sc,
         }
     }
 
@@ -70,6 +73,7 @@ impl Rules {
             without: safeguards(&expectation.without)?,
             unsplit: expectation.unsplit,
             strict: expectation.strict,
+            memory: expectation.memory,
         })
     }
 
@@ -80,6 +84,7 @@ impl Rules {
             without: self.without,
             unsplit: self.unsplit,
             strict: self.strict,
+            memory: self.memory,
             bounds: bounds.clone(),
             ..RunConfig::new(self.protocol)
         }
@@ -103,6 +108,9 @@ impl fmt::Display for Rules {
         }
         if self.strict {
             f.write_str(" strict")?;
+        }
+        if self.memory != Memory::Sc {
+            write!(f, " {}", self.memory.name())?;
         }
         if self.without != SafeguardSet::EMPTY {
             write!(f, " without {}", self.without_names().join(", "))?;
@@ -140,6 +148,8 @@ pub(crate) struct Selection {
     pub(crate) unsplit: bool,
     /// The same.
     pub(crate) strict: bool,
+    /// The same, if given.
+    pub(crate) memory: Option<Memory>,
 }
 
 impl Selection {
@@ -176,6 +186,7 @@ impl Selection {
                     without: self.without,
                     unsplit: self.unsplit,
                     strict: self.strict,
+                    memory: self.memory.unwrap_or_default(),
                 };
                 let row = rows.iter().find(|row| row.rules == rules);
                 row.copied().unwrap_or(unexpecting(rules))
@@ -197,7 +208,7 @@ impl Selection {
     }
 
     fn has_options(&self) -> bool {
-        self.without != SafeguardSet::EMPTY || self.unsplit || self.strict
+        self.without != SafeguardSet::EMPTY || self.unsplit || self.strict || self.memory.is_some()
     }
 
     fn protocols_or_default(&self) -> impl Iterator<Item = Protocol> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pagefold::protocol::Protocol;
 use pagefold_explore::{Config, Trace};
+use pagefold_litmus::Memory;
 use serde::{Deserialize, Serialize};
 
 use crate::done::Done;
@@ -16,7 +17,7 @@ use crate::plan::{self, Rules};
 /// What such a file says it is.
 const FORMAT: &str = "pagefold trace";
 /// The version of the format that is written and read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Longer names are cut off: file systems have a limit.
 const NAME_BYTES: usize = 200;
 
@@ -66,6 +67,7 @@ struct RulesText {
     without: Vec<String>,
     unsplit: bool,
     strict: bool,
+    memory: String,
 }
 
 /// What the trace ends in.
@@ -123,6 +125,8 @@ impl Recording {
             .ok_or_else(|| format!("no protocol has the name {:?}", file.rules.protocol))?;
         let without = plan::safeguards(&file.rules.without)
             .ok_or_else(|| format!("not all are safeguards: {:?}", file.rules.without))?;
+        let memory = Memory::by_name(&file.rules.memory)
+            .ok_or_else(|| format!("no memory model has the name {:?}", file.rules.memory))?;
         Ok(Self {
             file: file.scenario.file,
             source: file.scenario.source,
@@ -131,6 +135,7 @@ impl Recording {
                 without,
                 unsplit: file.rules.unsplit,
                 strict: file.rules.strict,
+                memory,
             },
             steps: file.steps,
             violation: file.violation,
@@ -193,6 +198,7 @@ impl Folder {
                     .collect(),
                 unsplit: rules.unsplit,
                 strict: rules.strict,
+                memory: rules.memory.name().to_owned(),
             },
             steps: bounds.max_steps,
             violation: Violation {

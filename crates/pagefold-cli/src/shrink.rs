@@ -112,6 +112,7 @@ fn find_shortest<'a>(
         protocol: rules.protocol.name.to_owned(),
         unsplit: rules.unsplit,
         strict: rules.strict,
+        memory: rules.memory,
         without: rules
             .without_names()
             .into_iter()

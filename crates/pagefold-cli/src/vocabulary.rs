@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pagefold::protocol::{Protocol, Safeguard};
 use pagefold_explore::kind;
-use pagefold_litmus::{Diagnostics, Scenario, Shrunk, Vocabulary};
+use pagefold_litmus::{Diagnostics, Memory, Scenario, Shrunk, Vocabulary};
 use pagefold_machine::model::Kind;
 
 /// The violations that the explorer finds by itself, and what each is about.
@@ -89,6 +89,12 @@ fn with_all<R>(f: impl FnOnce(&Vocabulary<'_>) -> R) -> R {
 pub(crate) fn protocol_parser() -> impl TypedValueParser<Value = Protocol> {
     PossibleValuesParser::new(Protocol::ALL.iter().map(|protocol| protocol.name))
         .try_map(|name| Protocol::by_name(&name).ok_or("no such protocol"))
+}
+
+/// Reads a memory model from the command line.
+pub(crate) fn memory_parser() -> impl TypedValueParser<Value = Memory> {
+    PossibleValuesParser::new(Memory::ALL.map(Memory::name))
+        .try_map(|name| Memory::by_name(&name).ok_or("no such memory model"))
 }
 
 /// Reads a safeguard from the command line.

@@ -234,6 +234,37 @@ pub struct ObjectPage {
     pub page: usize,
 }
 
+/// What a load may see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// The newest value: sequential consistency.
+    #[default]
+    Sc,
+    /// Total store order: each CPU has a store buffer.
+    Tso,
+    /// Release and acquire: what the orders of accesses ask for, and no more.
+    Ra,
+}
+
+impl Memory {
+    /// All of them, the strongest first.
+    pub const ALL: [Self; 3] = [Self::Sc, Self::Tso, Self::Ra];
+
+    /// The word it is written with.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sc => "sc",
+            Self::Tso => "tso",
+            Self::Ra => "ra",
+        }
+    }
+
+    /// The one of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|memory| memory.name() == name)
+    }
+}
+
 /// One line of `expect`: `linux-6.6 unsplit without recheck_anon_vma: broken table-not-empty;`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
@@ -243,6 +274,8 @@ pub struct Expectation {
     pub unsplit: bool,
     /// `strict`: documented exceptions count as violations.
     pub strict: bool,
+    /// What a load may see; in the source a word that is left out for [`Memory::Sc`].
+    pub memory: Memory,
     /// The safeguards that are removed.
     pub without: Vec<String>,
     /// What should come out.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::ast::{Actor, Expectation, Mm, Object, Phase, Scenario, Statement, StatementKind};
+use crate::ast::{
+    Actor, Expectation, Memory, Mm, Object, Phase, Scenario, Statement, StatementKind,
+};
 use crate::condition::{Condition, Expression, Operand, Relation};
 use crate::constants::UffdModes;
 use crate::ids::{MappingId, MmId, ObjectId, RegisterId};
@@ -66,6 +68,10 @@ fn print_expectation(expectation: &Expectation) -> String {
         if set {
             line.push_str(option);
         }
+    }
+    if expectation.memory != Memory::Sc {
+        line.push(' ');
+        line.push_str(expectation.memory.name());
     }
     if !expectation.without.is_empty() {
         line.push_str(" without ");

@@ -60,6 +60,7 @@ fn config(row: &Expectation) -> RunConfig {
         .fold(SafeguardSet::EMPTY, SafeguardSet::with);
     config.unsplit = row.unsplit;
     config.strict = row.strict;
+    config.memory = row.memory;
     config
 }
 

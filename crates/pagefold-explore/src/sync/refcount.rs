@@ -3,6 +3,7 @@
 use crate::engine::object::{Object, Shape};
 use crate::engine::op::Kind;
 use crate::engine::rt;
+use crate::sync::atomic::Ordering;
 
 /// A count of references, of which only reaching zero is looked at.
 ///
@@ -28,7 +29,13 @@ impl RefCount {
     /// Takes `n` references more.
     #[inline]
     pub fn get(&self, n: u64) {
-        let turn = rt::visible(&self.object, Shape::Counter, Kind::Add, n);
+        let turn = rt::ordered(
+            &self.object,
+            Shape::Counter,
+            Kind::Add,
+            n,
+            Ordering::Relaxed,
+        );
         turn.set(&self.object, self.get_quiet() + n);
         turn.outcome(|| format!(": +{n}"));
     }
@@ -36,7 +43,14 @@ impl RefCount {
     /// Takes a reference unless there is none left; whether it did.
     #[inline]
     pub fn try_get(&self) -> bool {
-        let turn = rt::visible(&self.object, Shape::Counter, Kind::TryGet, 0);
+        self.try_get_ordered(Ordering::Relaxed)
+    }
+
+    /// As [`try_get`](Self::try_get), in an order. If that is an acquire and the [memory model](crate::Memory) tells,
+    /// what was done before references were given back earlier is seen; then it commutes with nothing.
+    #[inline]
+    pub fn try_get_ordered(&self, order: Ordering) -> bool {
+        let turn = rt::ordered(&self.object, Shape::Counter, Kind::TryGet, 0, order);
         let count = self.get_quiet();
         if count != 0 {
             turn.set(&self.object, count + 1);
@@ -52,7 +66,17 @@ impl RefCount {
     /// If there are not so many: the program gave one back twice.
     #[inline]
     pub fn put(&self, n: u64) -> bool {
-        let turn = rt::visible(&self.object, Shape::Counter, Kind::Put, n);
+        self.put_ordered(n, Ordering::Release)
+    }
+
+    /// As [`put`](Self::put), in an order other than release.
+    ///
+    /// # Panics
+    ///
+    /// As [`put`](Self::put).
+    #[inline]
+    pub fn put_ordered(&self, n: u64, order: Ordering) -> bool {
+        let turn = rt::ordered(&self.object, Shape::Counter, Kind::Put, n, order);
         let Some(count) = self.get_quiet().checked_sub(n) else {
             panic!(
                 "{n} references are given back, but there are only {}",
@@ -68,7 +92,14 @@ impl RefCount {
     #[inline]
     #[must_use]
     pub fn read(&self) -> u64 {
-        let turn = rt::visible(&self.object, Shape::Counter, Kind::Load, 0);
+        self.read_ordered(Ordering::Relaxed)
+    }
+
+    /// The count, read in an order.
+    #[inline]
+    #[must_use]
+    pub fn read_ordered(&self, order: Ordering) -> u64 {
+        let turn = rt::ordered(&self.object, Shape::Counter, Kind::Load, 0, order);
         let count = self.get_quiet();
         turn.outcome(|| format!(" -> {count}"));
         count

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Checker, suggest};
 use crate::Vocabulary;
-use crate::ast::{Expectation, Verdict};
+use crate::ast::{Expectation, Memory, Verdict};
 use crate::condition::Quantifier;
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
@@ -21,7 +21,7 @@ impl<'a> Checker<'a, '_> {
         vocabulary: &Vocabulary<'_>,
     ) {
         // The machine that a line is about, with the place of the line.
-        let mut seen: HashMap<(String, bool, bool, Vec<String>), Span> = HashMap::new();
+        let mut seen: HashMap<(String, bool, bool, Memory, Vec<String>), Span> = HashMap::new();
         for syntax in expectations {
             if self.enough() {
                 return;
@@ -35,6 +35,7 @@ impl<'a> Checker<'a, '_> {
                 checked.protocol.clone(),
                 checked.unsplit,
                 checked.strict,
+                checked.memory,
                 without,
             );
             if let Some(earlier) = seen.insert(subject, checked.span) {
@@ -67,6 +68,7 @@ impl<'a> Checker<'a, '_> {
             }
         }
         let [(_, unsplit), (_, strict)] = options;
+        let memory = self.memory(syntax);
         let mut without: Vec<String> = Vec::new();
         for word in &syntax.without {
             let name = self.known(*word, "safeguard", vocabulary.safeguards);
@@ -80,10 +82,33 @@ impl<'a> Checker<'a, '_> {
             protocol: protocol?,
             unsplit,
             strict,
+            memory,
             without,
             verdict: verdict?,
             span: syntax.span,
         })
+    }
+
+    /// The memory model among the options; reports a second one.
+    fn memory(&mut self, syntax: &syntax::Expectation<'a>) -> Memory {
+        let mut named = None;
+        for word in &syntax.options {
+            let Some(memory) = Memory::by_name(word.text) else {
+                continue;
+            };
+            if named.is_none() {
+                named = Some(memory);
+            } else if named == Some(memory) {
+                self.repeated(*word);
+            } else {
+                self.report(Diagnostic::new(
+                    word.span,
+                    "a second memory model",
+                    "expected one",
+                ));
+            }
+        }
+        named.unwrap_or_default()
     }
 
     /// A name that the engine knows; reports it if it does not.

@@ -6,6 +6,10 @@ use crate::nearest::did_you_mean;
 use crate::syntax::{Expectation, Word};
 use crate::token::TokenKind;
 
+/// What may come after the protocol.
+const OPTIONS: [&str; 4] = ["unsplit", "strict", "tso", "ra"];
+const EXPECTED_OPTION: &str = "expected `:`, `unsplit`, `strict`, `tso`, `ra` or `without`";
+
 impl<'a> Parser<'a, '_> {
     /// `expect { ... }`; a second one is added to the first.
     pub(super) fn expectations(&mut self, all: &mut Vec<Expectation<'a>>) -> Parsed<()> {
@@ -31,7 +35,7 @@ impl<'a> Parser<'a, '_> {
         }
         if !self.eat(TokenKind::Colon) {
             let expected = if without.is_empty() {
-                "`:`, `unsplit`, `strict` or `without`"
+                "`:`, `unsplit`, `strict`, `tso`, `ra` or `without`"
             } else {
                 "`,` or `:`"
             };
@@ -55,7 +59,6 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn option(&mut self) -> Parsed<Word<'a>> {
-        const OPTIONS: [&str; 2] = ["unsplit", "strict"];
         let option = self.peek();
         if !OPTIONS.contains(&option.text) {
             return Err(self.unknown_option());
@@ -66,12 +69,12 @@ impl<'a> Parser<'a, '_> {
     fn unknown_option(&mut self) -> Reported {
         let option = self.peek();
         let shown = shorten(&option);
-        let help = did_you_mean(option.text, ["unsplit", "strict", "without"]);
+        let help = did_you_mean(option.text, OPTIONS.into_iter().chain(["without"]));
         self.report(
             Diagnostic::new(
                 option.span,
                 format!("unknown option {shown}"),
-                "expected `:`, `unsplit`, `strict` or `without`",
+                EXPECTED_OPTION,
             )
             .maybe_help(help),
         )

@@ -243,7 +243,7 @@ fn unknown_option() {
      --> test.litmus:8:20
       |
     8 | expect { linux-6.6 unsplitt: holds; linux-6.6 fast: holds; }
-      |                    ^^^^^^^^ expected `:`, `unsplit`, `strict` or `without`
+      |                    ^^^^^^^^ expected `:`, `unsplit`, `strict`, `tso`, `ra` or `without`
       |
       = help: did you mean `unsplit`?
 
@@ -251,7 +251,7 @@ fn unknown_option() {
      --> test.litmus:8:47
       |
     8 | expect { linux-6.6 unsplitt: holds; linux-6.6 fast: holds; }
-      |                                               ^^^^ expected `:`, `unsplit`, `strict` or `without`
+      |                                               ^^^^ expected `:`, `unsplit`, `strict`, `tso`, `ra` or `without`
     ");
 }
 
@@ -289,13 +289,13 @@ fn colon_missing() {
      --> test.litmus:9:15
       |
     9 |     linux-6.6 holds;
-      |               ^^^^^ expected `:`, `unsplit`, `strict` or `without`
+      |               ^^^^^ expected `:`, `unsplit`, `strict`, `tso`, `ra` or `without`
 
-    error: expected `:`, `unsplit`, `strict` or `without`, found `;`
+    error: expected `:`, `unsplit`, `strict`, `tso`, `ra` or `without`, found `;`
       --> test.litmus:10:15
        |
     10 |     linux-6.6 ;
-       |               ^ expected `:`, `unsplit`, `strict` or `without`
+       |               ^ expected `:`, `unsplit`, `strict`, `tso`, `ra` or `without`
 
     error: expected `,` or `:`, found `;`
       --> test.litmus:11:32

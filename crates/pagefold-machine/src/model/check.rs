@@ -11,17 +11,20 @@ mod tests;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use pagefold::protocol::{Protocol, SafeguardSet};
 use pagefold_explore as explore;
 use pagefold_explore::{Bound, Trace, Violation};
-use pagefold_litmus::{Actor, Quantifier, Scenario, Value};
+use pagefold_litmus::{Actor, Memory, Quantifier, Scenario, Value};
 
 use super::arena::{Arena, Snapshot};
 use super::names;
 use super::oracle::{self, Subjects};
+use super::site::{self, Site};
 use super::violation::{self, Kind};
 use super::world::{Rules, World};
 use execute::Machine;
@@ -39,6 +42,10 @@ pub struct RunConfig {
     pub unsplit: bool,
     /// Documented exceptions count as violations.
     pub strict: bool,
+    /// What a load may see. It takes the place of what the bounds say.
+    pub memory: Memory,
+    /// A place of the engine whose order is taken away.
+    pub weakened: Option<Site>,
     /// The bounds of the search.
     pub bounds: explore::Config,
     /// How many threads search. What comes out is the same for any number.
@@ -54,6 +61,8 @@ impl RunConfig {
             without: SafeguardSet::EMPTY,
             unsplit: false,
             strict: false,
+            memory: Memory::Sc,
+            weakened: None,
             // The machine is built on a thread's stack before it is put into the arena.
             bounds: explore::Config::default().stack_size(STACK),
             workers: NonZeroUsize::MIN,
@@ -168,6 +177,18 @@ pub fn check_observed(
     Ok(checked)
 }
 
+/// Explores a scenario, and tells which places that ask for an order it passes within the bounds.
+///
+/// # Errors
+/// If the scenario needs a larger machine than the model has.
+pub fn sites(scenario: &Scenario, config: &RunConfig) -> Result<BTreeSet<Site>, ScenarioLimit> {
+    let mut plan = Plan::new(scenario, config, Goal::Invariants)?;
+    plan.sites = Some(Mutex::default());
+    plan.explore(config, &|_| ());
+    let sites = plan.sites.unwrap_or_default();
+    Ok(sites.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// Runs a scenario along a recorded trace. Whether the trace is of this scenario, its
 /// [`program`](Trace::program) tells: it is the scenario's fingerprint.
 ///
@@ -214,6 +235,9 @@ struct Plan<'a> {
     findings: Findings,
     /// Run before the checks at the end; the tests of the oracles break something there.
     before_checks: fn(&Machine),
+    weakened: Option<Site>,
+    /// The places passed, if they are to be noted.
+    sites: Option<Mutex<BTreeSet<Site>>>,
 }
 
 /// What was found besides violations, in any execution.
@@ -258,10 +282,13 @@ impl<'a> Plan<'a> {
                 without: config.without,
                 split_ptlocks: !config.unsplit,
                 strict: config.strict,
+                memory: config.memory,
             },
             goal,
             findings: Findings::default(),
             before_checks: |_| (),
+            weakened: config.weakened,
+            sites: None,
         })
     }
 
@@ -274,7 +301,15 @@ impl<'a> Plan<'a> {
 
     /// The bounds of a search of this scenario.
     fn named(&self, bounds: &explore::Config) -> explore::Config {
-        bounds.clone().program(self.scenario.fingerprint())
+        let memory = match self.rules.memory {
+            Memory::Sc => explore::Memory::Sc,
+            Memory::Tso => explore::Memory::Tso,
+            Memory::Ra => explore::Memory::Ra,
+        };
+        bounds
+            .clone()
+            .program(self.scenario.fingerprint())
+            .memory(memory)
     }
 
     fn explore(&self, config: &RunConfig, observer: &(impl Fn(Tick) + Sync)) -> explore::Report {
@@ -313,6 +348,16 @@ struct Session<'a> {
     registers: Vec<Cell<Option<Value>>>,
 }
 
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        if let Some(sites) = &self.plan.sites {
+            let mut sites = sites.lock().unwrap_or_else(PoisonError::into_inner);
+            sites.append(&mut site::passed());
+        }
+        site::watch(None, false);
+    }
+}
+
 /// Where every execution begins.
 struct Start {
     world: Snapshot,
@@ -324,6 +369,7 @@ struct Start {
 impl<'a> Session<'a> {
     fn new(plan: &'a Plan<'a>) -> Self {
         names::set(plan.layout.names.clone());
+        site::watch(plan.weakened, plan.sites.is_some());
         let registers = plan.scenario.registers.iter();
         Self {
             plan,
@@ -420,6 +466,7 @@ impl<'a> Session<'a> {
             self.plan.findings.note_exception(kind);
         }
         self.check_condition();
+        oracle::check_holes_seen(world);
     }
 
     fn check_condition(&self) {

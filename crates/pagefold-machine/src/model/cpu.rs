@@ -97,7 +97,7 @@ impl Cpu {
                 names::page(mm.id, addr)
             )
         });
-        let pte = Pte::from_bits(Model::entry(table, page % PTRS_PER_TABLE).read_dependent());
+        let pte = Pte::from_bits(Model::entry(table, page % PTRS_PER_TABLE).read_by_walk());
         if !pte.is_present() {
             return None;
         }
@@ -117,7 +117,7 @@ impl Cpu {
             Some(upper) => upper,
             None => {
                 explore::label(|| format!("{}: walk reads pud", self.title()));
-                let pud = Pte::from_bits(Model::entry(mm.root(), top).read_dependent());
+                let pud = Pte::from_bits(Model::entry(mm.root(), top).read_by_walk());
                 if !pud.is_table() {
                     return None;
                 }
@@ -132,7 +132,7 @@ impl Cpu {
                 names::page(mm.id, addr)
             )
         });
-        let pmd = Pte::from_bits(Model::entry(upper, huge % PTRS_PER_TABLE).read_dependent());
+        let pmd = Pte::from_bits(Model::entry(upper, huge % PTRS_PER_TABLE).read_by_walk());
         if pmd.is_huge() {
             let translation = Translation {
                 pfn: pmd.pfn().add(page % PTRS_PER_TABLE),
@@ -279,8 +279,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
                     pfn.0
                 )
             });
-            world.content(pfn).write_once(value);
-            world.books.note_store(mm, addr, pfn, value);
+            world.store_by_user(mm, addr, pfn, value);
             value
         }
     }

@@ -10,16 +10,19 @@
 
 mod arena;
 mod check;
+mod content;
 mod cpu;
 mod names;
 mod oracle;
+mod site;
 mod violation;
 mod word;
 mod world;
 
 pub use check::{
-    Checked, Outcome, RunConfig, ScenarioLimit, Tick, check, check_observed, fits, replay,
+    Checked, Outcome, RunConfig, ScenarioLimit, Tick, check, check_observed, fits, replay, sites,
 };
+pub use site::{Asked, Site};
 pub use violation::Kind;
 pub use word::UNDER_LOCK;
 
@@ -32,6 +35,7 @@ use pagefold::platform::{FlushKind, Order, Platform, Word};
 use pagefold::protocol::{Protocol, Safeguard};
 use pagefold::step::Step;
 use pagefold_explore as explore;
+use pagefold_explore::sync::atomic::Ordering;
 
 use arena::ModelPtr;
 use world::World;
@@ -159,8 +163,13 @@ impl Platform for Model {
         cpu::kick_vcpus(mm.id);
     }
 
-    /// Nothing: the explorer's memory is sequentially consistent.
-    fn smp_mb() {}
+    #[track_caller]
+    fn smp_mb() {
+        let order = site::order(Asked::FullBarrier);
+        if order != Ordering::Relaxed {
+            explore::sync::atomic::fence(order);
+        }
+    }
 
     fn cpu_relax() {
         explore::hint::relax();

@@ -4,6 +4,19 @@
 //! which pages are protected or poisoned; who saw a hole. They are written from the engine's [`Fact`]s and from
 //! the accesses of CPUs and devices, never from page tables, so that a page that is lost with its table is still
 //! in them. At the end, what the page tables and caches hold is counted afresh and held against books and counters.
+//!
+//! **Under a weak memory model** the facts come in the order of execution, and an oracle that looks at memory sees the newest value
+//! (with store buffers: what the thread that tells the fact sees). In the middle of an execution that makes sense for:
+//!
+//! * *what a load gives*: see `content.rs`;
+//! * *what a removed table holds*, and *mappings of a frame*: told under the lock that all writers of the entries take, so
+//!   the newest is what the lock shows;
+//! * *use after free*: whoever comes to a frame or an object after it was freed, in the order of execution. If something orders
+//!   the two, there is no such execution. A store that is executed before and leaves its buffer afterwards is not caught.
+//! * *a filled hole*: the fill may be executed before the look at the hole which does not see it, so that is looked at again
+//!   at the end.
+//!
+//! Everything else is looked at when all threads have been joined, and so everything is known.
 
 use std::array;
 use std::cell::Cell;
@@ -16,7 +29,9 @@ use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
+use pagefold_litmus::Memory;
 
+use super::content::Contents;
 use super::cpu::{Access, CpuKind, Translation};
 use super::violation::{Kind, fail};
 use super::world::{FRAMES, Use, VIRT_PAGES, World};
@@ -38,10 +53,10 @@ pub(crate) struct Backing {
 }
 
 /// A private copy of a page.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct PrivateCopy {
     pfn: Pfn,
-    content: u64,
+    contents: Contents,
 }
 
 /// What is known of one page of an address space.
@@ -67,7 +82,9 @@ impl PageBook {
 
 /// What should be.
 pub(crate) struct Books {
-    objects: [[Cell<u64>; OBJECT_PAGES]; OBJECTS],
+    objects: [[Cell<Contents>; OBJECT_PAGES]; OBJECTS],
+    /// Pages of objects that were holes and are none any more, without an event.
+    holes_filled: [[Cell<bool>; OBJECT_PAGES]; OBJECTS],
     pages: [[PageBook; VIRT_PAGES]; MMS],
     /// Mappings of each frame as a private page and as a page of an object.
     anon_maps: [Cell<i32>; FRAMES],
@@ -79,7 +96,8 @@ pub(crate) struct Books {
 impl Books {
     pub(crate) fn new() -> Self {
         Self {
-            objects: array::from_fn(|_| array::from_fn(|_| Cell::new(0))),
+            objects: array::from_fn(|_| array::from_fn(|_| Cell::new(Contents::of(0)))),
+            holes_filled: array::from_fn(|_| array::from_fn(|_| Cell::new(false))),
             pages: array::from_fn(|_| {
                 array::from_fn(|_| PageBook {
                     backing: Cell::new(None),
@@ -107,26 +125,63 @@ impl Books {
 
     /// The first content of a page of an object.
     pub(crate) fn set_content(&self, object: usize, index: usize, value: u64) {
-        self.objects[object][index].set(value);
+        self.objects[object][index].set(Contents::of(value));
+    }
+
+    /// Whether a load from `pfn` may give `value`: what the page holds; or the private copy in that frame, if it is being
+    /// discarded. `cpu` is who loads if it may see old values.
+    fn is_possible(
+        &self,
+        mm: u32,
+        addr: VirtAddr,
+        pfn: Pfn,
+        value: u64,
+        cpu: Option<usize>,
+    ) -> bool {
+        let may_be = |contents: &mut Contents| match cpu {
+            Some(cpu) => contents.load_weak(value, cpu),
+            None => contents.last() == value,
+        };
+        let may_be_copy = |place: &Cell<Option<PrivateCopy>>| {
+            place.get().map(|mut copy| {
+                let possible = may_be(&mut copy.contents);
+                place.set(Some(copy));
+                possible
+            })
+        };
+        let page = self.page(mm, addr);
+        let current = may_be_copy(&page.private).unwrap_or_else(|| {
+            let Some(backing) = page.backing.get() else {
+                return value == 0;
+            };
+            let place = &self.objects[backing.object][backing.index];
+            let mut contents = place.get();
+            let possible = may_be(&mut contents);
+            place.set(contents);
+            possible
+        });
+        let is_fading = page.fading.get().is_some_and(|copy| copy.pfn == pfn);
+        current || is_fading && may_be_copy(&page.fading) == Some(true)
     }
 
     fn expected(&self, mm: u32, addr: VirtAddr) -> u64 {
         let page = self.page(mm, addr);
         match (page.private.get(), page.backing.get()) {
-            (Some(copy), _) => copy.content,
-            (None, Some(backing)) => self.objects[backing.object][backing.index].get(),
+            (Some(copy), _) => copy.contents.last(),
+            (None, Some(backing)) => self.objects[backing.object][backing.index].get().last(),
             (None, None) => 0,
         }
     }
 
     /// A load from `pfn` gave `value`.
     pub(crate) fn check_load(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
-        let expected = self.expected(mm, addr);
-        let fading = Some(PrivateCopy {
-            pfn,
-            content: value,
-        });
-        if value != expected && self.page(mm, addr).fading.get() != fading {
+        let world = World::current();
+        let cpu = match world.memory {
+            Memory::Sc => None,
+            Memory::Tso | Memory::Ra => world.current_cpu().map(|cpu| cpu.number),
+        };
+        if !self.is_possible(mm, addr, pfn, value, cpu) {
+            let expected = self.expected(mm, addr);
             fail(
                 Kind::Content,
                 format!(
@@ -151,16 +206,18 @@ impl Books {
     /// A store of `value` to `pfn` went through.
     pub(crate) fn note_store(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
         let page = self.page(mm, addr);
+        let cpu = World::current().current_cpu().map(|cpu| cpu.number);
         if let Some(backing) = page.backing.get().filter(|backing| backing.shared) {
-            self.objects[backing.object][backing.index].set(value);
+            let place = &self.objects[backing.object][backing.index];
+            let mut contents = place.get();
+            contents.store(value, cpu);
+            place.set(contents);
             return;
         }
-        for copy in [&page.private, &page.fading] {
-            if copy.get().is_some_and(|copy| copy.pfn == pfn) {
-                copy.set(Some(PrivateCopy {
-                    pfn,
-                    content: value,
-                }));
+        for place in [&page.private, &page.fading] {
+            if let Some(mut copy) = place.get().filter(|copy| copy.pfn == pfn) {
+                copy.contents.store(value, cpu);
+                place.set(Some(copy));
             }
         }
     }
@@ -180,13 +237,13 @@ impl World {
         let books = &self.books;
         match fact {
             Fact::PrivatePage(mm, addr, pfn) => {
-                let content = self.content(pfn).peek();
-                let copy = PrivateCopy { pfn, content };
+                let contents = Contents::of(self.content(pfn).peek());
+                let copy = PrivateCopy { pfn, contents };
                 books.page(mm, addr).private.set(Some(copy));
             }
             Fact::Filled(object, index, pfn) => {
                 let value = self.content(pfn).peek();
-                books.objects[object as usize][index.0 as usize].set(value);
+                books.set_content(object as usize, index.0 as usize, value);
             }
             Fact::HoleFilled(object, index) => self.check_hole_filled(object, index),
             Fact::Discarded(mm, range) => {
@@ -220,19 +277,14 @@ impl World {
     }
 
     fn check_hole_filled(&self, object: u32, index: PageIndex) {
+        self.books.holes_filled[object as usize][index.0 as usize].set(true);
         for (mm, pages) in self.books.pages.iter().enumerate() {
             for (page, book) in pages.iter().enumerate() {
                 let maps_it = book.backing.get().is_some_and(|backing| {
                     backing.object == object as usize && backing.index as u64 == index.0
                 });
                 if maps_it && book.hole_seen.get() {
-                    fail(
-                        Kind::UffdMissing,
-                        format!(
-                            "{} was seen as a hole in a mapping registered MISSING, and is filled without an event",
-                            names::page(mm as u32, VirtAddr::of_page(page as u64))
-                        ),
-                    );
+                    fail_for_hole(mm as u32, VirtAddr::of_page(page as u64));
                 }
             }
         }
@@ -308,6 +360,16 @@ impl World {
     }
 }
 
+fn fail_for_hole(mm: u32, addr: VirtAddr) {
+    fail(
+        Kind::UffdMissing,
+        format!(
+            "{} was seen as a hole in a mapping registered MISSING, and is filled without an event",
+            names::page(mm, addr)
+        ),
+    );
+}
+
 /// What an end-of-run check looks at.
 pub(crate) struct Subjects<'a> {
     pub(crate) mms: &'a [Option<Ref<Model, Mm<Model>>>],
@@ -372,6 +434,22 @@ pub(crate) fn check_at_end(world: &World, subjects: &Subjects<'_>) {
         if matches!(cpu.kind.get(), CpuKind::Cpu | CpuKind::Device) {
             let mm = subjects.mms[cpu.mm.get() as usize].expect("a CPU runs a process");
             check_translations(mm, cpu);
+        }
+    }
+}
+
+/// No process has seen a hole that was filled without an event, even if it saw it after it was filled, as it did not know. The
+/// scenario's condition says more of what happens then, so it comes first.
+pub(crate) fn check_holes_seen(world: &World) {
+    for (mm, pages) in world.books.pages.iter().enumerate() {
+        for (page, book) in pages.iter().enumerate() {
+            let filled = book
+                .backing
+                .get()
+                .is_some_and(|page| world.books.holes_filled[page.object][page.index].get());
+            if filled && book.hole_seen.get() {
+                fail_for_hole(mm as u32, VirtAddr::of_page(page as u64));
+            }
         }
     }
 }
@@ -470,13 +548,13 @@ fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
         if let Some(copy) = book.private.get() {
             let there = pte.is_present() && pte.pfn() == copy.pfn;
             let content = there.then(|| world.content(pte.pfn()).peek());
-            if content != Some(copy.content) {
+            let expected = copy.contents.last();
+            if content != Some(expected) {
                 fail(
                     Kind::Content,
                     format!(
-                        "the private page {} with content {} is lost",
-                        names::page(mm.id, addr),
-                        copy.content
+                        "the private page {} with content {expected} is lost",
+                        names::page(mm.id, addr)
                     ),
                 );
             }
@@ -509,7 +587,9 @@ fn check_object(world: &World, object: Ref<Model, Mapping<Model>>, census: &mut 
         }
     }
     for index in 0..object.pages_protected() {
-        let expected = world.books.objects[object.id as usize][index as usize].get();
+        let expected = world.books.objects[object.id as usize][index as usize]
+            .get()
+            .last();
         let name = || format!("{}[{index}]", names::object(object.id));
         match object.load_protected(PageIndex(index)) {
             Entry::Folio(folio) => {

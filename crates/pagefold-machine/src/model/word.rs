@@ -5,9 +5,10 @@ use pagefold::lock_order::LockClass;
 use pagefold::platform::{Counter, Link, RawLock, RawRwSem, RefCount, Word};
 use pagefold_explore as explore;
 use pagefold_explore::sync::atomic::AtomicU64;
-use pagefold_explore::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+use pagefold_explore::sync::atomic::Ordering::{self, Acquire, Relaxed};
 
 use super::arena::ModelPtr;
+use super::site::{self, Asked};
 use super::{Model, world};
 
 const READ: &str = "read under lock";
@@ -46,26 +47,29 @@ impl Word for ModelWord {
     fn read_once(&self) -> u64 {
         self.load(Relaxed)
     }
-    // The explorer does not follow dependencies.
+    #[track_caller]
     fn read_dependent(&self) -> u64 {
-        self.load(Acquire)
+        self.load(site::order(Asked::Dependency))
     }
+    #[track_caller]
     fn load_acquire(&self) -> u64 {
-        self.load(Acquire)
+        self.load(site::order(Asked::Acquire))
     }
     fn write_once(&self, value: u64) {
         self.store(value, Relaxed);
     }
+    #[track_caller]
     fn store_release(&self, value: u64) {
-        self.store(value, Release);
+        self.store(value, site::order(Asked::Release));
     }
     fn xchg_relaxed(&self, value: u64) -> u64 {
         let old = self.0.swap(value, Relaxed);
         self.check();
         old
     }
+    #[track_caller]
     fn inc_release(&self) {
-        self.0.fetch_add(1, Release);
+        self.0.fetch_add(1, site::order(Asked::Release));
         self.check();
     }
     // The caller says that a lock protects the word. That is to be checked, not believed: an access that is protected costs
@@ -84,6 +88,11 @@ impl Word for ModelWord {
 }
 
 impl ModelWord {
+    /// Reads an entry as hardware that walks page tables does: what it names is read afterwards.
+    pub(crate) fn read_by_walk(&self) -> u64 {
+        self.load(Acquire)
+    }
+
     /// The word, for oracles.
     pub(crate) fn peek(&self) -> u64 {
         self.check();
@@ -130,17 +139,20 @@ impl RefCount for ModelRefCount {
     fn get(&self, n: u64) {
         self.0.get(n);
     }
+    #[track_caller]
     fn try_get(&self) -> bool {
-        self.0.try_get()
+        self.0.try_get_ordered(site::order(Asked::Acquire))
     }
+    #[track_caller]
     fn put(&self, n: u64) -> bool {
-        self.0.put(n)
+        self.0.put_ordered(n, site::order(Asked::Release))
     }
     fn read(&self) -> u64 {
         self.0.read()
     }
+    #[track_caller]
     fn read_acquire(&self) -> u64 {
-        self.0.read()
+        self.0.read_ordered(site::order(Asked::Acquire))
     }
     fn init(&self, value: u64) {
         // A frame is used once in an execution: nobody has found it before.
@@ -263,14 +275,16 @@ impl<T: 'static> Link<Model, T> for ModelLink {
     fn new(to: Option<Ref<Model, T>>) -> Self {
         Self(AtomicU64::new(bits(to)))
     }
+    #[track_caller]
     fn dereference(&self) -> Option<Ref<Model, T>> {
-        target(self.0.load(Acquire))
+        target(self.0.load(site::order(Asked::Dependency)))
     }
     fn is_set(&self) -> bool {
         self.0.load(Relaxed) != 0
     }
+    #[track_caller]
     fn assign(&self, to: Option<Ref<Model, T>>) {
-        self.0.store(bits(to), Release);
+        self.0.store(bits(to), site::order(Asked::Release));
     }
     fn write_once(&self, to: Option<Ref<Model, T>>) {
         self.0.store(bits(to), Relaxed);

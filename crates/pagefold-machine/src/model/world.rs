@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::mem::offset_of;
 use std::ptr;
 
-use pagefold::addr::{PAGE_SHIFT, Pfn};
+use pagefold::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use pagefold::arch::Pte;
 use pagefold::frame::Frame;
 use pagefold::platform::{Order, Platform, Word};
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
 use pagefold_explore as explore;
+use pagefold_litmus::Memory;
 
 use super::arena::{Arena, ModelPtr};
 use super::cpu::{Cpu, CpuKind};
@@ -57,6 +58,7 @@ pub(crate) struct World {
     removed: SafeguardSet,
     pub(crate) split_ptlocks: bool,
     pub(crate) strict: bool,
+    pub(crate) memory: Memory,
     next_frame: Cell<usize>,
     pub(crate) frames: [FrameSlot; FRAMES],
     pub(crate) cpus: [Cpu; CPUS],
@@ -80,6 +82,7 @@ pub(crate) struct Rules {
     pub(crate) without: SafeguardSet,
     pub(crate) split_ptlocks: bool,
     pub(crate) strict: bool,
+    pub(crate) memory: Memory,
 }
 
 impl World {
@@ -91,6 +94,7 @@ impl World {
             removed: rules.without.union(rules.protocol.lacks),
             split_ptlocks: rules.split_ptlocks,
             strict: rules.strict,
+            memory: rules.memory,
             next_frame: Cell::new(1),
             frames: std::array::from_fn(|_| FrameSlot {
                 state: Cell::new(Use::Free),
@@ -166,6 +170,20 @@ impl World {
 
     pub(crate) fn content(&self, pfn: Pfn) -> &ModelWord {
         &self.slot(pfn).content
+    }
+
+    /// A store to a page by a program or a device, or through a pin.
+    ///
+    /// Under a weak memory model it is a read-modify-write, so that the order in which racing stores reach a page is that in
+    /// which they are executed, and the books know the last one. It orders nothing else under [`Memory::Ra`]; under
+    /// [`Memory::Tso`] it is one that does not wait in a store buffer.
+    pub(crate) fn store_by_user(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
+        let content = self.content(pfn);
+        match self.memory {
+            Memory::Sc => content.write_once(value),
+            Memory::Tso | Memory::Ra => drop(content.xchg_relaxed(value)),
+        }
+        self.books.note_store(mm, addr, pfn, value);
     }
 
     pub(crate) fn alloc_frames(&self, order: Order) -> Option<Pfn> {

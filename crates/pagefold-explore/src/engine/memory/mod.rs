@@ -122,6 +122,7 @@ impl Engine {
                 self.forwarded(thread, op.object).map(|_| Access::None)
             }
             (Model::Ra(_), Kind::CompareExchange) => Some(self.access_of_exchange()),
+            (Model::Ra(_), Kind::TryGet) => ra::access_of_try_get(op),
             _ => None,
         }
     }

@@ -59,7 +59,7 @@
 //! | what threads meet at ([`Once`](crate::sync::Once), channels, and so on) | one value; what writes releases, and all acquire |
 //! | a [cell](crate::cell) | one value; a data race is told by happens-before of this model |
 //! | a [counter](crate::sync::Counter) | one value, seen by all; relaxed |
-//! | a [reference count](crate::sync::RefCount) | one value; taking is relaxed, giving back a release, giving back the last one an acquire, too |
+//! | a [reference count](crate::sync::RefCount) | one value; taking and reading are relaxed unless they ask for an acquire, giving back is a release, giving back the last one an acquire, too |
 //! | a grace period | takes over the views at the end of the sections waited for; a section that begins later and does not know of the call takes over that of the grace period |
 //! | [`write_range`](crate::write_range) | nothing: what was written before may still be seen, as by anyone who uses freed memory |
 //! | [`quiet`](crate::quiet) | the newest values; what is set there is known to all |
@@ -265,6 +265,11 @@ impl Ra {
         self.histories[op.object as usize].set_message(write, message);
         is_newest
     }
+}
+
+/// How taking a reference touches the count: if it is an acquire, its order to what gives references back matters.
+pub(super) fn access_of_try_get(op: &Op) -> Option<Access> {
+    (acquires(op.order) && op.word() != 0).then_some(Access::Write)
 }
 
 impl Engine {
@@ -491,6 +496,11 @@ impl Engine {
         let seq = self.slots[thread].seq;
         let access = self.log.event(index).access;
         let is_meeting = matches!(self.objects.entry(op.object).shape, Shape::Meeting(_));
+        let reads_count = matches!(self.objects.entry(op.object).shape, Shape::Counter)
+            && matches!(
+                (op.kind, access),
+                (Kind::TryGet, Access::Write) | (Kind::Load, Access::Read)
+            );
         if let Some(section) = self.slots[thread].reading.section {
             self.section_view(thread, section as usize);
         }
@@ -563,7 +573,12 @@ impl Engine {
                 if access == Access::Write {
                     ra.take_over(thread, &handed.to_all);
                 }
-                handed.to_all.join(&ra.threads[thread].now, &ra.histories);
+                if releases(op.order) {
+                    handed.to_all.join(&ra.threads[thread].now, &ra.histories);
+                }
+            }
+            Access::Read | Access::Write if reads_count && acquires(op.order) => {
+                ra.take_over(thread, &handed.to_all);
             }
             _ => {}
         }

@@ -340,8 +340,7 @@ impl Session<'_> {
             let name = names::page(mm.id, addr);
             format!("store {name} = {value} through the pin (frame {})", pfn.0)
         });
-        world.content(pfn).write_once(value);
-        world.books.note_store(mm.id, addr, pfn, value);
+        world.store_by_user(mm.id, addr, pfn, value);
         gup::put_user_page::<Model>(pfn);
         Value::SUCCESS
     }
