@@ -34,8 +34,9 @@ Which runs:
   default protocol.
   --protocol selects the lines of those protocols; a scenario that has none for one of them runs
   under it without expectation.
-  --without, --unsplit, --strict and --memory replace the options of the lines: there is then one run for
+  --without, --unsplit and --strict replace the options of the lines: there is then one run for
   each scenario and protocol, compared with a line only if that has the very same options.
+  --memory runs each line under that memory model, compared only with a line that names the model.
 
 Exit status:
   0  every run as expected; without expectation, anything but `broken` counts as fine

@@ -193,6 +193,10 @@ impl Selection {
             };
             return self.protocols_or_default().map(exactly).collect();
         }
+        let rows = match self.memory {
+            Some(memory) => under(memory, &rows),
+            None => rows,
+        };
         if self.protocols.is_empty() && !rows.is_empty() {
             return rows;
         }
@@ -201,18 +205,42 @@ impl Selection {
             let before = runs.len();
             runs.extend(rows.iter().filter(|row| row.rules.protocol == protocol));
             if runs.len() == before {
-                runs.push(unexpecting(Rules::plain(protocol)));
+                runs.push(unexpecting(Rules {
+                    memory: self.memory.unwrap_or_default(),
+                    ..Rules::plain(protocol)
+                }));
             }
         }
         runs
     }
 
     fn has_options(&self) -> bool {
-        self.without != SafeguardSet::EMPTY || self.unsplit || self.strict || self.memory.is_some()
+        self.without != SafeguardSet::EMPTY || self.unsplit || self.strict
     }
 
     fn protocols_or_default(&self) -> impl Iterator<Item = Protocol> {
         let default = self.protocols.is_empty().then_some(Protocol::DEFAULT);
         self.protocols.iter().copied().chain(default)
     }
+}
+
+/// The rules of `rows`, each once, under one memory model; what is expected is what a row says that has this model.
+fn under<'a>(memory: Memory, rows: &[Run<'a>]) -> Vec<Run<'a>> {
+    let mut runs: Vec<Run<'a>> = Vec::new();
+    for row in rows {
+        let rules = Rules {
+            memory,
+            ..row.rules
+        };
+        if runs.iter().any(|run| run.rules == rules) {
+            continue;
+        }
+        let same = rows.iter().find(|row| row.rules == rules);
+        runs.push(Run {
+            rules,
+            expected: same.and_then(|row| row.expected),
+            ..*row
+        });
+    }
+    runs
 }

@@ -149,6 +149,9 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
     if vmf.write && !vmf.orig.is_writable() {
         return do_wp_page(&vmf, pmd);
     }
+    // Somebody else has mapped it; or the entry is gone and was read too early to see that. Having held the lock, the next look
+    // sees what this one may have missed. (Linux looks at the entry again under the lock as well.)
+    drop(pte_offset_map_lock(pmd));
     Ok(())
 }
 
