@@ -443,6 +443,8 @@ impl Engine {
         self.log
             .chain(object, &self.objects)
             .take_while(|&(event, _)| event > since as usize)
+            // A log that was kept holds events to come.
+            .filter(|&(event, _)| event < self.step as usize)
             .any(|(event, access)| access.changes() && self.log.event(event).owner() != thread)
     }
 
