@@ -76,6 +76,14 @@ JSON (--format json), one object:
   source   the text of the scenario
   trace    as in `pagefold check`";
 
+const ORDERINGS_DETAILS: &str = "\
+An order is a dependent read, an acquire, a release or a full barrier. One place of the engine at a time loses its order, and
+every run that passes the place is searched under the memory model ra, for full barriers also tso. The table says
+which scenario breaks then, and how. That none breaks proves nothing: see \"Orderings\" in ARCHITECTURE.md.
+
+The runs are the lines of the scenarios that expect nothing to break, without those that name a memory model. What breaks under
+the model with all orders in place is left out.";
+
 const REPLAY_DETAILS: &str = "\
 The file stands alone: it holds the scenario, the protocol and its options, and every step. With --scenario,
 another version of the scenario is run instead; if it is another one, a remark says so.
@@ -110,6 +118,9 @@ pub(crate) enum Command {
     /// Find the shortest scenario that breaks in the same way
     #[command(after_long_help = SHRINK_DETAILS)]
     Shrink(ShrinkArgs),
+    /// Find out what each order that the engine asks of memory is needed for
+    #[command(after_long_help = ORDERINGS_DETAILS)]
+    Orderings(OrderingsArgs),
     /// List the protocols: versions of the rules
     Protocols,
     /// List the safeguards, which --without removes
@@ -250,6 +261,23 @@ pub(crate) struct ShrinkArgs {
     /// Write the scenario to FILE, too
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
+}
+
+/// `pagefold orderings`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OrderingsArgs {
+    /// Scenarios, or directories with *.litmus files at any depth
+    #[arg(value_name = "FILE or DIR", default_value = "litmus/memory")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Places that are looked at at the same time [default: one for each CPU]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Give a run up after so many executions
+    #[arg(
+        long, value_name = "N", default_value_t = 1000,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
+    pub(crate) bound: u64,
 }
 
 /// `pagefold replay`.

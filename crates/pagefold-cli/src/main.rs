@@ -2,7 +2,7 @@
 //!
 //! A thin layer over the libraries. `check` goes through these modules in this order: [`load`] (files to scenarios),
 //! [`plan`] (scenarios to runs), [`run`] (workers), [`done`] (what came out, against what was expected), [`report`].
-//! [`replay`] and [`shrink`] are the other two commands that run something.
+//! [`replay`], [`shrink`] and [`orderings`] are the other commands that run something.
 
 mod args;
 mod check;
@@ -11,6 +11,7 @@ mod exit;
 mod grid;
 mod list;
 mod load;
+mod orderings;
 mod plan;
 mod progress;
 mod recording;
@@ -46,6 +47,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Check(args) => check::check(args, terminal, out)?,
         Command::Replay(args) => replay::replay(args, terminal, out)?,
         Command::Shrink(args) => shrink::shrink(args, terminal, out)?,
+        Command::Orderings(args) => orderings::orderings(args, terminal, out)?,
         Command::Protocols => tables::print(&tables::protocols(), terminal, out)?,
         Command::Safeguards => tables::print(&tables::safeguards(), terminal, out)?,
         Command::Calls => tables::print(&tables::calls(), terminal, out)?,

@@ -14,6 +14,7 @@ mod content;
 mod cpu;
 mod names;
 mod oracle;
+mod orderings;
 mod site;
 mod violation;
 mod word;
@@ -22,6 +23,7 @@ mod world;
 pub use check::{
     Checked, Outcome, RunConfig, ScenarioLimit, Tick, check, check_observed, fits, replay, sites,
 };
+pub use orderings::{Finding, orderings};
 pub use site::{Asked, Site};
 pub use violation::Kind;
 pub use word::UNDER_LOCK;
