@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
-use pagefold_litmus::{Expectation, Scenario, Verdict, Vocabulary};
-use pagefold_machine::model::{Kind, Outcome, RunConfig, check};
+use pagefold_litmus::{Expectation, Memory, Scenario, Verdict, Vocabulary};
+use pagefold_machine::model::{Finding, Kind, Outcome, RunConfig, check, orderings};
 
 fn library(folder: &str) -> Vec<(PathBuf, Scenario)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -92,11 +93,12 @@ fn assert_as_expected(folder: &str) {
             let checked = check(&scenario, &config(row)).expect("the scenario is small enough");
             assert!(
                 is_as_expected(&row.verdict, &checked.outcome),
-                "{} under {} {}{}without {:?}: expected {:?}, got {:?}",
+                "{} under {} {}{}{} without {:?}: expected {:?}, got {:?}",
                 path.display(),
                 row.protocol,
                 if row.unsplit { "unsplit " } else { "" },
                 if row.strict { "strict " } else { "" },
+                row.memory.name(),
                 row.without,
                 row.verdict,
                 checked.outcome,
@@ -114,6 +116,80 @@ fn the_questions_of_the_thread() {
 fn the_other_safeguards() {
     assert_as_expected("safeguards");
 }
+
+/// What an order is needed for: function and file of the place, order, memory model, verdict.
+fn describe(finding: &Finding, names: &[&str]) -> String {
+    let site = finding.site;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(site.file);
+    let source = fs::read_to_string(path).expect("the engine is in the repository");
+    let function = site.function(&source).expect("places are in functions");
+    let (_, file) = site.file.rsplit_once("/src/").expect("it is in a crate");
+    let order = site.asked.name();
+    let memory = finding.memory.name();
+    let needed = match &finding.breaks {
+        Some((run, kind)) => format!("{kind} in {}", names[*run]),
+        None => "not shown".to_owned(),
+    };
+    format!("{file} {function}, {order}, {memory}: {needed}")
+}
+
+/// A change of this list is to be thought about: ARCHITECTURE.md, "Orderings", has the reasons.
+#[test]
+fn what_each_order_is_needed_for() {
+    let library = library("memory");
+    let mut names = Vec::new();
+    let mut runs = Vec::new();
+    for (_, scenario) in &library {
+        for row in &scenario.expectations {
+            if row.memory == Memory::Sc && row.verdict == Verdict::Holds {
+                let mut config = config(row);
+                config.bounds = config.bounds.max_executions(1_000);
+                names.push(scenario.name.as_str());
+                runs.push((scenario, config));
+            }
+        }
+    }
+    let jobs = NonZeroUsize::new(2).expect("two");
+    let findings = orderings(&runs, jobs).expect("the scenarios are small enough");
+    let found: Vec<String> = findings
+        .iter()
+        .map(|finding| describe(finding, &names))
+        .collect();
+    assert_eq!(found, NEEDED, "{found:#?}");
+}
+
+const NEEDED: &[&str] = &[
+    "collapse/file.rs check_missing_vmas, full barrier, ra: uffd-missing in hole-vs-register",
+    "collapse/file.rs check_missing_vmas, full barrier, tso: uffd-missing in hole-vs-register",
+    "folio.rs try_get, acquire, ra: content in pin-vs-count",
+    "folio.rs put, release, ra: content in pin-vs-count",
+    "folio.rs refcount, acquire, ra: content in pin-vs-count",
+    "kvm.rs spte, dependent read, ra: content in spte-publication",
+    "kvm.rs page_fault, acquire, ra: not shown",
+    "kvm.rs install, release, ra: content in spte-publication",
+    "kvm.rs invalidate_range_end, release, ra: not shown",
+    "mm.rs set_link, release, ra: not shown",
+    "mm.rs vma_end_write_all, release, ra: table-not-empty in vma-lock-vs-munmap",
+    "mm.rs lock_seq, acquire, ra: table-not-empty in vma-lock-vs-munmap",
+    "mm.rs lock_vma_under_rcu, dependent read, ra: not shown",
+    "page_cache.rs load, dependent read, ra: use-after-free in node-publication",
+    "page_cache.rs load, dependent read, ra: not shown",
+    "page_cache.rs add_folio, release, ra: not shown",
+    "page_cache.rs create_range, release, ra: use-after-free in node-publication",
+    "page_cache.rs store_huge, release, ra: not shown",
+    "page_table/walk.rs read_dependent, dependent read, ra: use-after-free in spte-publication",
+    "page_table/walk.rs set, release, ra: use-after-free in fill-vs-wait",
+    "page_table/walk.rs pmd_offset, dependent read, ra: use-after-free in fill-vs-wait",
+    "page_table/walk.rs pmd_alloc, release, ra: use-after-free in fill-vs-wait",
+    "page_table/walk.rs read_dependent, dependent read, ra: content in content-before-entry",
+    "page_table/walk.rs set, release, ra: content in content-before-entry",
+    "userfault.rs wake, release, ra: deadlock in fill-vs-wait",
+    "userfault.rs register, full barrier, ra: uffd-missing in hole-vs-register",
+    "userfault.rs register, full barrier, tso: not shown",
+    "userfault.rs handle_userfault, acquire, ra: deadlock in fill-vs-wait",
+];
 
 #[test]
 fn the_orders_of_memory() {

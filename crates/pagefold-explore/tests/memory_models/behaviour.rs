@@ -76,6 +76,34 @@ fn a_spin_lock_is_released_by_a_store() {
     assert_eq!(store_buffering(Memory::Ra, &SLEEP), weak);
 }
 
+/// A retry depends on a lock, which others take and release after it in some executions, and on a word.
+#[test]
+fn a_retry_goes_on_in_the_same_way_when_it_is_replayed() {
+    for memory in ALL {
+        holds(memory, || {
+            let world = Rc::new((RawLock::new(&SLEEP), AtomicU32::new(0)));
+            for _ in 0..2 {
+                let world = Rc::clone(&world);
+                thread::spawn_named("holder", move || {
+                    let (lock, word) = &*world;
+                    lock.lock();
+                    word.fetch_add(1, Relaxed);
+                    lock.unlock();
+                });
+            }
+            let (lock, word) = &*world;
+            loop {
+                word.load(Relaxed);
+                if lock.try_lock() {
+                    lock.unlock();
+                    break;
+                }
+                hint::relax();
+            }
+        });
+    }
+}
+
 #[test]
 fn sections_of_one_lock_see_each_other() {
     for memory in ALL {

@@ -9,7 +9,7 @@ use pagefold::page_cache::Entry;
 use pagefold::platform::{Counter, Order, Platform, RefCount, Word as _};
 use pagefold::protocol::Protocol;
 use pagefold_explore as explore;
-use pagefold_litmus::{ObjectId, Vocabulary};
+use pagefold_litmus::{Memory, ObjectId, Vocabulary};
 
 use super::{Goal, Machine, Plan, RunConfig};
 use crate::model::cpu::Translation;
@@ -37,14 +37,17 @@ const B: u32 = 1;
 const PAGE_0: VirtAddr = VirtAddr::of_page(0);
 const PAGE_1: VirtAddr = VirtAddr::of_page(1);
 
-fn kind_after(sabotage: fn(&Machine)) -> Option<String> {
+fn kind_after(memory: Memory, sabotage: fn(&Machine)) -> Option<String> {
     let vocabulary = Vocabulary {
         protocols: &[],
         safeguards: &[],
         violations: &[],
     };
     let scenario = pagefold_litmus::parse(SCENARIO, "books", &vocabulary).expect("it is valid");
-    let config = RunConfig::new(Protocol::DEFAULT);
+    let config = RunConfig {
+        memory,
+        ..RunConfig::new(Protocol::DEFAULT)
+    };
     let mut plan = Plan::new(&scenario, &config, Goal::Invariants).expect("it is small enough");
     plan.before_checks = sabotage;
     match plan.explore(&config, &|_| ()).verdict {
@@ -55,7 +58,10 @@ fn kind_after(sabotage: fn(&Machine)) -> Option<String> {
 }
 
 fn assert_fires(kind: Kind, sabotage: fn(&Machine)) {
-    assert_eq!(kind_after(sabotage).as_deref(), Some(kind.name()));
+    for memory in Memory::ALL {
+        let fired = kind_after(memory, sabotage);
+        assert_eq!(fired.as_deref(), Some(kind.name()), "{memory:?}");
+    }
 }
 
 fn mapped_frame(machine: &Machine, mm: u32) -> Pfn {
@@ -65,7 +71,9 @@ fn mapped_frame(machine: &Machine, mm: u32) -> Pfn {
 
 #[test]
 fn nothing_fires_when_nothing_is_broken() {
-    assert_eq!(kind_after(|_| ()), None);
+    for memory in Memory::ALL {
+        assert_eq!(kind_after(memory, |_| ()), None, "{memory:?}");
+    }
 }
 
 #[test]
