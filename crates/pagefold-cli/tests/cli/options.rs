@@ -153,3 +153,64 @@ fn strategies_find_what_they_are_good_for() {
     let alone = place.run("check uffd.litmus --strategy pos");
     assert_eq!(alone.status, 2, "only with --random: {}", alone.err);
 }
+
+#[test]
+fn a_memory_model_goes_with_every_line() {
+    assert_eq!(
+        runs(" --memory ra"),
+        [
+            "linux-6.6 ra",
+            "linux-6.6 unsplit ra without exit_test, recheck_pmd",
+            "posted-v1 strict ra",
+            "linux-6.6 ra",
+        ]
+    );
+    assert_eq!(
+        runs(" --memory sc --protocol linux-6.6"),
+        [
+            "linux-6.6: holds",
+            "linux-6.6 unsplit without exit_test, recheck_pmd: holds",
+            "linux-6.6",
+        ]
+    );
+    assert_eq!(
+        runs(" --memory tso --unsplit"),
+        ["linux-6.6 unsplit tso", "linux-6.6 unsplit tso"]
+    );
+}
+
+#[test]
+fn a_line_names_its_memory_model() {
+    let rows = "expect { linux-6.6: holds; linux-6.6 tso: holds; linux-6.6 ra: broken rss; }";
+    let place = Place::with(&[("t.litmus", &readers("t", "forall (r = 1)", rows))]);
+    let ran = place.run("check t.litmus");
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("2 as expected, 1 not"), "{}", ran.out);
+    let ran = place.run("check t.litmus --memory tso --list");
+    assert!(ran.out.contains("linux-6.6 tso: holds"), "{}", ran.out);
+}
+
+#[test]
+fn orders_are_taken_away_one_at_a_time() {
+    let scenario =
+        "MM nodes { shmem f[2]; mm A { x: mmap(f, MAP_SHARED); } mm B { y: mmap(f, MAP_SHARED); } }
+        P0 (A) { x[0] = 1; } P1 (B) { h = mincore(y[1]); } forall (h = 0)";
+    let place = Place::with(&[("t.litmus", scenario)]);
+    let ran = place.run("orderings t.litmus --bound 500 --jobs 1");
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let row = |place: &str, order: &str| {
+        let mut rows = ran.out.lines();
+        rows.any(|line| {
+            line.starts_with(place)
+                && line.contains(order)
+                && line.contains("use-after-free: nodes linux-6.6")
+        })
+    };
+    assert!(row("page_cache.rs:", "release"), "{}", ran.out);
+    assert!(row("page_cache.rs:", "dependent read"), "{}", ran.out);
+    assert!(
+        ran.out.contains("each run within 500 executions"),
+        "{}",
+        ran.out
+    );
+}

@@ -308,3 +308,30 @@ fn without_a_file_the_report_says_how_to_see_it_again() {
     let command = r"pagefold check './it'\''s wrong.litmus' --protocol linux-6.6 --without recheck_pmd --unsplit --steps 5000";
     assert!(ran.out.contains(command), "{}", ran.out);
 }
+
+#[test]
+fn the_memory_model_is_kept() {
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
+    for memory in ["tso", "ra"] {
+        let options = format!("--protocol posted-v1 --memory {memory}");
+        let ran = place.run(&format!("check uffd.litmus {options}"));
+        let again = format!("again: pagefold check uffd.litmus {options}");
+        assert!(ran.out.contains(&again), "{}", ran.out);
+        place.run(&format!("check uffd.litmus {options} --save traces"));
+        let saved = format!("traces/uffd-copy-vs-retract.posted-v1.{memory}.json");
+        let ran = place.run(&format!("replay {saved}"));
+        assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains("\nreproduced: "), "{}", ran.out);
+        let text = place
+            .read(&saved)
+            .replace(&format!("\"{memory}\""), "\"rmo\"");
+        place.write(&saved, text);
+        let ran = place.run(&format!("replay {saved}"));
+        assert_eq!(ran.status, 2);
+        assert!(
+            ran.err.contains("no memory model has the name \"rmo\""),
+            "{}",
+            ran.err
+        );
+    }
+}
