@@ -206,15 +206,15 @@ fn files_that_are_no_traces() {
     );
     refused(
         &|file| file["version"] = 99.into(),
-        "format version 99, where version 2 is understood; record it again with `pagefold check SCENARIO --save DIR`",
+        "format version 99, where version 3 is understood; record it again with `pagefold check SCENARIO --save DIR`",
     );
     refused(
         &|file| file["version"] = 1.into(),
-        "format version 1, where version 2 is understood",
+        "format version 1, where version 3 is understood",
     );
     refused(
         &|file| file["trace"]["version"] = 1.into(),
-        "format version 1, where version 2 is understood",
+        "format version 1, where version 3 is understood",
     );
     refused(
         &|file| file["trace"]["steps"][3]["label"] = 5.into(),
