@@ -214,7 +214,7 @@ fn files_that_are_no_traces() {
     );
     refused(
         &|file| file["trace"]["version"] = 1.into(),
-        "format version 1, where version 3 is understood",
+        "format version 1, where version 2 is understood",
     );
     refused(
         &|file| file["trace"]["steps"][3]["label"] = 5.into(),
