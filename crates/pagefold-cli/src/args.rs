@@ -36,7 +36,8 @@ Which runs:
   under it without expectation.
   --without, --unsplit and --strict replace the options of the lines: there is then one run for
   each scenario and protocol, compared with a line only if that has the very same options.
-  --memory runs each line under that memory model, compared only with a line that names the model.
+  --memory selects the lines of that memory model; of a scenario that has none, each line is run
+  under it without expectation.
 
 Exit status:
   0  every run as expected; without expectation, anything but `broken` counts as fine

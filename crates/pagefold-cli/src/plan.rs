@@ -224,23 +224,29 @@ impl Selection {
     }
 }
 
-/// The rules of `rows`, each once, under one memory model; what is expected is what a row says that has this model.
+/// The rows of one memory model. If there are none, the rules of all rows, each once, under this model, without
+/// expectation.
 fn under<'a>(memory: Memory, rows: &[Run<'a>]) -> Vec<Run<'a>> {
-    let mut runs: Vec<Run<'a>> = Vec::new();
+    let mut runs: Vec<Run<'a>> = rows
+        .iter()
+        .filter(|row| row.rules.memory == memory)
+        .copied()
+        .collect();
+    if !runs.is_empty() {
+        return runs;
+    }
     for row in rows {
         let rules = Rules {
             memory,
             ..row.rules
         };
-        if runs.iter().any(|run| run.rules == rules) {
-            continue;
+        if runs.iter().all(|run| run.rules != rules) {
+            runs.push(Run {
+                rules,
+                expected: None,
+                ..*row
+            });
         }
-        let same = rows.iter().find(|row| row.rules == rules);
-        runs.push(Run {
-            rules,
-            expected: same.and_then(|row| row.expected),
-            ..*row
-        });
     }
     runs
 }
