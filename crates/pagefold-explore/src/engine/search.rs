@@ -259,7 +259,7 @@ impl Engine {
 
     /// The initials of the events after `earlier` which do not happen after it, followed by `later`
     /// (or by nothing, if that is the end of the log).
-    fn initials(&self, earlier: usize, later: usize) -> ThreadSet {
+    pub(crate) fn initials(&self, earlier: usize, later: usize) -> ThreadSet {
         let mut seen: ThreadSet = 0;
         let mut initials: ThreadSet = 0;
         let mut first_seq = [0; MAX_THREADS];

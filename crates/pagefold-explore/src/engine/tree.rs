@@ -139,6 +139,12 @@ impl Tree {
         &self.nodes
     }
 
+    /// The threads that are tried at a node, or were elsewhere.
+    pub(crate) fn explored_at(&self, depth: usize) -> ThreadSet {
+        let node = self.nodes.get(depth);
+        node.map_or(0, |node| node.listed | node.sleep)
+    }
+
     /// Whether the races of event `index` have been dealt with.
     #[inline]
     pub(crate) fn is_settled(&self, index: usize) -> bool {

@@ -69,6 +69,14 @@ impl Engine {
             cache.validated += 1;
             found = None;
         }
+        let pairs = match &found {
+            Some(footprint) => self.races_with(footprint),
+            None => Vec::new(),
+        };
+        let found = found.filter(|footprint| !self.is_dear(footprint, &pairs));
+        let Some(cache) = &mut self.cache else {
+            return false;
+        };
         let Some(footprint) = found else {
             cache.open(key, sleep);
             return false;
@@ -81,9 +89,17 @@ impl Engine {
                 frame.footprint.forget(name);
             }
         }
+        for (event, thread) in pairs {
+            self.reverse_unknown(event, |engine| engine.firsts(&footprint, event, thread));
+        }
+        true
+    }
+
+    /// The events above that may race with something in `footprint`, each with the thread of that.
+    fn races_with(&mut self, footprint: &[Word]) -> Vec<(usize, usize)> {
         let mut races = std::mem::take(&mut self.races);
         let mut pairs = Vec::new();
-        for (thread, name, bits) in touches(&footprint) {
+        for (thread, name, bits) in touches(footprint) {
             races.clear();
             self.collect_races(thread, name, bits, &mut races);
             pairs.extend(races.iter().map(|&event| (event, thread)));
@@ -91,10 +107,22 @@ impl Engine {
         self.races = races;
         pairs.sort_unstable();
         pairs.dedup();
-        for (event, thread) in pairs {
-            self.reverse_unknown(event, |engine| engine.firsts(&footprint, event, thread));
-        }
-        true
+        pairs
+    }
+
+    /// Whether a cut would cost more than it saves: it would have several threads tried in the place of
+    /// one event, as nothing is known of their order below.
+    fn is_dear(&self, footprint: &[Word], pairs: &[(usize, usize)]) -> bool {
+        let mut new: (usize, ThreadSet) = (usize::MAX, 0);
+        pairs.iter().any(|&(event, thread)| {
+            if new.0 != event {
+                new = (event, 0);
+            }
+            if self.initials(event, self.log.len()) == 0 {
+                new.1 |= self.firsts(footprint, event, thread) & !self.tree.explored_at(event);
+            }
+            new.1.count_ones() > 1
+        })
     }
 
     /// Threads among which there is an initial of `v`, whatever `v` is, if it is to reverse the race of

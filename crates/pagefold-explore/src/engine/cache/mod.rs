@@ -63,6 +63,9 @@
 //!   ranges, retry loops), and for threads that are not there yet, *all* threads enabled before
 //!   `e` are added instead, which is never wrong.
 //!
+//! If that would add several threads at one node, there is no cut: they all would have to be explored,
+//! and are likely to be more than what the cut saves. (Not to cut is never wrong.)
+//!
 //! In an event below that waits (for a lock, a value, a grace period), all events count which the
 //! thread does not know now; the same is done for all others, as reversing too much is never
 //! wrong. Operations that were blocked where an execution ended are part of the footprint, as they
