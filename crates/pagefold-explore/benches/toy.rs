@@ -1,5 +1,5 @@
 //! How fast executions are: three threads that each take three locks in turn and increment a word
-//! under each; the contended collapse race of `tests/counts.rs`; and programs of the literature for
+//! under each; the contended collapse race of `tests/counts`; and programs of the literature for
 //! which the times of other checkers are known.
 //!
 //! `cargo bench -p pagefold-explore [-- NAME]` prints, for each program (whose name contains `NAME`), executions,
@@ -55,7 +55,7 @@ fn toy(world: &World) {
     }
 }
 
-/// As `collapse` in `tests/counts.rs`; thread 0 collapses, the last one sets the flag, the others
+/// As `collapse` in `tests/counts`; thread 0 collapses, the last one sets the flag, the others
 /// fault.
 fn collapse(world: &World, thread: usize, faulters: usize, rounds: usize) {
     let [entry, flag, page] = &world.words[..3] else {
