@@ -13,7 +13,7 @@ struct World {
     locks: [RawLock; 3],
 }
 
-/// Two threads that collapse, fault and set a flag as in `benches/toy.rs`, and a check at the end of
+/// Two threads that collapse, fault and set a flag as in `benches/speed.rs`, and a check at the end of
 /// each faulter which fails if `wrong`.
 fn collapse(faulters: usize, rounds: usize, wrong: bool) -> impl Fn() + Copy {
     move || {
