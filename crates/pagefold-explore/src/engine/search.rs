@@ -17,6 +17,7 @@
 //! With both, no two complete executions are equivalent.
 
 use super::Engine;
+use super::cache::{Threads, Wish};
 use super::log::as_u32;
 use super::op::{Access, Kind};
 use super::threads::{ThreadSet, bit, first, last, members};
@@ -283,31 +284,21 @@ impl Engine {
         initials
     }
 
-    /// Has the race between the event `earlier` and one that is still to come reversed: it is part
-    /// of what was cut off after the end of the log.
-    ///
-    /// If nothing is known of the initials, `firsts` says which threads to try, all of them.
-    pub(crate) fn reverse_unknown(
-        &mut self,
-        earlier: usize,
-        firsts: impl FnOnce(&Self) -> ThreadSet,
-    ) {
-        let initials = self.initials(earlier, self.log.len());
-        if initials == 0 {
-            let firsts = firsts(self);
-            for thread in members(firsts) {
-                self.want(Wanted {
-                    depth: earlier,
-                    initials: bit(thread),
-                    racing: None,
-                });
+    /// Has the race of an event with one that is still to come reversed: that one is part of what was cut
+    /// off after the end of the log.
+    pub(crate) fn reverse_unknown(&mut self, wish: Wish) {
+        let want = |initials| Wanted {
+            depth: wish.event,
+            initials,
+            racing: None,
+        };
+        match wish.threads {
+            Threads::AnyOf(initials) => self.want(want(initials)),
+            Threads::Each(threads) => {
+                for thread in members(threads) {
+                    self.want(want(bit(thread)));
+                }
             }
-        } else {
-            self.want(Wanted {
-                depth: earlier,
-                initials,
-                racing: None,
-            });
         }
     }
 

@@ -6,6 +6,22 @@ use super::super::{Engine, race};
 use super::footprint::{GRACE, NEW, NOTHING, RANGE, SECTION, WAITS, Word, touches};
 use super::hash::{Sort, hash, mix};
 
+/// A reversal to be tried: what comes instead of an event above.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) event: usize,
+    pub(crate) threads: Threads,
+}
+
+/// Which threads are to be tried.
+#[derive(Clone, Copy)]
+pub(crate) enum Threads {
+    /// One of these is enough: they are initials.
+    AnyOf(ThreadSet),
+    /// All of these, as it is not known which is an initial.
+    Each(ThreadSet),
+}
+
 impl Engine {
     /// The key of the present state. `None` if it has none.
     fn key(&self) -> Option<u128> {
@@ -69,11 +85,11 @@ impl Engine {
             cache.validated += 1;
             found = None;
         }
-        let pairs = match &found {
-            Some(footprint) => self.races_with(footprint),
+        let wishes = match &found {
+            Some(footprint) => self.wishes_of(footprint),
             None => Vec::new(),
         };
-        let found = found.filter(|footprint| !self.is_dear(footprint, &pairs));
+        let found = found.filter(|_| !self.is_dear(&wishes));
         let Some(cache) = &mut self.cache else {
             return false;
         };
@@ -89,14 +105,15 @@ impl Engine {
                 frame.footprint.forget(name);
             }
         }
-        for (event, thread) in pairs {
-            self.reverse_unknown(event, |engine| engine.firsts(&footprint, event, thread));
+        for wish in wishes {
+            self.reverse_unknown(wish);
         }
         true
     }
 
-    /// The events above that may race with something in `footprint`, each with the thread of that.
-    fn races_with(&mut self, footprint: &[Word]) -> Vec<(usize, usize)> {
+    /// What a cut here would have tried above: the reversals of all events that may race with something
+    /// in `footprint`.
+    fn wishes_of(&mut self, footprint: &[Word]) -> Vec<Wish> {
         let mut races = std::mem::take(&mut self.races);
         let mut pairs = Vec::new();
         for (thread, name, bits) in touches(footprint) {
@@ -107,22 +124,31 @@ impl Engine {
         self.races = races;
         pairs.sort_unstable();
         pairs.dedup();
-        pairs
+        let wishes = pairs.into_iter().map(|(event, thread)| {
+            let initials = self.initials(event, self.log.len());
+            let threads = match initials {
+                0 => Threads::Each(self.firsts(footprint, event, thread)),
+                _ => Threads::AnyOf(initials),
+            };
+            Wish { event, threads }
+        });
+        wishes.collect()
     }
 
     /// Whether a cut would cost more than it saves: it would have several threads tried in the place of
     /// one event, as nothing is known of their order below.
-    fn is_dear(&self, footprint: &[Word], pairs: &[(usize, usize)]) -> bool {
-        let mut new: (usize, ThreadSet) = (usize::MAX, 0);
-        pairs.iter().any(|&(event, thread)| {
-            if new.0 != event {
-                new = (event, 0);
-            }
-            if self.initials(event, self.log.len()) == 0 {
-                new.1 |= self.firsts(footprint, event, thread) & !self.tree.explored_at(event);
-            }
-            new.1.count_ones() > 1
-        })
+    fn is_dear(&self, wishes: &[Wish]) -> bool {
+        wishes
+            .chunk_by(|a, b| a.event == b.event)
+            .any(|of_one_event| {
+                let each = of_one_event.iter().map(|wish| match wish.threads {
+                    Threads::Each(threads) => threads,
+                    Threads::AnyOf(_) => 0,
+                });
+                let each = each.fold(0, |all, threads| all | threads);
+                let new = each & !self.tree.explored_at(of_one_event[0].event);
+                new.count_ones() > 1
+            })
     }
 
     /// Threads among which there is an initial of `v`, whatever `v` is, if it is to reverse the race of

@@ -96,6 +96,7 @@ mod validate;
 
 use std::panic::Location;
 
+pub(crate) use self::cut::{Threads, Wish};
 use self::footprint::{Footprint, GRACE, NEW, NOTHING, RANGE, SECTION, WAITS, Word};
 pub(crate) use self::hash::mix;
 use self::hash::mix_all;
