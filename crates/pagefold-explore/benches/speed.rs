@@ -152,13 +152,6 @@ fn config(cache: bool) -> Config {
     Config::default().cache(cache).hunt_executions(0)
 }
 
-/// Which threads are tried first where there is a choice.
-#[derive(Clone, Copy)]
-enum First {
-    Oldest,
-    Newest,
-}
-
 type Body = fn(&World, usize);
 
 /// What is measured: so many threads that execute `body`, on so many words.
@@ -202,13 +195,8 @@ impl Subject {
     }
 
     fn forgetting(self, cache: bool) -> Report {
-        self.ordered(cache, First::Oldest)
-    }
-
-    fn ordered(self, cache: bool, first: First) -> Report {
-        let config = config(cache).newest_first(matches!(first, First::Newest));
         // SAFETY: the closure owns nothing.
-        unsafe { explore_forgetting(&config, self.program(cache)) }
+        unsafe { explore_forgetting(&config(cache), self.program(cache)) }
     }
 
     /// As [`forgetting`](Self::forgetting) without a cache, by two workers.
@@ -275,9 +263,6 @@ fn main() {
     ] {
         measure(&format!("{name}, forgetting"), 5, || {
             literature.forgetting(false)
-        });
-        measure(&format!("{name}, newest first"), 5, || {
-            literature.ordered(false, First::Newest)
         });
         measure(&format!("{name}, cache"), 5, || literature.forgetting(true));
     }

@@ -94,7 +94,9 @@ pub struct Config {
     /// For how many executions at most each of these is done. 0 to leave them out.
     pub hunt_executions: u64,
     /// Where there is a choice, try threads that were spawned later first. What is explored is the
-    /// same up to equivalence; which violation is found first may not be.
+    /// same up to equivalence; which violation is found first, and how many executions turn out to be
+    /// redundant, may not be. On by default: where the last thread looks at what the others have done, as is
+    /// usual, there are fewer (3 328 executions of the literature's lastzero(10) instead of 16 370).
     pub newest_first: bool,
     /// Remember the states that were explored, and do not explore them again: far fewer executions of
     /// programs that contend for locks, at the price of memory. Only for [`Search::Reduced`].
@@ -162,7 +164,7 @@ impl Default for Config {
             max_preemptions: None,
             hunt_after: 50_000,
             hunt_executions: 5_000,
-            newest_first: false,
+            newest_first: true,
             cache: false,
             program: String::new(),
             cache_bytes: 1 << 30,

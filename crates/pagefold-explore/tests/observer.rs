@@ -43,7 +43,8 @@ fn adders(threads: usize) -> impl Fn() {
 #[test]
 fn every_step_of_a_small_search() {
     let mut notes = Notes::default();
-    let report = explore_observed(&Config::default(), adders(2), &mut notes);
+    let config = Config::default().newest_first(false);
+    let report = explore_observed(&config, adders(2), &mut notes);
     assert_eq!(notes.ends, ["Complete", "Complete"]);
     let event = |event, thread| SearchStep::Event { event, thread };
     assert_eq!(
