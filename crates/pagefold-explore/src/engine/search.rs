@@ -244,8 +244,8 @@ impl Engine {
         self.want(wanted);
     }
 
-    /// Has a reversal tried.
-    pub(crate) fn want(&mut self, wanted: Wanted) {
+    /// Has a reversal tried. Returns the choices that were added.
+    pub(crate) fn want(&mut self, wanted: Wanted) -> ThreadSet {
         let newest_first = self.newest_first;
         let added = self
             .tree
@@ -256,6 +256,7 @@ impl Engine {
                 thread,
             });
         }
+        added
     }
 
     /// The initials of the events after `earlier` which do not happen after it, followed by `later`
@@ -286,7 +287,8 @@ impl Engine {
 
     /// Has the race of an event with one that is still to come reversed: that one is part of what was cut
     /// off after the end of the log.
-    pub(crate) fn reverse_unknown(&mut self, wish: Wish) {
+    /// Returns the choices that were added.
+    pub(crate) fn reverse_unknown(&mut self, wish: Wish) -> ThreadSet {
         let want = |initials| Wanted {
             depth: wish.event,
             initials,
@@ -295,9 +297,7 @@ impl Engine {
         match wish.threads {
             Threads::AnyOf(initials) => self.want(want(initials)),
             Threads::Each(threads) => {
-                for thread in members(threads) {
-                    self.want(want(bit(thread)));
-                }
+                members(threads).fold(0, |added, thread| added | self.want(want(bit(thread))))
             }
         }
     }
@@ -322,6 +322,7 @@ impl Engine {
 
     /// Goes back to the deepest node with a choice left and takes it.
     pub(crate) fn backtrack(&mut self) -> Back {
+        self.cache_execution();
         let cache = &mut self.cache;
         let back = self.tree.backtrack(|| {
             if let Some(cache) = cache {

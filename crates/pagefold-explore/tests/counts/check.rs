@@ -100,7 +100,7 @@ pub(crate) fn check(program: &Program) {
         let (cached, ends) = classes(program, order, &threads, &config);
         assert_eq!(&ends, seen, "{}, {order}, cached", program.name);
         assert!(
-            cached.complete <= report.complete,
+            cached.executions <= report.executions,
             "{}, {order}: {cached}",
             program.name
         );

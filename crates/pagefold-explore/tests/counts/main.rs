@@ -5,7 +5,7 @@
 //! A program is a row of a table: its name and size, where the number comes from, the number, and
 //! what its threads do. Each is explored with its threads as they stand, reversed and rotated,
 //! and must give the number and the same final values each time. And with the
-//! [cache](Config::cache): there the final values must be the same again, in no more complete
+//! [cache](Config::cache): there the final values must be the same again, in no more
 //! executions.
 //!
 //! Where a program has a wait which may never end (other tools: an assumption that may fail), such

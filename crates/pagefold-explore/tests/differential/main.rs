@@ -379,10 +379,21 @@ fn check_cache(program: &Program, _: u64, tally: &mut Tally) -> Result<(), Strin
         return Ok(());
     };
     tally.large += 1;
+    let plain = [false, true].map(|newest_first| {
+        let how = How {
+            newest_first,
+            ..How::REDUCED
+        };
+        let (_, report) = ends(program, &how, u64::MAX).expect("there is no limit");
+        report.executions
+    });
     for how in How::all().filter(|how| how.cache && how.variant.touch) {
         let (got, report) = ends(program, &how, u64::MAX).expect("there is no limit");
         tally.cached.0 += report.executions;
         tally.cached.1 += report.cut;
+        if report.executions > plain[usize::from(how.newest_first)] {
+            return Err(format!("{how:?}: the cache takes more executions"));
+        }
         if !stopped(&expected) {
             let threads = program.threads.len();
             compare(&how.keeps(&expected, threads), &how.keeps(&got, threads))

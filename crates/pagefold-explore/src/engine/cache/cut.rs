@@ -86,17 +86,18 @@ impl Engine {
             found = None;
         }
         let wishes = match &found {
-            Some(footprint) => self.wishes_of(footprint),
+            Some((_, footprint)) => self.wishes_of(footprint),
             None => Vec::new(),
         };
-        let found = found.filter(|_| !self.is_dear(&wishes));
+        let found = found.filter(|(node, _)| self.pays(node.executions, &wishes));
         let Some(cache) = &mut self.cache else {
             return false;
         };
-        let Some(footprint) = found else {
+        let Some((node, footprint)) = found else {
             cache.open(key, sleep);
             return false;
         };
+        cache.save(node.executions - 1);
         if let Some(top) = cache.depth.checked_sub(1) {
             let frame = &mut cache.frames[top];
             frame.footprint.unite(&footprint, &mut cache.scratch);
@@ -106,7 +107,11 @@ impl Engine {
             }
         }
         for wish in wishes {
-            self.reverse_unknown(wish);
+            let event = wish.event;
+            let added = self.reverse_unknown(wish);
+            if let Some(cache) = &mut self.cache {
+                cache.guess(event, added);
+            }
         }
         true
     }
@@ -135,20 +140,28 @@ impl Engine {
         wishes.collect()
     }
 
-    /// Whether a cut would cost more than it saves: it would have several threads tried in the place of
-    /// one event, as nothing is known of their order below.
-    fn is_dear(&self, wishes: &[Wish]) -> bool {
-        wishes
-            .chunk_by(|a, b| a.event == b.event)
-            .any(|of_one_event| {
-                let each = of_one_event.iter().map(|wish| match wish.threads {
-                    Threads::Each(threads) => threads,
-                    Threads::AnyOf(_) => 0,
-                });
-                let each = each.fold(0, |all, threads| all | threads);
-                let new = each & !self.tree.explored_at(of_one_event[0].event);
-                new.count_ones() > 1
-            })
+    /// Whether a cut may be made in the place of so many executions. (See [`super::savings`].)
+    fn pays(&self, executions: u64, wishes: &[Wish]) -> bool {
+        let new = wishes.iter().map(|wish| {
+            let known = self.tree.explored_at(wish.event);
+            match wish.threads {
+                Threads::AnyOf(initials) => u32::from(initials & known == 0),
+                Threads::Each(threads) => (threads & !known).count_ones(),
+            }
+        });
+        let new = new.sum();
+        let cache = self.cache.as_ref();
+        cache.is_some_and(|cache| cache.savings.afford(executions - 1, new))
+    }
+
+    /// An execution has ended.
+    pub(crate) fn cache_execution(&mut self) {
+        let Some(cache) = &mut self.cache else { return };
+        let mut path = self.tree.nodes().iter().zip(&cache.frames[..cache.depth]);
+        if path.any(|(node, frame)| frame.guessed & bit(node.choice.into()) != 0) {
+            cache.savings.spend();
+        }
+        cache.count(1);
     }
 
     /// Threads among which there is an initial of `v`, whatever `v` is, if it is to reverse the race of

@@ -63,8 +63,8 @@
 //!   ranges, retry loops), and for threads that are not there yet, *all* threads enabled before
 //!   `e` are added instead, which is never wrong.
 //!
-//! If that would add several threads at one node, there is no cut: they all would have to be explored,
-//! and are likely to be more than what the cut saves. (Not to cut is never wrong.)
+//! If that would cost more than cuts have saved so far, there is no cut (see [`savings`]; not to cut is never
+//! wrong).
 //!
 //! In an event below that waits (for a lock, a value, a grace period), all events count which the
 //! thread does not know now; the same is done for all others, as reversing too much is never
@@ -83,6 +83,7 @@
 //! | [`mod@hash`] | histories and parts of keys |
 //! | [`present`] | the present state as far as it is known here, and the way back |
 //! | [`footprint`] | which thread touches what below a node |
+//! | [`savings`] | which cuts are worth it |
 //! | [`store`] | the nodes that are done, in bounded memory |
 //! | [`cut`] | the key of a state, and what is to be done where one is cut |
 //! | [`validate`] | whether the program keeps its promise |
@@ -91,6 +92,7 @@ mod cut;
 mod footprint;
 mod hash;
 mod present;
+mod savings;
 mod store;
 mod validate;
 
@@ -102,7 +104,8 @@ pub(crate) use self::hash::mix;
 use self::hash::mix_all;
 use self::hash::{Sort, hash};
 use self::present::{Mark, Present};
-use self::store::Store;
+use self::savings::Savings;
+use self::store::{Done, Store};
 use self::validate::Validation;
 use super::object::{Object, Shape};
 use super::op::{Access, Kind};
@@ -120,6 +123,10 @@ struct Frame {
     /// The sleep set at entry.
     sleep: ThreadSet,
     footprint: Footprint,
+    /// How many executions the subtree took so far, or would have taken without cuts.
+    executions: u64,
+    /// Choices that nobody but a cut asked for.
+    guessed: ThreadSet,
     /// The present state at the node.
     mark: Mark,
 }
@@ -140,6 +147,7 @@ pub(crate) struct Cache {
     /// How many cuts were not made, to validate.
     validated: u64,
     scratch: Vec<Word>,
+    savings: Savings,
 }
 
 impl Cache {
@@ -155,6 +163,7 @@ impl Cache {
             validation: every.map(|every| Validation::new(every, config.cache_bytes)),
             validated: 0,
             scratch: Vec::new(),
+            savings: Savings::default(),
         }
     }
 
@@ -183,6 +192,8 @@ impl Cache {
         frame.key = key;
         frame.sleep = sleep;
         frame.footprint.clear();
+        frame.executions = 0;
+        frame.guessed = 0;
         frame.mark = self.present.mark();
         self.depth += 1;
     }
@@ -195,13 +206,18 @@ impl Cache {
         if let Some(parent) = above.last_mut() {
             let words = frame.footprint.words();
             parent.footprint.unite(words, &mut self.scratch);
+            parent.executions += frame.executions;
             let new = parent.mark.objects..frame.mark.objects;
             for name in self.present.names(new) {
                 parent.footprint.forget(name);
             }
         }
         if let Some(key) = frame.key {
-            self.store.insert(key, frame.sleep, frame.footprint.words());
+            let node = Done {
+                sleep: frame.sleep,
+                executions: frame.executions,
+            };
+            self.store.insert(key, node, frame.footprint.words());
         }
     }
 
@@ -219,6 +235,26 @@ impl Cache {
         self.present.clear();
         self.depth = 0;
         self.known = 0;
+    }
+
+    /// What is explored at the end of the path takes so many executions more.
+    fn count(&mut self, executions: u64) {
+        if let Some(top) = self.depth.checked_sub(1) {
+            self.frames[top].executions += executions;
+        }
+    }
+
+    /// A cut saves so many executions, besides the one that it ends.
+    fn save(&mut self, executions: u64) {
+        self.count(executions);
+        self.savings.save(executions);
+    }
+
+    /// A cut had `threads` tried in the place of `event`.
+    fn guess(&mut self, event: usize, threads: ThreadSet) {
+        if let Some(frame) = self.frames[..self.depth].get_mut(event) {
+            frame.guessed |= threads;
+        }
     }
 
     /// A thread ends a round of a retry loop.

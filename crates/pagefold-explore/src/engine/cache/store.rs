@@ -14,10 +14,18 @@ use super::super::threads::ThreadSet;
 use super::footprint::Word;
 use super::hash::{Map, Set};
 
+/// What is known of a node that is done, besides its footprint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Done {
+    pub(super) sleep: ThreadSet,
+    /// How many executions its subtree took, or would have taken without cuts.
+    pub(super) executions: u64,
+}
+
 /// A node that is done.
 #[derive(Debug)]
 struct Entry {
-    sleep: ThreadSet,
+    node: Done,
     footprint: Rc<[Word]>,
 }
 
@@ -53,17 +61,17 @@ impl Generation {
         shared
     }
 
-    fn insert(&mut self, key: u128, sleep: ThreadSet, words: &[Word]) {
+    fn insert(&mut self, key: u128, node: Done, words: &[Word]) {
         let footprint = self.share(words);
         let mut all = Vec::new();
         if let Some(Entries { first, more }) = self.entries.remove(&key) {
             self.bytes -= (1 + more.len()) * ENTRY_BYTES;
             // Those whose sleep sets contain this one have nothing to add to it.
             let others = std::iter::once(first).chain(more);
-            all.extend(others.filter(|entry| sleep & !entry.sleep != 0));
+            all.extend(others.filter(|entry| node.sleep & !entry.node.sleep != 0));
         }
         self.bytes += (1 + all.len()) * ENTRY_BYTES;
-        let mut first = Entry { sleep, footprint };
+        let mut first = Entry { node, footprint };
         if let Some(oldest) = all.first_mut() {
             std::mem::swap(&mut first, oldest);
             all.rotate_left(1);
@@ -98,22 +106,22 @@ impl Store {
         }
     }
 
-    /// The footprint of a node with this key, if one is stored whose sleep set is part of `sleep`.
-    pub(super) fn find(&mut self, key: u128, sleep: ThreadSet) -> Option<Rc<[Word]>> {
+    /// A node with this key and its footprint, if one is stored whose sleep set is part of `sleep`.
+    pub(super) fn find(&mut self, key: u128, sleep: ThreadSet) -> Option<(Done, Rc<[Word]>)> {
         self.looked_up += 1;
         self.renew(key);
         let entries = self.young.entries.get(&key)?;
-        let fits = |entry: &&Entry| entry.sleep & !sleep == 0;
+        let fits = |entry: &&Entry| entry.node.sleep & !sleep == 0;
         let found = std::iter::once(&entries.first)
             .chain(&entries.more)
             .find(fits)?;
-        Some(Rc::clone(&found.footprint))
+        Some((found.node, Rc::clone(&found.footprint)))
     }
 
-    pub(super) fn insert(&mut self, key: u128, sleep: ThreadSet, words: &[Word]) {
+    pub(super) fn insert(&mut self, key: u128, node: Done, words: &[Word]) {
         self.renew(key);
         let before = self.young.entries.len();
-        self.young.insert(key, sleep, words);
+        self.young.insert(key, node, words);
         self.stored += (self.young.entries.len() - before) as u64;
         self.grow_old();
     }
@@ -122,7 +130,7 @@ impl Store {
     fn renew(&mut self, key: u128) {
         if let Some(Entries { first, more }) = self.old.entries.remove(&key) {
             for entry in std::iter::once(first).chain(more) {
-                self.young.insert(key, entry.sleep, &entry.footprint);
+                self.young.insert(key, entry.node, &entry.footprint);
             }
         }
     }
@@ -143,21 +151,28 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::Store;
+    use super::{Done, Store};
+
+    fn with(sleep: u64) -> Done {
+        Done {
+            sleep,
+            executions: 1,
+        }
+    }
 
     #[test]
     fn a_state_is_found_with_at_least_the_sleep_set() {
         let mut store = Store::new(1 << 20);
-        store.insert(1, 0b11, &[(1, 1)]);
+        store.insert(1, with(0b11), &[(1, 1)]);
         assert!(store.find(1, 0b01).is_none());
         assert!(store.find(2, 0b11).is_none());
         assert!(store.find(1, 0b111).is_some());
-        store.insert(1, 0b100, &[(2, 1)]);
-        assert_eq!(*store.find(1, 0b011).unwrap(), [(1, 1)]);
-        assert_eq!(*store.find(1, 0b100).unwrap(), [(2, 1)]);
+        store.insert(1, with(0b100), &[(2, 1)]);
+        assert_eq!(*store.find(1, 0b011).unwrap().1, [(1, 1)]);
+        assert_eq!(*store.find(1, 0b100).unwrap().1, [(2, 1)]);
         // It says more than both.
-        store.insert(1, 0, &[(3, 1)]);
-        assert_eq!(*store.find(1, 0b111).unwrap(), [(3, 1)]);
+        store.insert(1, with(0), &[(3, 1)]);
+        assert_eq!(*store.find(1, 0b111).unwrap().1, [(3, 1)]);
         assert!(store.young.entries[&1].more.is_empty());
         assert_eq!((store.stored, store.dropped), (1, 0));
     }
@@ -166,9 +181,9 @@ mod tests {
     fn memory_is_bounded_and_what_is_asked_for_stays() {
         let limit = 10_000;
         let mut store = Store::new(limit);
-        store.insert(0, 0, &[(1, 1)]);
+        store.insert(0, with(0), &[(1, 1)]);
         for key in 1..10_000 {
-            store.insert(key, 0, &[(1, 1), (2, key as u64 % 3)]);
+            store.insert(key, with(0), &[(1, 1), (2, key as u64 % 3)]);
             assert!(store.find(0, 0).is_some(), "{key}");
             assert!(store.young.bytes + store.old.bytes <= limit + 1_000);
         }
