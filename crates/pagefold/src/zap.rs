@@ -32,7 +32,7 @@ pub(crate) enum Markers {
 
 /// Unmaps all pages of a range of a VMA. The caller keeps the VMA in place with `mmap_lock`, at least for reading.
 pub(crate) fn zap_range<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange, markers: Markers) {
-    let _notifier = NotifierRange::<P>::start(vma.mm, range);
+    let notifier = NotifierRange::<P>::start(vma.mm, range);
     let mut gather = Gather::<P>::new(vma.mm, range);
     let mut addr = range.start;
     while range.contains(addr) {
@@ -40,6 +40,8 @@ pub(crate) fn zap_range<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange, mark
         zap_pmd(vma, AddrRange { start: addr, end }, markers, &mut gather);
         addr = end;
     }
+    // The entries are as they will be. What is left is to flush and to give pages back, which a secondary MMU need not wait for.
+    drop(notifier);
     gather.flush();
 }
 
