@@ -99,7 +99,7 @@ impl Folio {
     /// entry that was emptied before that is seen to be empty.
     pub(crate) fn try_get<P: Platform>(self) -> bool {
         P::step(Step::Folio("folio_try_get", self.0));
-        self.frame::<P>().refcount.try_get()
+        self.frame::<P>().refcount.try_get_acquire()
     }
 
     /// Gives back `n` references; frees the frames with the last.

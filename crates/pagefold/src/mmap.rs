@@ -193,6 +193,7 @@ pub unsafe fn mmdrop<P: Platform>(mm: Ref<P, Mm<P>>) {
 }
 
 /// As [`mmget`], by one who is not such a thread, unless the last has gone. Whether it did; [`exit_mm`] gives it back.
+/// It comes in no order to anything: who found the address space sees it, and all that changes in it has locks.
 #[must_use]
 pub fn mmget_not_zero<P: Platform>(mm: Ref<P, Mm<P>>) -> bool {
     P::step(Step::Mm("mmget_not_zero", mm.id));

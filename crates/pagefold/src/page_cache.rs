@@ -141,14 +141,18 @@ impl<P: Platform> Mapping<P> {
         P::entry(node, index.0 as usize % P::PTRS_PER_TABLE)
     }
 
-    /// What the slot of `index` holds now, to be followed: to a node that was cleared before it was published, to a folio
-    /// whose metadata was written before. The caller is in an RCU section.
+    /// What the slot of `index` holds now, followed to a node, which was cleared before it was published. The caller is in an
+    /// RCU section.
+    ///
+    /// The name of a folio is in no order to anything. Metadata can be looked at at any time, and what counts in it is read
+    /// with a reference, which is an acquire of how the folio began, or with the folio's lock, which was held when the folio
+    /// came in.
     fn load(&self, index: PageIndex) -> Entry {
         P::step(Step::Slot("xas_load", self.id, index));
         match Entry::from_bits(self.root_slot(index).read_dependent()) {
             Entry::Node(node) => {
                 P::step(Step::Slot("xas_load", self.id, index));
-                Entry::from_bits(Self::node_slot(node, index).read_dependent())
+                Entry::from_bits(Self::node_slot(node, index).read_once())
             }
             entry => entry,
         }
@@ -255,8 +259,7 @@ impl<P: Platform> Mapping<P> {
             index,
             Entry::Folio(folio),
         ));
-        // Lookups read the folio's metadata through the slot.
-        slot.store_release(Entry::Folio(folio).bits());
+        slot.write_once(Entry::Folio(folio).bits());
         Ok(())
     }
 
@@ -344,8 +347,7 @@ impl<P: Platform> Mapping<P> {
             start,
             Entry::Folio(folio),
         ));
-        // Lookups read the folio's metadata through the slot.
-        slot.store_release(Entry::Folio(folio).bits());
+        slot.write_once(Entry::Folio(folio).bits());
         if let Entry::Node(node) = old {
             P::call_rcu(move || P::free_frames(node, Order::Small));
         }

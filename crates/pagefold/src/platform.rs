@@ -71,9 +71,11 @@ pub trait RefCount: Sized + 'static {
     fn new(value: u64) -> Self;
     /// Takes `n` references more; the caller has one. In no order to anything else.
     fn get(&self, n: u64);
-    /// Takes a reference unless there is none left. Whether it did; if so, all that follows is read and written after it
-    /// (acquire): what was done before a [`put`](Self::put) or [`init`](Self::init) that came first is seen.
+    /// Takes a reference unless there is none left, in no order to anything else. Whether it did.
     fn try_get(&self) -> bool;
+    /// As [`try_get`](Self::try_get); if it did, all that follows is read and written after it (acquire): what was done before
+    /// a [`put`](Self::put) or [`init`](Self::init) that came first is seen.
+    fn try_get_acquire(&self) -> bool;
     /// Gives back `n` references that the caller has, after everything that was read and written before it (release).
     /// Whether they were the last; if so, all that follows comes after everybody's use (acquire).
     fn put(&self, n: u64) -> bool;

@@ -167,6 +167,13 @@ macro_rules! atomic {
                 $from_word(self.object.view())
             }
 
+            /// Whether the current thread knows of the last store, so that a load can give it nothing older. Without an
+            /// event: for oracles. Always so under a [memory model](crate::Memory) without views.
+            #[must_use]
+            pub fn is_known_quiet(&self) -> bool {
+                rt::with(|engine| engine.is_newest_known(&self.object)) != Some(false)
+            }
+
             /// Sets the value, without an event: for setting up.
             #[inline]
             pub fn store_quiet(&self, value: $value) {

@@ -1,6 +1,6 @@
 //! The platform's words, counters and reference counts: atomics of the machine that runs them.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicI64, AtomicU64, fence};
 use std::thread;
 use std::time::Duration;
@@ -91,6 +91,23 @@ impl Counter for HostCounter {
 #[repr(transparent)]
 pub struct HostRefCount(AtomicU64);
 
+impl HostRefCount {
+    #[inline(always)]
+    fn try_get_ordered(&self, order: Ordering) -> bool {
+        let mut count = self.0.load(Relaxed);
+        while count != 0 {
+            match self
+                .0
+                .compare_exchange_weak(count, count + 1, order, Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => count = now,
+            }
+        }
+        false
+    }
+}
+
 impl RefCount for HostRefCount {
     #[inline(always)]
     fn new(value: u64) -> Self {
@@ -102,17 +119,11 @@ impl RefCount for HostRefCount {
     }
     #[inline(always)]
     fn try_get(&self) -> bool {
-        let mut count = self.0.load(Relaxed);
-        while count != 0 {
-            match self
-                .0
-                .compare_exchange_weak(count, count + 1, Acquire, Relaxed)
-            {
-                Ok(_) => return true,
-                Err(now) => count = now,
-            }
-        }
-        false
+        self.try_get_ordered(Relaxed)
+    }
+    #[inline(always)]
+    fn try_get_acquire(&self) -> bool {
+        self.try_get_ordered(Acquire)
     }
     #[inline(always)]
     fn put(&self, n: u64) -> bool {

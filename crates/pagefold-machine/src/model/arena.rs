@@ -4,6 +4,10 @@
 //! CPUs, the engine's objects, the oracles' books) lives in one block that is restored by one copy: nothing is
 //! unwound, nothing leaks, nothing is allocated.
 //!
+//! What an object is made of is not known to everybody at once under release and acquire: who follows a reference to it without
+//! having been told of it (by a dependency on what was published, or by a lock) would see the memory as it was before, and is
+//! caught.
+//!
 //! Objects are never reused within an execution. Freeing one marks it dead, as an event that conflicts with
 //! every use of the locks and words in it; whoever follows a reference to a dead object is caught.
 
@@ -14,6 +18,8 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use pagefold::platform::Handle;
+use pagefold_explore as explore;
+use pagefold_explore::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::violation::{self, Kind};
 
@@ -98,6 +104,10 @@ pub(crate) struct Snapshot(Box<[u8]>);
 #[repr(C)]
 struct Slot<T> {
     alive: Cell<bool>,
+    /// Whether it was made while others could look.
+    fresh: Cell<bool>,
+    /// Stands for all that the object is made of: written once, by who made it.
+    made: AtomicU64,
     value: T,
 }
 
@@ -111,6 +121,8 @@ impl<T> ModelPtr<T> {
     pub(crate) fn new(arena: &Arena, value: T) -> Self {
         let slot = Slot {
             alive: Cell::new(true),
+            fresh: Cell::new(false),
+            made: AtomicU64::new(0),
             value,
         };
         match arena.place(slot) {
@@ -120,6 +132,14 @@ impl<T> ModelPtr<T> {
                 "the modelled machine has no memory left".into(),
             ),
         }
+    }
+
+    /// Has the making of the object count as a write by the current thread, which others may not know of.
+    pub(crate) fn note_making(self) {
+        let slot = self.slot();
+        explore::label(|| format!("make a {}", short_name::<T>()));
+        slot.made.store(1, Relaxed);
+        slot.fresh.set(true);
     }
 
     pub(crate) fn to_bits(self) -> u64 {
@@ -147,7 +167,7 @@ impl<T> ModelPtr<T> {
                 format!("a {} is freed twice", short_name::<T>()),
             );
         }
-        pagefold_explore::write_range(self.0.as_ptr().cast(), size_of::<Slot<T>>());
+        explore::write_range(self.0.as_ptr().cast(), size_of::<Slot<T>>());
         slot.alive.set(false);
     }
 }
@@ -167,6 +187,15 @@ impl<T> Deref for ModelPtr<T> {
             violation::fail(
                 Kind::UseAfterFree,
                 format!("a {} is used after it was freed", short_name::<T>()),
+            );
+        }
+        if slot.fresh.get() && !slot.made.is_known_quiet() {
+            violation::fail(
+                Kind::UseAfterFree,
+                format!(
+                    "a {} is used by who may see what its memory held before",
+                    short_name::<T>()
+                ),
             );
         }
         &slot.value

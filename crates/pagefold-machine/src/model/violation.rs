@@ -30,7 +30,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Nobody (CPU, device, kernel code) uses a frame or an object after it was freed.
+    /// Nobody (CPU, device, kernel code) uses a frame or an object after it was freed, or as it was in an
+    /// earlier life.
     UseAfterFree = "use-after-free",
     /// A page table is freed only when it is empty: no page is lost with it.
     TableNotEmpty = "table-not-empty",

@@ -139,8 +139,11 @@ impl RefCount for ModelRefCount {
     fn get(&self, n: u64) {
         self.0.get(n);
     }
-    #[track_caller]
     fn try_get(&self) -> bool {
+        self.0.try_get()
+    }
+    #[track_caller]
+    fn try_get_acquire(&self) -> bool {
         self.0.try_get_ordered(site::order(Asked::Acquire))
     }
     #[track_caller]

@@ -136,7 +136,11 @@ impl World {
 
     pub(crate) fn place<T: 'static>(&self, value: T) -> ModelPtr<T> {
         // SAFETY: the arena that the machine lies in outlives it.
-        ModelPtr::new(unsafe { &*self.arena }, value)
+        let object = ModelPtr::new(unsafe { &*self.arena }, value);
+        if self.memory == Memory::Ra && !explore::is_quiet() {
+            object.note_making();
+        }
+        object
     }
 
     fn slot(&self, pfn: Pfn) -> &FrameSlot {

@@ -75,9 +75,9 @@
 
 use super::Model;
 use super::view::{History, View, Write, WriteNumber};
-use crate::engine::Engine;
 use crate::engine::object::{Object, Shape};
 use crate::engine::op::{Access, Kind, Op};
+use crate::engine::{Engine, Mode};
 use crate::sync::atomic::Ordering::{self, AcqRel, Acquire, Release, SeqCst};
 
 /// What a thread knows.
@@ -646,6 +646,16 @@ impl Engine {
         let call = self.log.event(call);
         let view = mine.outside.as_ref().unwrap_or(&mine.now);
         Some(view.knows(usize::from(call.thread), call.seq))
+    }
+
+    /// Whether the current thread knows of the newest value of an object.
+    pub(crate) fn is_newest_known(&self, object: &Object) -> bool {
+        let number = object.id();
+        let history = self.memory.ra().and_then(|ra| {
+            let known = ra.threads.get(self.current)?.now.write(number);
+            Some(ra.history(number)?.visible(known).count() <= 1)
+        });
+        self.mode != Mode::Normal || history.unwrap_or(true)
     }
 
     /// What the event under way reads.
