@@ -24,6 +24,8 @@ pub struct Scenario {
     pub mappings: Vec<Mapping>,
     /// The registers, indexed by [`RegisterId`], in the order in which the text first writes them.
     pub registers: Vec<Register>,
+    /// Whether frames that are freed are used again at once.
+    pub reuse_frames: bool,
     /// What is done one after the other before the race.
     pub setup: Vec<Phase>,
     /// Who races, indexed by [`ThreadId`].

@@ -33,6 +33,7 @@ pub(crate) fn check(file: File<'_>, vocabulary: &Vocabulary<'_>, sink: &mut Sink
         mms: Vec::new(),
         mappings: Vec::new(),
         registers: Vec::new(),
+        reuse_frames: file.reuse_frames,
         setup: Vec::new(),
         threads: Vec::new(),
         finals: Vec::new(),

@@ -114,6 +114,9 @@ impl Scenario {
                 writeln!(f, "{INDENT}{}", self.print_mm(mm))?;
             }
         }
+        if self.reuse_frames {
+            writeln!(f, "{INDENT}reuse frames;")?;
+        }
         for phase in &self.setup {
             self.write_setup(f, phase)?;
         }

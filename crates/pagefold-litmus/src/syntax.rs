@@ -34,6 +34,7 @@ pub(crate) struct File<'a> {
     pub(crate) description: Option<String>,
     pub(crate) objects: Vec<Object<'a>>,
     pub(crate) mms: Vec<Mm<'a>>,
+    pub(crate) reuse_frames: bool,
     pub(crate) setup: Vec<Phase<'a>>,
     pub(crate) threads: Vec<Thread<'a>>,
     pub(crate) finals: Vec<Phase<'a>>,

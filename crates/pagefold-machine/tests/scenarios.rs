@@ -171,9 +171,10 @@ fn what_each_order_is_needed_for() {
 const NEEDED: &[&str] = &[
     "collapse/file.rs check_missing_vmas, full barrier, ra: uffd-missing in hole-vs-register",
     "collapse/file.rs check_missing_vmas, full barrier, tso: uffd-missing in hole-vs-register",
-    "folio.rs try_get, acquire, ra: content in pin-vs-count",
+    "folio.rs try_get, acquire, ra: condition in frame-reuse",
     "folio.rs put, release, ra: content in pin-vs-count",
     "folio.rs refcount, acquire, ra: content in pin-vs-count",
+    "frame.rs init_folio, release, ra: condition in frame-reuse",
     "kvm.rs spte, dependent read, ra: content in spte-publication",
     "kvm.rs page_fault, acquire, ra: content in kvm-sequence",
     "kvm.rs install, release, ra: content in spte-publication",

@@ -88,6 +88,15 @@ impl RefCount {
         count == 0
     }
 
+    /// Sets the count, of an object that begins a new life while others may still be trying to get a reference. If that is not a
+    /// release, who gets one does not see what was done before references were given back in the earlier life.
+    #[inline]
+    pub fn set_ordered(&self, value: u64, order: Ordering) {
+        let turn = rt::ordered(&self.object, Shape::Counter, Kind::Rmw, 0, order);
+        turn.set(&self.object, value);
+        turn.outcome(|| format!(" = {value}"));
+    }
+
     /// The count.
     #[inline]
     #[must_use]

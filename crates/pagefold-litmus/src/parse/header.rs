@@ -1,4 +1,4 @@
-//! The header: objects, address spaces, set-up.
+//! The header: objects, address spaces, whether frames are used again, set-up.
 
 use super::{Parsed, Parser, Reported};
 use crate::diagnostic::Diagnostic;
@@ -10,6 +10,7 @@ use crate::token::{TokenKind, excerpt};
 pub(super) struct Header<'a> {
     pub(super) objects: Vec<Object<'a>>,
     pub(super) mms: Vec<Mm<'a>>,
+    pub(super) reuse_frames: bool,
     pub(super) setup: Vec<Phase<'a>>,
 }
 
@@ -30,6 +31,11 @@ impl<'a> Parser<'a, '_> {
             header.objects.push(self.object()?);
         } else if self.peek().is_word("mm") {
             header.mms.push(self.mm()?);
+        } else if self.peek().is_word("reuse") && self.ahead(1).is_word("frames") {
+            self.next();
+            self.next();
+            self.semicolon()?;
+            header.reuse_frames = true;
         } else if self.at_label() {
             let head = self.peek().span;
             let mm = self.word("an mm")?;

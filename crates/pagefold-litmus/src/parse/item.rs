@@ -42,6 +42,7 @@ impl<'a> Parser<'a, '_> {
             description,
             objects: header.objects,
             mms: header.mms,
+            reuse_frames: header.reuse_frames,
             setup: header.setup,
             threads: Vec::new(),
             finals: Vec::new(),

@@ -283,6 +283,7 @@ impl<'a> Plan<'a> {
                 split_ptlocks: !config.unsplit,
                 strict: config.strict,
                 memory: config.memory,
+                reuse_frames: scenario.reuse_frames,
             },
             goal,
             findings: Findings::default(),

@@ -12,6 +12,7 @@ mod arena;
 mod check;
 mod content;
 mod cpu;
+mod free_list;
 mod names;
 mod oracle;
 mod orderings;

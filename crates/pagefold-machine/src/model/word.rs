@@ -157,9 +157,14 @@ impl RefCount for ModelRefCount {
     fn read_acquire(&self) -> u64 {
         self.0.read_ordered(site::order(Asked::Acquire))
     }
+    #[track_caller]
     fn init(&self, value: u64) {
-        // A frame is used once in an execution: nobody has found it before.
-        self.0.set_quiet(value);
+        if world::is_used_again(std::ptr::from_ref(self).cast()) {
+            self.0.set_ordered(value, site::order(Asked::Release));
+        } else {
+            // Nobody has found the frame before.
+            self.0.set_quiet(value);
+        }
     }
 }
 

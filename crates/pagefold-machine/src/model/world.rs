@@ -14,6 +14,7 @@ use pagefold_litmus::Memory;
 
 use super::arena::{Arena, ModelPtr};
 use super::cpu::{Cpu, CpuKind};
+use super::free_list::FreeList;
 use super::names;
 use super::oracle::Books;
 use super::violation::{self, Kind};
@@ -46,6 +47,8 @@ pub(crate) struct FrameSlot {
     pub(crate) state: Cell<Use>,
     /// The address space that the frame was taken from as a page table.
     pub(crate) table_of: Cell<Option<u32>>,
+    /// It was freed in this execution, and handed out again.
+    used_again: Cell<bool>,
     meta: Frame<Model>,
     words: [ModelWord; PTRS_PER_TABLE],
     content: ModelWord,
@@ -60,6 +63,8 @@ pub(crate) struct World {
     pub(crate) strict: bool,
     pub(crate) memory: Memory,
     next_frame: Cell<usize>,
+    /// Where the scenario says so, frames are used again.
+    free_list: Option<FreeList>,
     pub(crate) frames: [FrameSlot; FRAMES],
     pub(crate) cpus: [Cpu; CPUS],
     pub(crate) nr_cpus: Cell<usize>,
@@ -83,6 +88,7 @@ pub(crate) struct Rules {
     pub(crate) split_ptlocks: bool,
     pub(crate) strict: bool,
     pub(crate) memory: Memory,
+    pub(crate) reuse_frames: bool,
 }
 
 impl World {
@@ -96,9 +102,11 @@ impl World {
             strict: rules.strict,
             memory: rules.memory,
             next_frame: Cell::new(1),
+            free_list: rules.reuse_frames.then(FreeList::new),
             frames: std::array::from_fn(|_| FrameSlot {
                 state: Cell::new(Use::Free),
                 table_of: Cell::new(None),
+                used_again: Cell::new(false),
                 meta: Frame::new(),
                 words: std::array::from_fn(|_| ModelWord::new(0)),
                 content: ModelWord::new(0),
@@ -191,8 +199,13 @@ impl World {
     }
 
     pub(crate) fn alloc_frames(&self, order: Order) -> Option<Pfn> {
+        if order == Order::Small
+            && let Some(pfn) = self.free_list.as_ref().and_then(FreeList::pop)
+        {
+            self.begin_again(pfn);
+            return Some(pfn);
+        }
         let pages = pages(order);
-        // Frames are not used twice in an execution while there are fresh ones, so that a late use is told from a new one.
         let first = self.next_frame.get().next_multiple_of(pages);
         if first + pages > FRAMES {
             return None;
@@ -204,6 +217,16 @@ impl World {
             slot.words.iter().for_each(|word| word.poke(GARBAGE_ENTRY));
         }
         Some(Pfn(first as u64))
+    }
+
+    /// A frame that was freed is handed out again. To whoever may be using it, that is a write to all of it.
+    fn begin_again(&self, pfn: Pfn) {
+        let slot = self.slot(pfn);
+        explore::label(|| format!("use frame {} again", pfn.0));
+        explore::write_range(ptr::from_ref(slot).cast(), size_of::<FrameSlot>());
+        slot.state.set(Use::Allocated);
+        slot.table_of.set(None);
+        slot.used_again.set(true);
     }
 
     pub(crate) fn free_frames(&self, pfn: Pfn, order: Order) {
@@ -218,6 +241,11 @@ impl World {
                     format!("frame {} is freed twice", pfn.0),
                 );
             }
+        }
+        if order == Order::Small
+            && let Some(list) = &self.free_list
+        {
+            list.push(pfn);
         }
     }
 
@@ -270,6 +298,14 @@ pub(crate) fn check_content_at(address: *const u8) {
     if offset % size_of::<FrameSlot>() >= offset_of!(FrameSlot, words) {
         check_frame_of(address);
     }
+}
+
+/// Whether an address lies in a frame, or its metadata, that had an earlier life in this execution.
+pub(crate) fn is_used_again(address: *const u8) -> bool {
+    !CURRENT.get().is_null()
+        && World::current()
+            .frame_at(address)
+            .is_some_and(|(_, slot)| slot.used_again.get())
 }
 
 /// If an address lies in a frame or its metadata, the frame must be in use.

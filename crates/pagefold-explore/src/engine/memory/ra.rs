@@ -59,7 +59,7 @@
 //! | what threads meet at ([`Once`](crate::sync::Once), channels, and so on) | one value; what writes releases, and all acquire |
 //! | a [cell](crate::cell) | one value; a data race is told by happens-before of this model |
 //! | a [counter](crate::sync::Counter) | one value, seen by all; relaxed |
-//! | a [reference count](crate::sync::RefCount) | one value; taking and reading are relaxed unless they ask for an acquire, giving back is a release, giving back the last one an acquire, too |
+//! | a [reference count](crate::sync::RefCount) | one value; taking and reading are relaxed unless they ask for an acquire, giving back is a release, giving back the last one an acquire, too; setting begins anew |
 //! | a grace period | takes over the views at the end of the sections waited for; a section that begins later and does not know of the call takes over that of the grace period |
 //! | [`write_range`](crate::write_range) | nothing: what was written before may still be seen, as by anyone who uses freed memory |
 //! | [`quiet`](crate::quiet) | the newest values; what is set there is known to all |
@@ -496,7 +496,8 @@ impl Engine {
         let seq = self.slots[thread].seq;
         let access = self.log.event(index).access;
         let is_meeting = matches!(self.objects.entry(op.object).shape, Shape::Meeting(_));
-        let reads_count = matches!(self.objects.entry(op.object).shape, Shape::Counter)
+        let is_count = matches!(self.objects.entry(op.object).shape, Shape::Counter);
+        let reads_count = is_count
             && matches!(
                 (op.kind, access),
                 (Kind::TryGet, Access::Write) | (Kind::Load, Access::Read)
@@ -579,6 +580,15 @@ impl Engine {
             }
             Access::Read | Access::Write if reads_count && acquires(op.order) => {
                 ra.take_over(thread, &handed.to_all);
+            }
+            Access::Write if is_count && op.kind == Kind::Rmw => {
+                let mine = &ra.threads[thread];
+                let message = if releases(op.order) {
+                    &mine.now
+                } else {
+                    &mine.released
+                };
+                handed.to_all = message.clone();
             }
             _ => {}
         }
