@@ -42,6 +42,8 @@ pub enum Part {
     SecondHalf(ObjectId),
     /// What a page holds at the start.
     Content(ObjectPage),
+    /// That frames are used again.
+    ReuseFrames,
 }
 
 /// Statements that run one after the other.
@@ -130,6 +132,7 @@ impl Scenario {
                 parts.push(Part::Content(ObjectPage { object: id, page }));
             }
         }
+        parts.extend(self.reuse_frames.then_some(Part::ReuseFrames));
         parts
     }
 
@@ -181,6 +184,7 @@ impl Scenario {
             Part::Content(at) => {
                 format!("the content of {}[{}]", self[at.object].name, at.page)
             }
+            Part::ReuseFrames => "reuse frames".to_owned(),
         }
     }
 
@@ -327,6 +331,7 @@ impl Rest {
             Part::Content(at) => {
                 scenario.objects[at.object.index()].contents[at.page] = None;
             }
+            Part::ReuseFrames => scenario.reuse_frames = false,
         }
         self.leave_out_empty();
     }

@@ -1,6 +1,6 @@
 //! What memory models mean for the rest: locks, threads, grace periods, traces, freed memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -331,6 +331,60 @@ fn the_last_reference_knows_of_all() {
                 });
             }
         });
+    }
+}
+
+/// A reference to a new life of an object tells of the end of the earlier one if the new one began by a release.
+#[test]
+fn a_new_life_tells_of_the_earlier_one() {
+    for memory in ALL {
+        for order in [Relaxed, Release] {
+            let stale = Rc::new(Cell::new(false));
+            let seen = Rc::clone(&stale);
+            run(memory, move || {
+                // The first life has ended when nobody finds the object any more; the second one begins.
+                let world = Rc::new((RefCount::new(1), AtomicU32::new(1), AtomicU32::new(0)));
+                let owner = Rc::clone(&world);
+                thread::spawn_named("owner", move || {
+                    owner.1.store(0, Relaxed);
+                    assert!(owner.0.put(1));
+                    owner.2.store(1, Relaxed);
+                    owner.0.set_ordered(1, order);
+                });
+                let (references, found, second) = &*world;
+                if references.try_get_ordered(Acquire)
+                    && second.load(Relaxed) == 1
+                    && found.load(Relaxed) == 1
+                {
+                    seen.set(true);
+                }
+            });
+            assert_eq!(stale.get(), memory == Memory::Ra && order == Relaxed);
+        }
+    }
+}
+
+/// Whether a thread knows of a store that it has read of by another word.
+#[test]
+fn what_is_known_without_an_event() {
+    for memory in ALL {
+        for order in [Relaxed, Release] {
+            let unknown = Rc::new(Cell::new(false));
+            let seen = Rc::clone(&unknown);
+            run(memory, move || {
+                let world = Rc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+                let writer = Rc::clone(&world);
+                thread::spawn_named("writer", move || {
+                    writer[0].store(1, Relaxed);
+                    assert!(writer[0].is_known_quiet());
+                    writer[1].store(1, order);
+                });
+                if world[1].load(Acquire) == 1 && !world[0].is_known_quiet() {
+                    seen.set(true);
+                }
+            });
+            assert_eq!(unknown.get(), memory == Memory::Ra && order == Relaxed);
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl<'a> Parser<'a, '_> {
             phase.body.push(statement);
         } else {
             return Err(self.unexpected_with(
-                "`shmem`, `mm` or a set-up statement after `MM:`",
+                "`shmem`, `mm`, `reuse frames` or a set-up statement after `MM:`",
                 Some("set-up statements begin with the mm they run in: `A: x[0] = 1;`"),
             ));
         }

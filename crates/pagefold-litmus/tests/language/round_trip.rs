@@ -125,6 +125,9 @@ impl Author {
             }
             self.write("}");
         }
+        if self.below(3) == 0 {
+            self.write("reuse frames ;");
+        }
         for _ in 0..self.below(3) {
             let mm = self.below(2);
             self.write(&format!("A{mm} :"));
