@@ -100,6 +100,13 @@ pub fn reset_objects_to(mark: u32) {
     assert!(known, "no object mark of this exploration: {mark}");
 }
 
+/// A use of a shared object in the `len` bytes from `start`, by another thread, of which this thread does not know under a
+/// [memory model](crate::Memory) with views: nothing orders the two, though the use was executed before. Without an event.
+#[must_use]
+pub fn unknown_use(start: *const u8, len: usize) -> Option<String> {
+    rt::with(|engine| engine.unknown_use(start.addr(), len)).flatten()
+}
+
 /// Writes, in one event, to every shared object whose place lies in the `len` bytes from `start`:
 /// what freeing memory does to whoever still uses it.
 ///

@@ -66,10 +66,11 @@ impl RefCount {
     /// If there are not so many: the program gave one back twice.
     #[inline]
     pub fn put(&self, n: u64) -> bool {
-        self.put_ordered(n, Ordering::Release)
+        self.put_ordered(n, Ordering::AcqRel)
     }
 
-    /// As [`put`](Self::put), in an order other than release.
+    /// As [`put`](Self::put), in another order: without a release, who gives back the last one does not know of the caller's use;
+    /// without an acquire, the caller does not know of the others' if it is the last.
     ///
     /// # Panics
     ///

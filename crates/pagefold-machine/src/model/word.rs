@@ -148,7 +148,12 @@ impl RefCount for ModelRefCount {
     }
     #[track_caller]
     fn put(&self, n: u64) -> bool {
-        self.0.put_ordered(n, site::order(Asked::Release))
+        let order = match (site::order(Asked::Release), site::order(Asked::Acquire)) {
+            (Ordering::Release, Acquire) => Ordering::AcqRel,
+            (Ordering::Release, _) => Ordering::Release,
+            (_, order) => order,
+        };
+        self.0.put_ordered(n, order)
     }
     fn read(&self) -> u64 {
         self.0.read()

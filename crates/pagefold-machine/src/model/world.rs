@@ -235,6 +235,17 @@ impl World {
             let slot = self.slot(pfn);
             explore::label(|| format!("free frame {}", pfn.0));
             explore::write_range(ptr::from_ref(slot).cast(), size_of::<FrameSlot>());
+            let held = ptr::from_ref(&slot.words).cast::<u8>();
+            let len = size_of::<FrameSlot>() - offset_of!(FrameSlot, words);
+            if let Some(unknown) = explore::unknown_use(held, len) {
+                violation::fail(
+                    Kind::UseAfterFree,
+                    format!(
+                        "frame {} is freed, and nothing orders that after the last use: {unknown}",
+                        pfn.0
+                    ),
+                );
+            }
             if slot.state.replace(Use::Freed) != Use::Allocated {
                 violation::fail(
                     Kind::UseAfterFree,

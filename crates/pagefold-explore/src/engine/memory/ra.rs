@@ -571,7 +571,7 @@ impl Engine {
                 }
             }
             Access::Add | Access::Write if op.kind == Kind::Put => {
-                if access == Access::Write {
+                if access == Access::Write && acquires(op.order) {
                     ra.take_over(thread, &handed.to_all);
                 }
                 if releases(op.order) {
@@ -656,6 +656,23 @@ impl Engine {
         let call = self.log.event(call);
         let view = mine.outside.as_ref().unwrap_or(&mine.now);
         Some(view.knows(usize::from(call.thread), call.seq))
+    }
+
+    /// A use of an object in a range of addresses, by another thread, of which the current thread does not know.
+    pub(crate) fn unknown_use(&self, start: usize, len: usize) -> Option<String> {
+        let objects = self.objects.within(start, len);
+        let mut uses = objects.flat_map(|object| self.log.chain(object, &self.objects));
+        let (unknown, _) = uses.find(|&(event, _)| {
+            // The end of a round of a retry loop is no access.
+            self.log.event(event).kind != Kind::Relax
+                && event < self.step as usize
+                && usize::from(self.log.event(event).thread) != self.current
+                && self.thread_knows(self.current, event) == Some(false)
+        })?;
+        let event = self.log.event(unknown);
+        let who = &self.slots[usize::from(event.thread)].name;
+        let what = self.name_of(event.object);
+        Some(format!("{who} uses {what} at step {unknown}"))
     }
 
     /// Whether the current thread knows of the newest value of an object.
