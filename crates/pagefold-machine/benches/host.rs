@@ -7,6 +7,7 @@ use criterion::{Criterion, criterion_group};
 use pagefold::Ref;
 use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use pagefold::collapse::{self, ScanResult};
+use pagefold::madvise;
 use pagefold::mm::Mm;
 use pagefold::mmap::{self, Sharing};
 use pagefold::page_cache::Mapping;
@@ -116,7 +117,7 @@ fn faults(criterion: &mut Criterion) {
         group.bench_function(format!("{name}, table exists"), |bencher| {
             let mut cpu = HostCpu::run(mm);
             bencher.iter_custom(|iterations| {
-                let prepare = || mmap::madvise_dontneed(mm, RANGE).unwrap();
+                let prepare = || madvise::dontneed(mm, RANGE).unwrap();
                 timed(iterations, prepare, |()| fault(&mut cpu), |()| ())
             });
         });

@@ -17,6 +17,7 @@ use pagefold::accounting::PageKind;
 use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use pagefold::collapse::{self, ScanResult};
 use pagefold::gup;
+use pagefold::madvise;
 use pagefold::mm::Mm;
 use pagefold::mmap::{self, Sharing};
 use pagefold::page_cache::Mapping;
@@ -283,7 +284,7 @@ fn collapse_and_split(first: View, second: View, busy: &AtomicUsize, seed: u64) 
             let start = view.page(random.below(PAGES - 4));
             let only_huge = view.mm.nr_ptes().get() == 0 && view.mm.rss(PageKind::Shmem).get() > 0;
             tally.split += u64::from(only_huge);
-            mmap::madvise_dontneed(view.mm, AddrRange::pages(start, 4)).unwrap();
+            madvise::dontneed(view.mm, AddrRange::pages(start, 4)).unwrap();
         }
         thread::yield_now();
     }

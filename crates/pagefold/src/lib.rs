@@ -20,6 +20,7 @@ pub mod gup;
 pub mod handle;
 pub mod kvm;
 pub mod lock_order;
+pub mod madvise;
 pub mod mm;
 pub mod mmap;
 pub mod notifier;

@@ -1,4 +1,4 @@
-//! The system calls that change the set of VMAs: mmap, munmap, exit; and `MADV_DONTNEED`.
+//! The system calls that change the set of VMAs: mmap, munmap, exit.
 //!
 //! Locks: `mmap_lock` for writing while the set changes. munmap then gives it up for writing and unmaps with it held for
 //! reading only ("downgraded tail"): the VMA is not in the set any more, but its page tables are still there and are
@@ -109,22 +109,6 @@ pub fn munmap<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), Mm
     mm.mmap_read_unlock();
     free_vma(vma);
     Ok(())
-}
-
-/// Gives up the pages of a range; the mapping stays. (Linux: `madvise(MADV_DONTNEED)`)
-///
-/// # Errors
-/// [`MmapError::Invalid`] if no VMA covers the range.
-pub fn madvise_dontneed<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    mm.mmap_read_lock();
-    let vma = mm
-        .find_vma(range.start)
-        .filter(|vma| vma.range.covers(range));
-    if let Some(vma) = vma {
-        zap_range(vma, range, Markers::Keep);
-    }
-    mm.mmap_read_unlock();
-    vma.map(|_| ()).ok_or(MmapError::Invalid)
 }
 
 /// Whether the page of the object that is mapped at `addr` is cached, looked up without a lock of the object.

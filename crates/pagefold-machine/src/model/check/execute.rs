@@ -13,7 +13,7 @@ use pagefold::mm::Mm;
 use pagefold::page_cache::Mapping;
 use pagefold::platform::Word;
 use pagefold::userfault::{self, Modes, UffdError, Userfaultfd};
-use pagefold::{gup, mmap, rmap};
+use pagefold::{gup, madvise, mmap, rmap};
 use pagefold_explore as explore;
 use pagefold_litmus::{
     Actor, Advice, Call, MappingId, MappingPage, MmId, ObjectId, Protection, RegisterId, Statement,
@@ -285,9 +285,7 @@ impl Session<'_> {
                 let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
                 status(result.map_err(ScanResult::errno))
             }
-            Advice::DontNeed => {
-                status(mmap::madvise_dontneed(mm, range).map_err(|error| error.errno()))
-            }
+            Advice::DontNeed => status(madvise::dontneed(mm, range).map_err(|error| error.errno())),
         }
     }
 
