@@ -74,9 +74,9 @@ impl Layout {
         };
         let mut next = vec![0; scenario.mms.len()];
         let mut ranges = Vec::new();
-        for mapping in &scenario.mappings {
+        for (id, mapping) in scenario.mappings.iter().enumerate() {
             let mm = mapping.mm.index();
-            let pages = scenario[mapping.object].pages();
+            let pages = scenario.pages(MappingId::new(id));
             let first = next[mm];
             next[mm] = (first + pages).next_multiple_of(PTRS_PER_TABLE);
             if next[mm] > VIRT_PAGES {
@@ -209,12 +209,15 @@ impl Layout {
 
     fn back(&self, world: &World, scenario: &Scenario, id: MappingId) {
         let mapping = &scenario[id];
-        for page in 0..scenario[mapping.object].pages() {
+        let Some(object) = mapping.backing.object() else {
+            return;
+        };
+        for page in 0..scenario.pages(id) {
             world.books.set_backing(
                 mapping.mm.index() as u32,
                 self.range(id).start.add_pages(page as u64),
                 Backing {
-                    object: mapping.object.index(),
+                    object: object.index(),
                     index: page,
                     shared: mapping.sharing == pagefold_litmus::Sharing::Shared,
                 },
@@ -225,17 +228,18 @@ impl Layout {
     /// Makes a mapping.
     pub(super) fn map(&self, machine: &Machine, scenario: &Scenario, id: MappingId) {
         let mapping = &scenario[id];
-        let sharing = match mapping.sharing {
-            pagefold_litmus::Sharing::Shared => Sharing::Shared,
-            pagefold_litmus::Sharing::Private => Sharing::Private,
+        let backing = match mapping.backing {
+            pagefold_litmus::Backing::Object(object) => mmap::Backing::Object {
+                mapping: machine.object(object),
+                pgoff: PageIndex(0),
+                sharing: match mapping.sharing {
+                    pagefold_litmus::Sharing::Shared => Sharing::Shared,
+                    pagefold_litmus::Sharing::Private => Sharing::Private,
+                },
+            },
+            pagefold_litmus::Backing::Anonymous { .. } => mmap::Backing::Anonymous,
         };
         // The range is the mapping's own; if it is in use, then by itself.
-        let _ = mmap::mmap(
-            machine.mm(mapping.mm),
-            self.range(id),
-            machine.object(mapping.object),
-            PageIndex(0),
-            sharing,
-        );
+        let _ = mmap::mmap(machine.mm(mapping.mm), self.range(id), backing);
     }
 }
