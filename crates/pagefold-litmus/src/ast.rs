@@ -8,7 +8,7 @@ use crate::span::Span;
 
 /// One litmus test.
 ///
-/// The tables are indexed by their ids: `scenario[mapping].object`. [`Display`](std::fmt::Display) writes
+/// The tables are indexed by their ids: `scenario[mapping].backing`. [`Display`](std::fmt::Display) writes
 /// the scenario in canonical form; parsing that gives the same scenario but for the spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -46,6 +46,14 @@ impl Scenario {
             .enumerate()
             .filter(move |(_, mapping)| mapping.mm == mm)
             .map(|(index, mapping)| (MappingId::new(index), mapping))
+    }
+
+    /// How many pages a mapping has.
+    pub fn pages(&self, mapping: MappingId) -> usize {
+        match self[mapping].backing {
+            Backing::Object(object) => self[object].pages(),
+            Backing::Anonymous { pages } => pages,
+        }
     }
 
     /// The register called `name`.
@@ -86,7 +94,7 @@ pub struct Mm {
     pub span: Span,
 }
 
-/// A mapping of a whole object: `x: mmap(f, MAP_SHARED);`.
+/// A mapping of a whole object, `x: mmap(f, MAP_SHARED);`, or of anonymous memory, `a: mmap(ANON[2], MAP_PRIVATE);`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// Its name, unique within the address space.
@@ -94,8 +102,8 @@ pub struct Mapping {
     /// The address space it belongs to.
     pub mm: MmId,
     /// What it maps.
-    pub object: ObjectId,
-    /// Where its writes go.
+    pub backing: Backing,
+    /// Where its writes go; anonymous memory is private.
     pub sharing: Sharing,
     /// How it is registered with userfaultfd from the start: `uffd(x, MISSING);`.
     pub uffd: Option<UffdModes>,
@@ -103,6 +111,31 @@ pub struct Mapping {
     pub created: Created,
     /// The name in the source.
     pub span: Span,
+}
+
+/// What a mapping maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backing {
+    /// An object, from its first page to its last.
+    Object(ObjectId),
+    /// Memory of the process alone, zeroes at first.
+    Anonymous {
+        /// So many pages.
+        pages: usize,
+    },
+}
+
+impl Backing {
+    /// The word for anonymous memory.
+    pub(crate) const ANON: &'static str = "ANON";
+
+    /// The object, if there is one.
+    pub fn object(self) -> Option<ObjectId> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Anonymous { .. } => None,
+        }
+    }
 }
 
 /// Where a mapping is created.
@@ -223,7 +256,7 @@ pub enum StatementKind {
 pub struct MappingPage {
     /// The mapping.
     pub mapping: MappingId,
-    /// The page, counted from 0; within the mapped object.
+    /// The page, counted from 0; within the mapping.
     pub page: usize,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The table generates [`Call`], its parser and its printer, and is itself there to be shown: [`CALLS`].
 
-use crate::ast::{MappingPage, ObjectPage, Scenario};
+use crate::ast::{Backing, MappingPage, ObjectPage, Scenario};
 use crate::check::Checker;
 use crate::constants::{Advice, Protection, Sharing, UffdModes};
 use crate::ids::{MappingId, MmId, ObjectId};
@@ -58,6 +58,8 @@ pub enum Shape {
     Mapping,
     /// A page of a mapping: `x[i]`.
     MappingPage,
+    /// What can be mapped: `f`, or `ANON[n]`.
+    Backing,
     /// An object: `f`.
     Object,
     /// A page of an object: `f[i]`.
@@ -80,6 +82,7 @@ impl Shape {
         match self {
             Self::Mapping => "x".to_owned(),
             Self::MappingPage => "x[i]".to_owned(),
+            Self::Backing => "f/ANON[n]".to_owned(),
             Self::Object => "f".to_owned(),
             Self::ObjectPage => "f[i]".to_owned(),
             Self::Mm => "A".to_owned(),
@@ -95,6 +98,9 @@ impl Shape {
         match self {
             Self::Mapping => "a mapping".to_owned(),
             Self::MappingPage => "a page of a mapping, `x[i]`".to_owned(),
+            Self::Backing => {
+                "an object, or so many pages of anonymous memory, `ANON[n]`".to_owned()
+            }
             Self::Object => "an object".to_owned(),
             Self::ObjectPage => "a page of an object, `f[i]`".to_owned(),
             Self::Mm => "an mm".to_owned(),
@@ -218,12 +224,12 @@ pub(crate) const MMAP: CallSpec = CallSpec {
     name: "mmap",
     form: Form::Map,
     parameters: &[
-        parameter::<ObjectId>("object"),
+        parameter::<Backing>("backing"),
         parameter::<Sharing>("sharing"),
     ],
     roles: &[Role::Start, Role::Cpu],
     returns: Returns::Nothing,
-    doc: "Maps the whole object.",
+    doc: "Maps the whole object, or anonymous memory.",
 };
 
 pub(crate) const UFFD: CallSpec = CallSpec {

@@ -56,8 +56,8 @@ mod token;
 mod value;
 
 pub use ast::{
-    Actor, Created, Expectation, Mapping, MappingPage, Memory, Mm, Object, ObjectPage, Phase,
-    Register, Scenario, Statement, StatementKind, Thread, Verdict,
+    Actor, Backing, Created, Expectation, Mapping, MappingPage, Memory, Mm, Object, ObjectPage,
+    Phase, Register, Scenario, Statement, StatementKind, Thread, Verdict,
 };
 pub use calls::{CALLS, Call, CallSpec, Form, ParameterSpec, Returns, Role, Shape};
 pub use condition::{Condition, Expression, Operand, Quantifier, Relation};

@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use crate::ast::{MappingPage, ObjectPage, Scenario};
+use crate::ast::{Backing, MappingPage, ObjectPage, Scenario};
 use crate::calls::Shape;
 use crate::check::Checker;
 use crate::constants::{Advice, Constant, Protection, Sharing, UffdMode, UffdModes};
@@ -113,6 +113,37 @@ impl Parameter for ObjectId {
 
     fn reference(&self) -> Reference {
         Reference::Object(*self)
+    }
+}
+
+impl Parameter for Backing {
+    const SHAPE: Shape = Shape::Backing;
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match &argument.kind {
+            ArgumentKind::Page(page) if page.name.text == Self::ANON => {
+                let pages = checker.pages(page.page, "anonymous memory")?;
+                Some(Self::Anonymous { pages })
+            }
+            _ => match argument.single() {
+                Some(word) if word.text != Self::ANON => checker.object(word).map(Self::Object),
+                _ => checker.misfit(argument, Self::SHAPE),
+            },
+        }
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        match self {
+            Self::Object(object) => object.print(scenario),
+            Self::Anonymous { pages } => Some(format!("{}[{pages}]", Self::ANON)),
+        }
+    }
+
+    fn reference(&self) -> Reference {
+        match self {
+            Self::Object(object) => Reference::Object(*object),
+            Self::Anonymous { .. } => Reference::Nothing,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod statement;
 
 use std::collections::HashSet;
 
+use crate::ast::Backing;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::span::Span;
 use crate::syntax::{File, Number, Word};
@@ -20,6 +21,7 @@ use crate::token::{Lexed, Token, TokenKind, excerpt};
 
 /// Words with a meaning of their own, which nothing may be named after.
 pub(crate) const KEYWORDS: &[&str] = &[
+    Backing::ANON,
     "MM",
     "device",
     "exists",

@@ -6,7 +6,7 @@
 //! a register that nothing writes any more.
 
 use crate::ast::{
-    Created, Mapping, MappingPage, Object, ObjectPage, Scenario, Statement, StatementKind,
+    Backing, Created, Mapping, MappingPage, Object, ObjectPage, Scenario, Statement, StatementKind,
 };
 use crate::calls::Call;
 use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
@@ -40,6 +40,8 @@ pub enum Part {
     LastPage(ObjectId),
     /// The second half of the pages of an object.
     SecondHalf(ObjectId),
+    /// The last page of anonymous memory.
+    LastAnonymous(MappingId),
     /// What a page holds at the start.
     Content(ObjectPage),
     /// That frames are used again.
@@ -119,6 +121,9 @@ impl Scenario {
         for (number, mapping) in self.mappings.iter().enumerate() {
             let uffd = mapping.uffd.map(|_| Part::Uffd(MappingId::new(number)));
             parts.extend(uffd);
+            if matches!(mapping.backing, Backing::Anonymous { pages } if pages > 1) {
+                parts.push(Part::LastAnonymous(MappingId::new(number)));
+            }
         }
         for (number, object) in self.objects.iter().enumerate() {
             let id = ObjectId::new(number);
@@ -170,6 +175,9 @@ impl Scenario {
             Part::LastPage(id) => {
                 let object = &self[*id];
                 format!("page {}[{}]", object.name, object.pages() - 1)
+            }
+            Part::LastAnonymous(id) => {
+                format!("page {}[{}]", self[*id].name, self.pages(*id) - 1)
             }
             Part::SecondHalf(id) => {
                 let object = &self[*id];
@@ -285,7 +293,7 @@ impl Rest {
             }
             Part::Object(object) => {
                 self.objects.push(*object);
-                self.leave_out_mappings(|mapping| mapping.object == *object);
+                self.leave_out_mappings(|mapping| mapping.backing == Backing::Object(*object));
             }
             Part::Mapping(id) => {
                 self.mappings.push(*id);
@@ -328,6 +336,12 @@ impl Rest {
             Part::Uffd(id) => scenario.mappings[id.index()].uffd = None,
             Part::LastPage(id) => self.shorten(*id, |pages| pages - 1),
             Part::SecondHalf(id) => self.shorten(*id, |pages| pages / 2),
+            Part::LastAnonymous(id) => {
+                if let Backing::Anonymous { pages } = &mut scenario.mappings[id.index()].backing {
+                    *pages -= 1;
+                }
+                self.leave_out_uses();
+            }
             Part::Content(at) => {
                 scenario.objects[at.object.index()].contents[at.page] = None;
             }
@@ -361,20 +375,15 @@ impl Rest {
         for mm in &mut scenario.mms {
             mm.mappings.retain(|mapping| !mappings.contains(mapping));
         }
-        let (rows, sizes): (Vec<ObjectId>, Vec<usize>) = (
-            scenario
-                .mappings
-                .iter()
-                .map(|mapping| mapping.object)
-                .collect(),
-            scenario.objects.iter().map(Object::pages).collect(),
-        );
+        let mapped: Vec<usize> = (0..scenario.mappings.len())
+            .map(|id| scenario.pages(MappingId::new(id)))
+            .collect();
+        let sizes: Vec<usize> = scenario.objects.iter().map(Object::pages).collect();
         let is_there = |reference: Reference| match reference {
             Reference::Nothing => true,
             Reference::Mapping(id) => !mappings.contains(&id),
             Reference::MappingPage(at) => {
-                let object = rows[at.mapping.index()];
-                !mappings.contains(&at.mapping) && at.page < sizes[object.index()]
+                !mappings.contains(&at.mapping) && at.page < mapped[at.mapping.index()]
             }
             Reference::Object(id) => !objects.contains(&id),
             Reference::ObjectPage(at) => {

@@ -203,7 +203,7 @@ impl Scenario {
         format!(
             "{}: mmap({}, {})",
             mapping.name,
-            self[mapping.object].name,
+            mapping.backing.print(self).unwrap_or_default(),
             mapping.sharing.name()
         )
     }

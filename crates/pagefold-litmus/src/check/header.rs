@@ -2,7 +2,7 @@
 
 use super::names::plural;
 use super::{Checker, Here, role};
-use crate::ast::{Actor, Created, Mapping, Mm, Object};
+use crate::ast::{Actor, Backing, Created, Mapping, Mm, Object};
 use crate::calls::{MMAP, Role, UFFD};
 use crate::constants::{Sharing, UffdModes};
 use crate::diagnostic::Diagnostic;
@@ -10,7 +10,7 @@ use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
 use crate::limits::{MAPPINGS, MMS, OBJECT_PAGES, OBJECTS};
 use crate::nearest::did_you_mean;
 use crate::parameter::take;
-use crate::syntax::{self, MmItem, StatementKind, Word};
+use crate::syntax::{self, MmItem, Number, StatementKind, Word};
 use crate::token::excerpt;
 
 impl<'a> Checker<'a, '_> {
@@ -25,16 +25,7 @@ impl<'a> Checker<'a, '_> {
             self.lost.insert(name.text);
             return;
         }
-        let pages = object.pages;
-        let Some(size) = usize::try_from(pages.value)
-            .ok()
-            .filter(|_| (1..=OBJECT_PAGES).contains(&pages.value))
-        else {
-            self.report(Diagnostic::new(
-                pages.span,
-                format!("an object cannot have {} pages", pages.value),
-                format!("expected 1 to {OBJECT_PAGES}"),
-            ));
+        let Some(size) = self.pages(object.pages, "an object") else {
             self.lost.insert(name.text);
             return;
         };
@@ -45,7 +36,7 @@ impl<'a> Checker<'a, '_> {
                     format!("`{}` has no page for this content", name.text),
                     format!("expected at most {}", plural(size, "page")),
                 )
-                .related(pages.span, "the size is given here"),
+                .related(object.pages.span, "the size is given here"),
             );
         }
         let mut contents: Vec<Option<u64>> = object
@@ -61,6 +52,21 @@ impl<'a> Checker<'a, '_> {
             contents,
             span: name.span,
         });
+    }
+
+    /// So many pages, of which `what` is to consist.
+    pub(crate) fn pages(&mut self, pages: Number, what: &str) -> Option<usize> {
+        let size = usize::try_from(pages.value)
+            .ok()
+            .filter(|_| (1..=OBJECT_PAGES).contains(&pages.value));
+        if size.is_none() {
+            self.report(Diagnostic::new(
+                pages.span,
+                format!("{what} cannot have {} pages", pages.value),
+                format!("expected 1 to {OBJECT_PAGES}"),
+            ));
+        }
+        size
     }
 
     pub(super) fn declare_mm(&mut self, mm: &syntax::Mm<'a>) {
@@ -251,9 +257,20 @@ impl<'a> Checker<'a, '_> {
             return None;
         }
         let mut arguments = call.arguments.iter();
-        let object = take::<ObjectId>(&mut arguments, self);
+        let backing = take::<Backing>(&mut arguments, self);
         let sharing = take::<Sharing>(&mut arguments, self);
-        let (object, sharing) = (object?, sharing?);
+        let (backing, sharing) = (backing?, sharing?);
+        if backing.object().is_none() && sharing == Sharing::Shared {
+            self.report(
+                Diagnostic::new(
+                    call.span,
+                    "a shared mapping needs an object",
+                    "expected `MAP_PRIVATE`",
+                )
+                .help("shared anonymous memory is an object of its own: `shmem f[2];`, `mmap(f, MAP_SHARED)`"),
+            );
+            return None;
+        }
         if !declarable {
             return None;
         }
@@ -264,7 +281,7 @@ impl<'a> Checker<'a, '_> {
         Some(Mapping {
             name: name.text.to_owned(),
             mm,
-            object,
+            backing,
             sharing,
             uffd: None,
             created,
@@ -280,10 +297,7 @@ impl<'a> Checker<'a, '_> {
                 "this mapping has no name",
                 "expected `NAME:` before it",
             )
-            .help(format!(
-                "write `{};`",
-                MMAP.signature().replace("/MAP_PRIVATE", "")
-            )),
+            .help("write `x: mmap(f, MAP_SHARED);`"),
         );
     }
 }

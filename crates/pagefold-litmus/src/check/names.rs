@@ -1,7 +1,7 @@
 //! Names: what may be one, who has it already, and whom a use of it means.
 
 use super::{Checker, suggest};
-use crate::ast::{Created, MappingPage, ObjectPage};
+use crate::ast::{Backing, Created, Mapping, MappingPage, ObjectPage};
 use crate::calls::CallSpec;
 use crate::constants::CONSTANTS;
 use crate::diagnostic::Diagnostic;
@@ -195,34 +195,51 @@ impl<'a> Checker<'a, '_> {
 
     pub(crate) fn mapping_page(&mut self, page: &Page<'a>) -> Option<MappingPage> {
         let mapping = self.mapping(page.name)?;
-        let object = self.scenario[mapping].object;
-        let page = self.page_within(page.page, object)?;
+        let page = match self.scenario[mapping].backing {
+            Backing::Object(object) => self.page_of_object(page.page, object),
+            Backing::Anonymous { pages } => {
+                let Mapping { name, span, .. } = &self.scenario[mapping];
+                let (name, span) = (name.clone(), *span);
+                self.page_within(page.page, pages, &name, span)
+            }
+        }?;
         Some(MappingPage { mapping, page })
     }
 
     pub(crate) fn object_page(&mut self, page: &Page<'a>) -> Option<ObjectPage> {
         let object = self.object(page.name)?;
-        let page = self.page_within(page.page, object)?;
+        let page = self.page_of_object(page.page, object)?;
         Some(ObjectPage { object, page })
     }
 
-    fn page_within(&mut self, number: Number, object: ObjectId) -> Option<usize> {
-        let pages = self.scenario[object].pages();
+    fn page_of_object(&mut self, number: Number, object: ObjectId) -> Option<usize> {
+        let object = &self.scenario[object];
+        let (pages, name, span) = (object.pages(), object.name.clone(), object.span);
+        self.page_within(number, pages, &name, span)
+    }
+
+    /// A page of what has `pages` of them and is declared as `name` at `span`.
+    fn page_within(
+        &mut self,
+        number: Number,
+        pages: usize,
+        name: &str,
+        span: Span,
+    ) -> Option<usize> {
         let page = usize::try_from(number.value)
             .ok()
             .filter(|page| *page < pages);
         if page.is_none() {
-            let object = &self.scenario[object];
             let expected = match pages {
                 1 => "expected 0".to_owned(),
                 _ => format!("expected 0 to {}", pages - 1),
             };
             let diagnostic = Diagnostic::new(
                 number.span,
-                format!("there is no page {} in `{}`", number.value, object.name),
+                format!("there is no page {} in `{name}`", number.value),
                 expected,
             )
-            .related(object.span, format!("it has {}", plural(pages, "page")));
+            .related(span, format!("it has {}", plural(pages, "page")));
             self.report(diagnostic);
         }
         page

@@ -26,8 +26,8 @@ fn the_table() {
         Reads a page.
     "x[i] = v" [Cpu, Device, Vcpu] Nothing
         Writes a page.
-    "x: mmap(f, MAP_SHARED/MAP_PRIVATE)" [Start, Cpu] Nothing
-        Maps the whole object.
+    "x: mmap(f/ANON[n], MAP_SHARED/MAP_PRIVATE)" [Start, Cpu] Nothing
+        Maps the whole object, or anonymous memory.
     "uffd(x, MISSING|WP|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
     "madvise(x, MADV_COLLAPSE/MADV_DONTNEED)" [Cpu] Status

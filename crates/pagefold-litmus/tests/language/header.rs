@@ -245,6 +245,51 @@ fn mapping_of_an_unknown_object() {
 }
 
 #[test]
+fn anonymous_memory_is_private() {
+    assert_snapshot!(errors(&in_header("    mm A { a: mmap(ANON[2], MAP_SHARED); }")), @r"
+    error: a shared mapping needs an object
+     --> test.litmus:3:15
+      |
+    3 |     mm A { a: mmap(ANON[2], MAP_SHARED); }
+      |               ^^^^^^^^^^^^^^^^^^^^^^^^^ expected `MAP_PRIVATE`
+      |
+      = help: shared anonymous memory is an object of its own: `shmem f[2];`, `mmap(f, MAP_SHARED)`
+    ");
+}
+
+#[test]
+fn anonymous_memory_has_a_size() {
+    assert_snapshot!(errors(&in_header(r"    mm A { a: mmap(ANON, MAP_PRIVATE); }
+    mm B { b: mmap(ANON[0], MAP_PRIVATE); }")), @r"
+    error: expected an object, or so many pages of anonymous memory, `ANON[n]`, found `ANON`
+     --> test.litmus:3:20
+      |
+    3 |     mm A { a: mmap(ANON, MAP_PRIVATE); }
+      |                    ^^^^ expected an object, or so many pages of anonymous memory, `ANON[n]`
+
+    error: anonymous memory cannot have 0 pages
+     --> test.litmus:4:25
+      |
+    4 |     mm B { b: mmap(ANON[0], MAP_PRIVATE); }
+      |                         ^ expected 1 to 512
+    ");
+}
+
+#[test]
+fn a_page_beyond_anonymous_memory() {
+    assert_snapshot!(errors(&in_header(r"    mm A { a: mmap(ANON[2], MAP_PRIVATE); }
+    A: a[1] = 1; a[2] = 1;")), @r"
+    error: there is no page 2 in `a`
+     --> test.litmus:4:20
+      |
+    3 |     mm A { a: mmap(ANON[2], MAP_PRIVATE); }
+      |            - it has 2 pages
+    4 |     A: a[1] = 1; a[2] = 1;
+      |                    ^ expected 0 to 1
+    ");
+}
+
+#[test]
 fn sharing_unknown() {
     assert_snapshot!(errors(&in_header(r"    shmem f[2];
     mm A { x: mmap(f, MAP_SHARE); y: mmap(f, 1); }")), @r"

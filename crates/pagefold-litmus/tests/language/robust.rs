@@ -70,6 +70,8 @@ const PIECES: &[&str] = &[
     "mm A {",
     "mm",
     "x: mmap(f, MAP_SHARED)",
+    "a: mmap(ANON[1], MAP_PRIVATE);",
+    "ANON",
     "uffd(x, WP)",
     "A:",
     "A",

@@ -116,8 +116,11 @@ impl Author {
             self.write(&format!("mm A{mm} {{"));
             for mapping in 2 * mm..2 * mm + 2 {
                 let sharing = self.pick(&["MAP_SHARED", "MAP_PRIVATE"]);
-                let object = self.below(2);
-                self.write(&format!("x{mapping} : mmap(f{object}, {sharing} ) ;"));
+                let backing = match (sharing, self.below(3)) {
+                    ("MAP_PRIVATE", 2) => format!("ANON [ {PAGES} ]"),
+                    (_, object) => format!("f{}", object % 2),
+                };
+                self.write(&format!("x{mapping} : mmap({backing}, {sharing} ) ;"));
                 let uffd = self.pick(&["", "WP", "MISSING", "MISSING|WP", "WP | MISSING"]);
                 if !uffd.is_empty() {
                     self.write(&format!("uffd(x{mapping}, {uffd} ) ;"));

@@ -25,7 +25,8 @@ fn uffd_copy_vs_retract() {
 
     let y = &scenario.mappings[1];
     assert_eq!(scenario[y.mm].name, "B");
-    assert_eq!(scenario[y.object].name, "f");
+    let object = y.backing.object().expect("an object");
+    assert_eq!(scenario[object].name, "f");
     assert_eq!(y.sharing, Sharing::Private);
     assert_eq!(y.created, Created::Start);
     assert!(y.uffd.is_some_and(|modes| modes.missing && !modes.wp));

@@ -72,6 +72,23 @@ fn loops_pages_and_calls() {
 }
 
 #[test]
+fn anonymous_memory_gets_smaller() {
+    let source = "MM t { mm A { a: mmap(ANON[3], MAP_PRIVATE); } } P (A) { a[1] = 1; a[2] = 2; }";
+    let shrunk = shrunk(source, |scenario| scenario.to_string().contains("a[1] = 1"));
+    assert_snapshot!(shrunk.scenario, @"
+    MM t
+    {
+        mm A { a: mmap(ANON[2], MAP_PRIVATE); }
+    }
+    P (A) { a[1] = 1; }
+    ");
+    assert_snapshot!(shrunk.dropped.join("\n"), @"
+    a[2] = 2 in P
+    page a[2]
+    ");
+}
+
+#[test]
 fn only_what_is_needed_stays() {
     let collapses = |scenario: &Scenario| scenario.to_string().contains("MADV_COLLAPSE");
     let shrunk = shrunk(UFFD, collapses);

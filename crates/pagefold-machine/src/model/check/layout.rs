@@ -62,6 +62,14 @@ impl Layout {
                 return Err(limit("pages in an object", OBJECT_PAGES, object.span));
             }
         }
+        for mapping in &scenario.mappings {
+            if mapping.backing.object().is_none() {
+                return Err(ScenarioLimit {
+                    message: "the model has no anonymous mappings yet".to_owned(),
+                    span: mapping.span,
+                });
+            }
+        }
         let mut names = Names {
             mms: scenario.mms.iter().map(|mm| mm.name.clone()).collect(),
             objects: scenario
@@ -74,9 +82,9 @@ impl Layout {
         };
         let mut next = vec![0; scenario.mms.len()];
         let mut ranges = Vec::new();
-        for mapping in &scenario.mappings {
+        for (id, mapping) in scenario.mappings.iter().enumerate() {
             let mm = mapping.mm.index();
-            let pages = scenario[mapping.object].pages();
+            let pages = scenario.pages(MappingId::new(id));
             let first = next[mm];
             next[mm] = (first + pages).next_multiple_of(PTRS_PER_TABLE);
             if next[mm] > VIRT_PAGES {
@@ -209,12 +217,15 @@ impl Layout {
 
     fn back(&self, world: &World, scenario: &Scenario, id: MappingId) {
         let mapping = &scenario[id];
-        for page in 0..scenario[mapping.object].pages() {
+        let Some(object) = mapping.backing.object() else {
+            return;
+        };
+        for page in 0..scenario.pages(id) {
             world.books.set_backing(
                 mapping.mm.index() as u32,
                 self.range(id).start.add_pages(page as u64),
                 Backing {
-                    object: mapping.object.index(),
+                    object: object.index(),
                     index: page,
                     shared: mapping.sharing == pagefold_litmus::Sharing::Shared,
                 },
@@ -225,6 +236,9 @@ impl Layout {
     /// Makes a mapping.
     pub(super) fn map(&self, machine: &Machine, scenario: &Scenario, id: MappingId) {
         let mapping = &scenario[id];
+        let Some(object) = mapping.backing.object() else {
+            unreachable!("refused by `of`");
+        };
         let sharing = match mapping.sharing {
             pagefold_litmus::Sharing::Shared => Sharing::Shared,
             pagefold_litmus::Sharing::Private => Sharing::Private,
@@ -233,7 +247,7 @@ impl Layout {
         let _ = mmap::mmap(
             machine.mm(mapping.mm),
             self.range(id),
-            machine.object(mapping.object),
+            machine.object(object),
             PageIndex(0),
             sharing,
         );
