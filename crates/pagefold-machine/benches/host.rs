@@ -9,7 +9,7 @@ use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use pagefold::collapse::{self, ScanResult};
 use pagefold::madvise;
 use pagefold::mm::Mm;
-use pagefold::mmap::{self, Sharing};
+use pagefold::mmap::{self, Backing, Sharing};
 use pagefold::page_cache::Mapping;
 use pagefold::platform::{Order, Platform};
 use pagefold_machine::host::{Host, HostCpu, PTRS_PER_TABLE, Page};
@@ -17,6 +17,14 @@ use pagefold_machine::host::{Host, HostCpu, PTRS_PER_TABLE, Page};
 const HUGE: u64 = PTRS_PER_TABLE as u64;
 const START: VirtAddr = VirtAddr::of_page(HUGE);
 const RANGE: AddrRange = AddrRange::pages(START, HUGE);
+
+fn shared(mapping: Ref<Host, Mapping<Host>>) -> Backing<Host> {
+    Backing::Object {
+        mapping,
+        pgoff: PageIndex(0),
+        sharing: Sharing::Shared,
+    }
+}
 
 /// An object of one huge page's size, resident in small pages, and processes that map it.
 struct Scene {
@@ -34,7 +42,7 @@ impl Scene {
         let spaces = (0..mappings)
             .map(|id| {
                 let mm = Mm::new(id).unwrap();
-                mmap::mmap(mm, RANGE, object, PageIndex(0), Sharing::Shared).unwrap();
+                mmap::mmap(mm, RANGE, shared(object)).unwrap();
                 mm
             })
             .collect();
@@ -126,7 +134,7 @@ fn faults(criterion: &mut Criterion) {
             bencher.iter_custom(|iterations| {
                 let prepare = || {
                     mmap::munmap(mm, RANGE).unwrap();
-                    mmap::mmap(mm, RANGE, scene.object, PageIndex(0), Sharing::Shared).unwrap();
+                    mmap::mmap(mm, RANGE, shared(scene.object)).unwrap();
                 };
                 timed(iterations, prepare, |()| fault(&mut cpu), |()| ())
             });

@@ -19,7 +19,7 @@ use pagefold::collapse::{self, ScanResult};
 use pagefold::gup;
 use pagefold::madvise;
 use pagefold::mm::Mm;
-use pagefold::mmap::{self, Sharing};
+use pagefold::mmap::{self, Backing, Sharing};
 use pagefold::page_cache::Mapping;
 use pagefold::platform::{Counter, Word};
 use pagefold_machine::host::{Host, HostCpu, PTRS_PER_TABLE};
@@ -84,7 +84,12 @@ impl View {
     fn new(mm: Space, object: Object, sharing: Sharing) -> Self {
         let start = VirtAddr::of_page(HUGE * (4 + 3 * u64::from(mm.id)));
         let range = AddrRange::pages(start, PAGES);
-        mmap::mmap(mm, range, object, PageIndex(0), sharing).unwrap();
+        let backing = Backing::Object {
+            mapping: object,
+            pgoff: PageIndex(0),
+            sharing,
+        };
+        mmap::mmap(mm, range, backing).unwrap();
         Self { mm, range }
     }
 

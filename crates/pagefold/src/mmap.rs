@@ -10,6 +10,7 @@ use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_cache::Mapping;
+use crate::page_table::{pmd_offset, pte_offset_map};
 use crate::platform::{Link, Order, Platform, RefCount};
 use crate::rmap::link_vma;
 use crate::step::Step;
@@ -56,16 +57,29 @@ pub enum Sharing {
     Private,
 }
 
-/// Maps the object, from page `pgoff` on, at `range`, readable and writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
+/// What a new mapping shows.
+pub enum Backing<P: Platform> {
+    /// An object, from a page on.
+    Object {
+        /// The object.
+        mapping: Ref<P, Mapping<P>>,
+        /// Its page at the start of the range.
+        pgoff: PageIndex,
+        /// Where writes go.
+        sharing: Sharing,
+    },
+    /// Private memory of zeros (`MAP_ANONYMOUS | MAP_PRIVATE`). Anonymous memory that is shared is an object.
+    Anonymous,
+}
+
+/// Maps an object or anonymous memory at `range`, readable and writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
 ///
 /// # Errors
 /// [`MmapError::Exists`] if the range is not free.
 pub fn mmap<P: Platform>(
     mm: Ref<P, Mm<P>>,
     range: AddrRange,
-    mapping: Ref<P, Mapping<P>>,
-    pgoff: PageIndex,
-    sharing: Sharing,
+    backing: Backing<P>,
 ) -> Result<(), MmapError> {
     if range.start >= range.end || range.end.page() > max_pages::<P>() {
         return Err(MmapError::Invalid);
@@ -73,11 +87,20 @@ pub fn mmap<P: Platform>(
     mm.mmap_write_lock();
     let free = mm.is_free(range);
     if free {
-        let flags = match sharing {
-            Sharing::Shared => VM_SHARED,
-            Sharing::Private => 0,
+        let vma = match backing {
+            Backing::Object {
+                mapping,
+                pgoff,
+                sharing,
+            } => {
+                let flags = match sharing {
+                    Sharing::Shared => VM_SHARED,
+                    Sharing::Private => 0,
+                };
+                Vma::new(mm, range, Some(mapping), pgoff, flags)
+            }
+            Backing::Anonymous => Vma::new(mm, range, None, PageIndex(range.start.page()), 0),
         };
-        let vma = Vma::new(mm, range, mapping, pgoff, flags);
         link_vma(vma);
         mm.insert_vma(vma);
     }
@@ -111,14 +134,18 @@ pub fn munmap<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), Mm
     Ok(())
 }
 
-/// Whether the page of the object that is mapped at `addr` is cached, looked up without a lock of the object.
+/// Whether the page of the object that is mapped at `addr` is cached, looked up without a lock of the object; for
+/// anonymous memory, whether a page is mapped.
 ///
 /// # Errors
 /// [`MmapError::NoMemory`] if nothing is mapped there.
 pub fn mincore<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<bool, MmapError> {
     mm.mmap_read_lock();
     let cached = mm.find_vma(addr).map(|vma| {
-        let cached = vma.mapping.is_cached(vma.index_of(addr));
+        let cached = match vma.mapping {
+            Some(mapping) => mapping.is_cached(vma.index_of(addr)),
+            None => is_mapped(mm, addr),
+        };
         if !cached && vma.is_uffd_missing_protected() {
             P::observe(Fact::HoleSeen(mm.id, addr));
         }
@@ -126,6 +153,17 @@ pub fn mincore<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<bool, M
     });
     mm.mmap_read_unlock();
     cached.ok_or(MmapError::NoMemory)
+}
+
+/// Whether a page is mapped at `addr` now.
+fn is_mapped<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> bool {
+    let Some(pmd) = pmd_offset(mm, addr) else {
+        return false;
+    };
+    match pte_offset_map(pmd) {
+        Some(table) => table.read_once(addr).is_present(),
+        None => pmd.read_once("read pmd").is_huge(),
+    }
 }
 
 /// Ends the use of an address space by a thread; the last one takes it apart. (Linux: `mmput`, `exit_mmap`)

@@ -52,23 +52,29 @@ pub(crate) fn anon_vma_prepare<P: Platform>(vma: Ref<P, Vma<P>>) {
     }
 }
 
-/// Adds a VMA to the list of its object.
+/// Adds a VMA to the list of its object, if it has one.
 pub(crate) fn link_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
+    let Some(mapping) = vma.mapping else {
+        return;
+    };
     P::step(Step::Named("i_mmap_lock_write"));
-    let _i_mmap = WriteGuard::write(&vma.mapping.i_mmap_rwsem);
+    let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
     vma.i_mmap_next
-        .store_protected(vma.mapping.i_mmap.load_protected());
-    vma.mapping.i_mmap.store_protected(Some(vma));
+        .store_protected(mapping.i_mmap.load_protected());
+    mapping.i_mmap.store_protected(Some(vma));
 }
 
-/// Takes a VMA out of the list of its object.
+/// Takes a VMA out of the list of its object, if it has one.
 pub(crate) fn unlink_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
+    let Some(mapping) = vma.mapping else {
+        return;
+    };
     P::step(Step::Named("i_mmap_lock_write"));
-    let _i_mmap = WriteGuard::write(&vma.mapping.i_mmap_rwsem);
+    let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
     let after = vma.i_mmap_next.load_protected();
-    let mut next = vma.mapping.i_mmap.load_protected();
+    let mut next = mapping.i_mmap.load_protected();
     if next == Some(vma) {
-        vma.mapping.i_mmap.store_protected(after);
+        mapping.i_mmap.store_protected(after);
         return;
     }
     while let Some(other) = next {

@@ -193,8 +193,8 @@ pub fn copy<P: Platform>(
     fill: impl FnOnce(Pfn),
 ) -> Result<(), UffdError> {
     fill_page(mm, addr, |vma| {
-        if vma.is_shared() {
-            return fill_shared(vma, addr, fill);
+        if let Some(mapping) = vma.mapping.filter(|_| vma.is_shared()) {
+            return fill_shared(vma, mapping, addr, fill);
         }
         if P::enforces(Safeguard::CopyAnonVmaFirst) {
             anon_vma_prepare(vma);
@@ -271,7 +271,10 @@ fn writable_table<P: Platform>(
         return Err(UffdError::NoMemory);
     }
     let table = pte_offset_map_lock(pmd).ok_or(UffdError::Again)?;
-    if vma.index_of(addr).0 >= vma.mapping.i_size() {
+    if vma
+        .mapping
+        .is_some_and(|mapping| vma.index_of(addr).0 >= mapping.i_size())
+    {
         return Err(UffdError::Fault);
     }
     let old = table.get(addr);
@@ -316,6 +319,7 @@ fn install<P: Platform>(
 /// Fills a page of the object itself.
 fn fill_shared<P: Platform>(
     vma: Ref<P, Vma<P>>,
+    mapping: Ref<P, Mapping<P>>,
     addr: VirtAddr,
     fill: impl FnOnce(Pfn),
 ) -> Result<(), UffdError> {
@@ -324,7 +328,6 @@ fn fill_shared<P: Platform>(
     folio.mark_uptodate::<P>();
     folio.lock_new::<P>();
     let index = vma.index_of(addr);
-    let mapping: Ref<P, Mapping<P>> = vma.mapping;
     let result = match Mapping::add_folio(mapping, folio, index) {
         Ok(()) => {
             P::observe(Fact::Filled(mapping.id, index, folio.pfn()));

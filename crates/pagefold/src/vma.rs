@@ -29,16 +29,17 @@ pub const VM_UFFD_MISSING: u64 = 2;
 /// Registered with userfaultfd for writes to protected pages.
 pub const VM_UFFD_WP: u64 = 4;
 
-/// A range of an address space that maps a range of an object.
+/// A range of an address space that maps a range of an object, or memory of its own.
 pub struct Vma<P: Platform> {
     /// The address space.
     pub mm: Ref<P, Mm<P>>,
     /// The addresses.
     pub range: AddrRange,
-    /// The page of the object that is mapped at the start of the range.
+    /// The page of the object that is mapped at the start of the range. For anonymous memory, the page number of the
+    /// address that it was first mapped at.
     pub pgoff: PageIndex,
-    /// The object.
-    pub mapping: Ref<P, Mapping<P>>,
+    /// The object; `None` for anonymous memory.
+    pub mapping: Option<Ref<P, Mapping<P>>>,
     flags: P::Word,
     /// The set of VMAs in which private pages of this one may be found. `None` until the first private page.
     anon_vma: P::Link<AnonVma<P>>,
@@ -59,7 +60,7 @@ impl<P: Platform> Vma<P> {
     pub(crate) fn new(
         mm: Ref<P, Mm<P>>,
         range: AddrRange,
-        mapping: Ref<P, Mapping<P>>,
+        mapping: Option<Ref<P, Mapping<P>>>,
         pgoff: PageIndex,
         flags: u64,
     ) -> Ref<P, Self> {
@@ -79,7 +80,8 @@ impl<P: Platform> Vma<P> {
         })
     }
 
-    /// The page of the object that is mapped at `addr`.
+    /// The page of the object that is mapped at `addr`; for anonymous memory, a number that stays the same where the page
+    /// is mapped elsewhere.
     pub(crate) fn index_of(&self, addr: VirtAddr) -> PageIndex {
         self.pgoff.add(addr.page() - self.range.start.page())
     }
@@ -99,6 +101,11 @@ impl<P: Platform> Vma<P> {
         let aligned =
             self.range.covers(range) && self.index_of(start).0.is_multiple_of(pages as u64);
         aligned.then_some(range)
+    }
+
+    /// Whether the memory is the process's own, without an object behind it. (Linux: `vma_is_anonymous`)
+    pub fn is_anonymous(&self) -> bool {
+        self.mapping.is_none()
     }
 
     /// Whether writes go to the object.

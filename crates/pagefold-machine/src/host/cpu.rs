@@ -186,7 +186,7 @@ mod tests {
     use std::time::Duration;
 
     use pagefold::addr::{AddrRange, PageIndex, Pfn};
-    use pagefold::mmap::{self, Sharing};
+    use pagefold::mmap::{self, Backing, Sharing};
     use pagefold::page_cache::Mapping;
     use pagefold::platform::{FlushKind, Order, Platform};
 
@@ -208,7 +208,12 @@ mod tests {
         fn new() -> Self {
             let mm = Mm::new(0).unwrap();
             let object = Mapping::new(0, 1).unwrap();
-            mmap::mmap(mm, RANGE, object, PageIndex(0), Sharing::Shared).unwrap();
+            let backing = Backing::Object {
+                mapping: object,
+                pgoff: PageIndex(0),
+                sharing: Sharing::Shared,
+            };
+            mmap::mmap(mm, RANGE, backing).unwrap();
             let mut cpu = HostCpu::run(mm);
             cpu.store(START, VALID).unwrap();
             Self { mm, object }

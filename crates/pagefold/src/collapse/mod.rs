@@ -188,7 +188,10 @@ fn collapse_one<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, install: bool) -
     let found = match mm.find_vma(addr) {
         None => Err(ScanResult::VmaNull),
         Some(vma) if vma.huge_range(addr).is_none() => Err(ScanResult::VmaCheck),
-        Some(vma) => Ok((vma.mapping, vma.index_of(addr))),
+        Some(vma) => match vma.mapping {
+            Some(mapping) => Ok((mapping, vma.index_of(addr))),
+            None => Err(ScanResult::VmaCheck),
+        },
     };
     mm.mmap_read_unlock();
     // The object outlives its mappings; no lock of the address space is held from here.

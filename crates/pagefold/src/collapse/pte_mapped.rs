@@ -21,6 +21,7 @@ use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
+use crate::page_cache::Mapping;
 use crate::page_table::{
     PmdRef, PteMap, pte_free_defer, pte_offset_map_lock, pte_offset_map_nolock,
 };
@@ -79,11 +80,11 @@ fn collapse_locked<P: Platform>(
     if vma.is_uffd_wp_protected() {
         return Err(ScanResult::PteUffdWp);
     }
-    let folio = vma
-        .mapping
+    let mapping = vma.mapping.ok_or(ScanResult::VmaCheck)?;
+    let folio = mapping
         .lock_folio(vma.index_of(range.start))
         .ok_or(ScanResult::PageNull)?;
-    let result = collapse_folio(vma, range, folio, install, exclusive);
+    let result = collapse_folio(vma, mapping, range, folio, install, exclusive);
     folio.unlock::<P>();
     folio.put::<P>(1);
     result
@@ -99,6 +100,7 @@ fn mapped_by_table<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(),
 
 fn collapse_folio<P: Platform>(
     vma: Ref<P, Vma<P>>,
+    mapping: Ref<P, Mapping<P>>,
     range: AddrRange,
     folio: Folio,
     install: bool,
@@ -114,7 +116,7 @@ fn collapse_folio<P: Platform>(
                 check_entries(&table, vma, range, folio)?;
             }
             if exclusive {
-                take_table_exclusively(vma, pmd, range, folio)?;
+                take_table_exclusively(vma, mapping, pmd, range, folio)?;
             } else {
                 take_table(vma, pmd, range, folio)?;
             }
@@ -253,6 +255,7 @@ fn take_table<P: Platform>(
 /// With all sleeping locks of the process for writing (until 6.5).
 fn take_table_exclusively<P: Platform>(
     vma: Ref<P, Vma<P>>,
+    mapping: Ref<P, Mapping<P>>,
     pmd: PmdRef<P>,
     range: AddrRange,
     folio: Folio,
@@ -260,7 +263,7 @@ fn take_table_exclusively<P: Platform>(
     // Under the folio lock, against the lock order: in this protocol no fault waits for a folio with the VMA lock alone.
     vma.start_write_nested();
     P::step(Step::Named("i_mmap_lock_write"));
-    let _i_mmap = WriteGuard::write(&vma.mapping.i_mmap_rwsem);
+    let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
     let (cleared, result) = {
         let table = pte_offset_map_lock(pmd).ok_or(ScanResult::Fail)?;
         clear_entries(&table, range, vma, folio)

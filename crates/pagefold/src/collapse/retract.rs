@@ -183,7 +183,8 @@ fn retract_under_mmap_lock<P: Platform>(
     if let (Ok(()), Some(target)) = (&result, target)
         && target.mm == mm
         && target.addr == range.start
-        && let Some(folio) = vma.mapping.folio_protected(vma.index_of(range.start))
+        && let Some(mapping) = vma.mapping
+        && let Some(folio) = mapping.folio_protected(vma.index_of(range.start))
     {
         super::pte_mapped::set_huge_pmd(vma, pmd, folio);
     }

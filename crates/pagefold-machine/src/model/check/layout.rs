@@ -62,14 +62,6 @@ impl Layout {
                 return Err(limit("pages in an object", OBJECT_PAGES, object.span));
             }
         }
-        for mapping in &scenario.mappings {
-            if mapping.backing.object().is_none() {
-                return Err(ScenarioLimit {
-                    message: "the model has no anonymous mappings yet".to_owned(),
-                    span: mapping.span,
-                });
-            }
-        }
         let mut names = Names {
             mms: scenario.mms.iter().map(|mm| mm.name.clone()).collect(),
             objects: scenario
@@ -236,20 +228,18 @@ impl Layout {
     /// Makes a mapping.
     pub(super) fn map(&self, machine: &Machine, scenario: &Scenario, id: MappingId) {
         let mapping = &scenario[id];
-        let Some(object) = mapping.backing.object() else {
-            unreachable!("refused by `of`");
-        };
-        let sharing = match mapping.sharing {
-            pagefold_litmus::Sharing::Shared => Sharing::Shared,
-            pagefold_litmus::Sharing::Private => Sharing::Private,
+        let backing = match mapping.backing {
+            pagefold_litmus::Backing::Object(object) => mmap::Backing::Object {
+                mapping: machine.object(object),
+                pgoff: PageIndex(0),
+                sharing: match mapping.sharing {
+                    pagefold_litmus::Sharing::Shared => Sharing::Shared,
+                    pagefold_litmus::Sharing::Private => Sharing::Private,
+                },
+            },
+            pagefold_litmus::Backing::Anonymous { .. } => mmap::Backing::Anonymous,
         };
         // The range is the mapping's own; if it is in use, then by itself.
-        let _ = mmap::mmap(
-            machine.mm(mapping.mm),
-            self.range(id),
-            machine.object(object),
-            PageIndex(0),
-            sharing,
-        );
+        let _ = mmap::mmap(machine.mm(mapping.mm), self.range(id), backing);
     }
 }

@@ -1,0 +1,255 @@
+//! Faults on pages of an object.
+//!
+//! Guarantee: a page of an object is mapped only with its folio locked and found to be the one that the object has; so nobody
+//! maps a page of a folio that collapse has locked.
+//!
+//! Locks, in order: those of [`fault`](super), folio lock, pmd lock or lock of the table.
+
+use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
+use crate::accounting::PageKind;
+use crate::addr::{PageIndex, VirtAddr};
+use crate::arch::{Marker, Pte};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::page_cache::{CacheError, Mapping};
+use crate::page_table::{PmdRef, PteLocked, pte_alloc, pte_offset_map_lock};
+use crate::platform::{Order, Platform};
+use crate::rmap::add_mapping;
+use crate::userfault::{Reason, handle_userfault};
+use crate::vma::Vma;
+
+/// A fault where nothing is mapped, in a mapping of an object.
+pub(super) fn do_fault<P: Platform>(
+    vmf: &Vmf<P>,
+    mapping: Ref<P, Mapping<P>>,
+    pmd: PmdRef<P>,
+) -> Fault<P> {
+    if vmf.write && !vmf.vma.is_shared() {
+        return do_cow_fault(vmf, mapping, pmd);
+    }
+    // No fault-around where each page may have a marker of its own.
+    if !vmf.write && !vmf.vma.is_uffd_wp_protected() && do_fault_around(vmf, mapping, pmd)? {
+        return Ok(());
+    }
+    let Some(folio) = shmem_fault(vmf, mapping)? else {
+        return Ok(());
+    };
+    let result = finish_fault(vmf, pmd, folio, false);
+    folio.unlock::<P>();
+    result
+}
+
+/// Pages that a read fault maps at once, at most (Linux: `fault_around_pages`, 64 KiB).
+const FAULT_AROUND: usize = 16;
+
+/// Maps the pages around the fault that are in the cache and can be had without waiting. Whether the faulting page is
+/// among them. (Linux: `do_fault_around`, `filemap_map_pages`)
+fn do_fault_around<P: Platform>(
+    vmf: &Vmf<P>,
+    mapping: Ref<P, Mapping<P>>,
+    pmd: PmdRef<P>,
+) -> Result<bool, FaultError<P>> {
+    let vma = vmf.vma;
+    let window = FAULT_AROUND.min(P::PTRS_PER_TABLE);
+    let start = vmf.addr.huge_start(window);
+    let mut addr = start.max(vma.range.start);
+    let end = start.add_pages(window as u64).min(vma.range.end);
+    let mut mapped = false;
+    while addr < end {
+        let index = vma.index_of(addr);
+        if let Some(folio) = next_uptodate_folio(&*mapping, index) {
+            let outcome = map_around(vmf, pmd, folio, addr);
+            folio.unlock::<P>();
+            match outcome {
+                Around::Mapped => mapped |= addr == vmf.addr,
+                Around::HugeMapped => return Ok(true),
+                Around::Occupied => folio.put::<P>(1),
+                Around::TableGone => {
+                    folio.put::<P>(1);
+                    return Ok(false);
+                }
+                Around::NoMemory => {
+                    folio.put::<P>(1);
+                    return Err(FaultError::OutOfMemory);
+                }
+            }
+        }
+        addr = addr.add_pages(1);
+    }
+    Ok(mapped)
+}
+
+/// What became of a page that fault-around tried to map.
+enum Around {
+    /// It is mapped; the reference went to the entry.
+    Mapped,
+    /// All pages of the table's range are mapped by one huge entry.
+    HugeMapped,
+    /// Something is there already.
+    Occupied,
+    /// The table was taken away.
+    TableGone,
+    NoMemory,
+}
+
+fn map_around<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, addr: VirtAddr) -> Around {
+    if folio.is_huge::<P>()
+        && pmd.read_once("read pmd").is_none()
+        && do_set_pmd(vmf.vma, pmd, folio)
+    {
+        return Around::HugeMapped;
+    }
+    if !pte_alloc(pmd) {
+        return Around::NoMemory;
+    }
+    let Some(table) = pte_offset_map_lock(pmd) else {
+        return Around::TableGone;
+    };
+    if !table.get(addr).is_none() {
+        return Around::Occupied;
+    }
+    set_file_pte(vmf.vma, &table, addr, folio);
+    Around::Mapped
+}
+
+/// The folio that caches `index`, with a reference and its lock, if that takes no waiting.
+fn next_uptodate_folio<P: Platform>(mapping: &Mapping<P>, index: PageIndex) -> Option<Folio> {
+    let folio = mapping.peek_folio(index).ok().flatten()?;
+    if !folio.try_lock::<P>() {
+        folio.put::<P>(1);
+        return None;
+    }
+    if mapping.owns(folio) && folio.is_uptodate::<P>() && index.0 < mapping.i_size() {
+        return Some(folio);
+    }
+    folio.unlock::<P>();
+    folio.put::<P>(1);
+    None
+}
+
+/// The folio of the faulting page, with a reference and its lock; a hole is filled with a new page of zeros, or is an
+/// event for userfaultfd. `None`: the page came by other means, try the access again. (Linux: `shmem_fault`)
+fn shmem_fault<P: Platform>(
+    vmf: &Vmf<P>,
+    mapping: Ref<P, Mapping<P>>,
+) -> Result<Option<Folio>, FaultError<P>> {
+    let index = vmf.index();
+    loop {
+        if index.0 >= mapping.i_size() {
+            return Err(FaultError::SigBus);
+        }
+        if let Some(folio) = mapping.lock_folio(index) {
+            if !folio.is_uptodate::<P>() {
+                // Allocated, never written: Linux takes it for a page of fallocate and clears it.
+                P::clear_page(folio.page::<P>(index));
+                folio.mark_uptodate::<P>();
+            }
+            return Ok(Some(folio));
+        }
+        if vmf.vma.is_uffd_missing_protected() {
+            handle_userfault(vmf.vma, vmf.addr, Reason::Missing)?;
+            return Ok(None);
+        }
+        let folio = Folio::alloc::<P>(Order::Small, false).ok_or(FaultError::OutOfMemory)?;
+        P::clear_page(folio.pfn());
+        folio.mark_uptodate::<P>();
+        folio.lock_new::<P>();
+        match Mapping::add_folio(mapping, folio, index) {
+            Ok(()) => return Ok(Some(folio)),
+            Err(error) => {
+                folio.unlock::<P>();
+                folio.put::<P>(1);
+                match error {
+                    CacheError::Occupied => {}
+                    CacheError::BeyondEnd => return Err(FaultError::SigBus),
+                    CacheError::NoMemory => return Err(FaultError::OutOfMemory),
+                }
+            }
+        }
+    }
+}
+
+/// A write to a private mapping where nothing is mapped: copies the page of the object. The lock of the
+/// page is held until the copy is mapped, so that the table is not taken away in between.
+fn do_cow_fault<P: Platform>(
+    vmf: &Vmf<P>,
+    mapping: Ref<P, Mapping<P>>,
+    pmd: PmdRef<P>,
+) -> Fault<P> {
+    prepare_private(vmf)?;
+    let copy = Folio::alloc::<P>(Order::Small, true).ok_or(FaultError::OutOfMemory)?;
+    let source = match shmem_fault(vmf, mapping) {
+        Ok(Some(source)) => source,
+        other => {
+            copy.put::<P>(1);
+            return other.map(|_| ());
+        }
+    };
+    P::copy_page(copy.pfn(), source.page::<P>(vmf.index()));
+    copy.mark_uptodate::<P>();
+    let result = finish_fault(vmf, pmd, copy, true);
+    source.unlock::<P>();
+    source.put::<P>(1);
+    result
+}
+
+/// Maps the page of a fault. The reference goes to the entry, or is given back if the entry is not as the
+/// fault found it. (Linux: `finish_fault`)
+fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bool) -> Fault<P> {
+    let vma = vmf.vma;
+    if !cow
+        && folio.is_huge::<P>()
+        && pmd.read_once("read pmd").is_none()
+        && do_set_pmd(vma, pmd, folio)
+    {
+        return Ok(());
+    }
+    if !pte_alloc(pmd) {
+        folio.put::<P>(1);
+        return Err(FaultError::OutOfMemory);
+    }
+    let mapped = match pte_offset_map_lock(pmd) {
+        Some(table) if !vmf.changed(&table) => {
+            if cow {
+                set_anon_pte(vma, &table, vmf.addr, folio);
+            } else {
+                set_file_pte(vma, &table, vmf.addr, folio);
+            }
+            true
+        }
+        _ => false,
+    };
+    if !mapped {
+        folio.put::<P>(1);
+    }
+    Ok(())
+}
+
+/// Maps a huge folio of the object by one entry, if nothing is there and the VMA allows it; the reference goes to
+/// the entry. Whether it did. (Linux: `do_set_pmd`)
+pub(crate) fn do_set_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, folio: Folio) -> bool {
+    if vma.is_uffd_wp_protected() || vma.huge_range(pmd.addr).is_none() {
+        return false;
+    }
+    let _pml = pmd.lock();
+    if !pmd.load_protected().is_none() {
+        return false;
+    }
+    add_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
+    pmd.set("set_pmd", Pte::huge(folio.pfn(), vma.is_shared()));
+    true
+}
+
+fn set_file_pte<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    table: &PteLocked<P>,
+    addr: VirtAddr,
+    folio: Folio,
+) {
+    let mut pte = Pte::page(folio.page::<P>(vma.index_of(addr)), vma.is_shared());
+    if table.get(addr).as_marker() == Some(Marker::UffdWp) {
+        pte = pte.mk_uffd_wp();
+    }
+    add_mapping(folio, vma, 1, PageKind::Shmem);
+    table.set(addr, pte);
+}

@@ -1,0 +1,185 @@
+//! Page faults (Linux: `mm/memory.c`).
+//!
+//! Guarantees: when a fault returns `Ok`, the access is tried again, and either goes through or meets something that
+//! changed meanwhile. [`file`] maps pages of objects, [`anon`] those of anonymous memory, [`wp`] makes what is mapped
+//! writable.
+//!
+//! Locks, in order: VMA lock or `mmap_lock` for reading, folio lock, pmd lock or lock of the table.
+//! The table that a fault finds may be taken away at any time before its lock is held: `None` from
+//! `pte_offset_map_lock` makes the fault start over.
+
+mod anon;
+mod file;
+mod wp;
+
+use core::fmt;
+
+use crate::accounting::{Fact, PageKind};
+use crate::addr::{PageIndex, VirtAddr};
+use crate::arch::{Marker, Pte};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::page_table::{PteLocked, pmd_alloc, pte_offset_map_lock, pte_offset_map_nolock};
+use crate::platform::Platform;
+use crate::rmap::{add_mapping, anon_vma_prepare};
+use crate::userfault::Userfaultfd;
+use crate::vma::Vma;
+use crate::zap::split_huge_pmd;
+
+pub(crate) use file::do_set_pmd;
+
+/// Why an access cannot go on.
+pub enum FaultError<P: Platform> {
+    /// No VMA there (SIGSEGV).
+    SigSegv,
+    /// Behind the end of the object, or a userfaultfd that asks for it (SIGBUS).
+    SigBus,
+    /// A poison marker (SIGBUS, `BUS_MCEERR_AR`).
+    HwPoison,
+    /// No frame is free.
+    OutOfMemory,
+    /// Waiting for user space to fill or unprotect the page.
+    Userfault(Ref<P, Userfaultfd<P>>, u64),
+    /// The VMA lock is not enough: try again with `mmap_lock`.
+    NeedsMmapLock,
+}
+
+impl<P: Platform> fmt::Debug for FaultError<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SigSegv => "SIGSEGV",
+            Self::SigBus => "SIGBUS",
+            Self::HwPoison => "HWPOISON",
+            Self::OutOfMemory => "ENOMEM",
+            Self::Userfault(..) => "waiting for userfaultfd",
+            Self::NeedsMmapLock => "needs mmap_lock",
+        })
+    }
+}
+
+type Fault<P> = Result<(), FaultError<P>>;
+
+/// Handles a fault of a thread of `mm` at `addr`. The thread then tries its access again.
+///
+/// Tries with the lock of the VMA alone, then with `mmap_lock`. Waits for userfaultfd with no lock held.
+///
+/// # Errors
+/// The signal that the thread gets; never [`FaultError::Userfault`] nor [`FaultError::NeedsMmapLock`].
+pub fn handle_user_fault<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, write: bool) -> Fault<P> {
+    let mut result = Err(FaultError::NeedsMmapLock);
+    if P::protocol().file_faults_under_vma_lock
+        && let Some(vma) = mm.lock_vma_under_rcu(addr)
+    {
+        result = handle_mm_fault(Vmf::new(vma, addr, write, true));
+        vma.end_read();
+    }
+    if matches!(result, Err(FaultError::NeedsMmapLock)) {
+        mm.mmap_read_lock();
+        result = match mm.find_vma(addr) {
+            Some(vma) => handle_mm_fault(Vmf::new(vma, addr, write, false)),
+            None => Err(FaultError::SigSegv),
+        };
+        mm.mmap_read_unlock();
+    }
+    if let Err(FaultError::Userfault(userfaultfd, seen)) = result {
+        userfaultfd.wait(seen);
+        return Ok(());
+    }
+    result
+}
+
+/// One fault.
+struct Vmf<P: Platform> {
+    vma: Ref<P, Vma<P>>,
+    addr: VirtAddr,
+    write: bool,
+    /// Only the VMA lock is held, not `mmap_lock`.
+    vma_lock_only: bool,
+    /// What the entry held when the fault began.
+    orig: Pte,
+}
+
+impl<P: Platform> Vmf<P> {
+    fn new(vma: Ref<P, Vma<P>>, addr: VirtAddr, write: bool, vma_lock_only: bool) -> Self {
+        Self {
+            vma,
+            addr,
+            write,
+            vma_lock_only,
+            orig: Pte::NONE,
+        }
+    }
+
+    fn index(&self) -> PageIndex {
+        self.vma.index_of(self.addr)
+    }
+
+    /// Whether the entry is not as it was when the fault began.
+    fn changed(&self, table: &PteLocked<P>) -> bool {
+        table.get(self.addr) != self.orig
+    }
+}
+
+/// Linux: `handle_mm_fault`, `handle_pte_fault`.
+fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
+    let pmd = pmd_alloc(vmf.vma.mm, vmf.addr).ok_or(FaultError::OutOfMemory)?;
+    let value = pmd.read_once("read pmd");
+    if value.is_huge() {
+        if vmf.write && !value.is_writable() {
+            // Private: a copy of the one page is made once it is mapped singly.
+            split_huge_pmd(vmf.vma, pmd);
+        }
+        return Ok(());
+    }
+    if value.is_table() {
+        let Some(table) = pte_offset_map_nolock(pmd) else {
+            return Ok(());
+        };
+        // Whoever goes to the page that it names compares it under the lock first.
+        vmf.orig = table.read_once(vmf.addr);
+    }
+    match vmf.orig.as_marker() {
+        Some(Marker::Poison) => return Err(FaultError::HwPoison),
+        Some(Marker::UffdWp) | None => {}
+    }
+    if !vmf.orig.is_present() {
+        return match vmf.vma.mapping {
+            Some(mapping) => file::do_fault(&vmf, mapping, pmd),
+            None => anon::do_anonymous_page(&vmf, pmd),
+        };
+    }
+    if vmf.write && !vmf.orig.is_writable() {
+        return wp::do_wp_page(&vmf, pmd);
+    }
+    // Somebody else has mapped it; or the entry is gone and was read too early to see that. Having held the lock, the next look
+    // sees what this one may have missed. (Linux looks at the entry again under the lock as well.)
+    drop(pte_offset_map_lock(pmd));
+    Ok(())
+}
+/// Attaches an `anon_vma`, for which the VMA lock is not enough. (Linux: `vmf_anon_prepare`)
+fn prepare_private<P: Platform>(vmf: &Vmf<P>) -> Fault<P> {
+    if vmf.vma.has_anon_vma("read anon_vma") {
+        return Ok(());
+    }
+    if vmf.vma_lock_only {
+        return Err(FaultError::NeedsMmapLock);
+    }
+    anon_vma_prepare(vmf.vma);
+    Ok(())
+}
+
+fn set_anon_pte<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    table: &PteLocked<P>,
+    addr: VirtAddr,
+    folio: Folio,
+) {
+    let mut pte = Pte::page(folio.pfn(), true);
+    if table.get(addr).as_marker() == Some(Marker::UffdWp) {
+        pte = pte.mk_uffd_wp();
+    }
+    add_mapping(folio, vma, 1, PageKind::Anon);
+    P::observe(Fact::PrivatePage(vma.mm.id, addr, folio.pfn()));
+    table.set(addr, pte);
+}
