@@ -206,8 +206,8 @@ fn orders_are_taken_away_one_at_a_time() {
                 && line.contains("use-after-free: nodes linux-6.6")
         })
     };
-    assert!(row("page_cache.rs:", "release"), "{}", ran.out);
-    assert!(row("page_cache.rs:", "dependent read"), "{}", ran.out);
+    assert!(row("page_cache/slots.rs:", "release"), "{}", ran.out);
+    assert!(row("page_cache/slots.rs:", "dependent read"), "{}", ran.out);
     assert!(
         ran.out.contains("each run within 500 executions"),
         "{}",

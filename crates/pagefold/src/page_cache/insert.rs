@@ -1,0 +1,56 @@
+//! New small pages come into the cache.
+
+use crate::addr::{PageIndex, Pfn};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::page_cache::{CacheError, Entry, Mapping};
+use crate::platform::{Order, Platform, Word};
+use crate::step::Step;
+
+impl<P: Platform> Mapping<P> {
+    /// Inserts a new small folio, whose lock the caller has, at `index`. The cache takes a reference.
+    pub(crate) fn add_folio(
+        this: Ref<P, Self>,
+        folio: Folio,
+        index: PageIndex,
+    ) -> Result<(), CacheError> {
+        if index.0 >= this.i_size() {
+            return Err(CacheError::BeyondEnd);
+        }
+        let _xa = this.lock_pages();
+        let node = this.create_range(index)?;
+        let slot = Self::node_slot(node, index);
+        if slot.load_protected() != Entry::None.bits() {
+            return Err(CacheError::Occupied);
+        }
+        folio.set_mapping::<P>(Some(this), index);
+        folio.get::<P>(1);
+        P::step(Step::SetSlot(
+            "xas_store",
+            this.id,
+            index,
+            Entry::Folio(folio),
+        ));
+        slot.write_once(Entry::Folio(folio).bits());
+        Ok(())
+    }
+
+    /// Fills a hole at `index`; `fill` writes the content into a new frame. (Linux: `write`, `fallocate`)
+    ///
+    /// # Errors
+    /// [`CacheError`]; nothing has changed then.
+    pub fn fill_page(
+        this: Ref<P, Self>,
+        index: PageIndex,
+        fill: impl FnOnce(Pfn),
+    ) -> Result<(), CacheError> {
+        let folio = Folio::alloc::<P>(Order::Small, false).ok_or(CacheError::NoMemory)?;
+        fill(folio.pfn());
+        folio.mark_uptodate::<P>();
+        folio.lock_new::<P>();
+        let result = Self::add_folio(this, folio, index);
+        folio.unlock::<P>();
+        folio.put::<P>(1);
+        result
+    }
+}

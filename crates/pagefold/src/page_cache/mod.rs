@@ -1,0 +1,120 @@
+//! The page cache of a shmem object (Linux: `struct address_space` and its `i_pages`).
+//!
+//! Guarantees: each index of the object is cached by at most one folio. Slots change only under `xa_lock`, a folio
+//! comes in and goes out only with its folio lock held. Lookups take no lock: they find an entry under RCU, try to get a
+//! reference, and look again whether the entry is still there.
+//!
+//! Locks, in order: folio lock, `i_mmap_rwsem` (the list of VMAs that map the object), `xa_lock`.
+//!
+//! Slots are words in frames: a root whose entry for each huge range is empty, or a node with a slot for each page, or
+//! the one huge folio that caches the whole range (a multi-index entry: one store replaces all slots at once).
+//! A node that was replaced is freed by RCU, since lookups may be in it.
+
+mod entry;
+mod evict;
+mod insert;
+mod lookup;
+mod slots;
+
+pub use entry::Entry;
+
+use crate::addr::{PageIndex, Pfn, VirtAddr};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::lock_order::LockClass;
+use crate::platform::{Link, Order, Platform, RawLock, RawRwSem, Word};
+use crate::step::Step;
+use crate::sync::LockGuard;
+use crate::vma::Vma;
+
+/// Why a page was not put into the cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheError {
+    /// The slot is in use.
+    Occupied,
+    /// The index is behind the end of the object.
+    BeyondEnd,
+    /// No frame is free.
+    NoMemory,
+}
+
+/// A shmem object: its pages and the VMAs that map them.
+pub struct Mapping<P: Platform> {
+    /// A number that tells objects apart.
+    pub id: u32,
+    /// The lock of the list of VMAs.
+    pub(crate) i_mmap_rwsem: P::RwSem,
+    /// The VMAs that map the object.
+    pub(crate) i_mmap: P::Link<Vma<P>>,
+    xa_lock: P::Lock,
+    root: Pfn,
+    i_size: P::Word,
+}
+
+impl<P: Platform> Mapping<P> {
+    /// How many pages an object can have.
+    pub const MAX_PAGES: u64 = (P::PTRS_PER_TABLE * P::PTRS_PER_TABLE) as u64;
+
+    /// A new object of `pages` pages, all holes. `None` when there is no frame for it.
+    ///
+    /// # Panics
+    /// If `pages` is above [`MAX_PAGES`](Self::MAX_PAGES).
+    #[must_use]
+    pub fn new(id: u32, pages: u64) -> Option<Ref<P, Self>> {
+        assert!(
+            pages <= Self::MAX_PAGES,
+            "an object has at most {} pages",
+            Self::MAX_PAGES
+        );
+        let root = P::alloc_frames(Order::Small)?;
+        crate::page_table::clear_table::<P>(root);
+        Some(Ref::new(Self {
+            id,
+            i_mmap_rwsem: P::RwSem::new(LockClass::IMmap),
+            i_mmap: P::Link::new(None),
+            xa_lock: P::Lock::new(LockClass::XaLock),
+            root,
+            i_size: P::Word::new(pages),
+        }))
+    }
+
+    /// Pages of the object now.
+    pub(crate) fn i_size(&self) -> u64 {
+        P::step(Step::Named("read i_size"));
+        self.i_size.read_once()
+    }
+
+    /// Pages of the object; nobody changes it now.
+    pub fn pages_protected(&self) -> u64 {
+        self.i_size.load_protected()
+    }
+
+    /// The root of the cache, for oracles that look for leaks.
+    pub fn root(&self) -> Pfn {
+        self.root
+    }
+
+    /// Whether the folio is in this cache. The caller has its lock.
+    pub(crate) fn owns(&self, folio: Folio) -> bool {
+        folio
+            .mapping::<P>()
+            .is_some_and(|mapping| core::ptr::eq(&raw const *mapping, self))
+    }
+
+    /// Takes `xa_lock`: while it is held, no slot changes but through the holder.
+    pub(crate) fn lock_pages(&self) -> LockGuard<'_, P::Lock> {
+        P::step(Step::Named("xa_lock"));
+        LockGuard::lock(&self.xa_lock)
+    }
+
+    /// The VMAs that map page `index` of the object, and where. The caller has `i_mmap_rwsem`.
+    pub(crate) fn vmas_of(
+        &self,
+        index: PageIndex,
+    ) -> impl Iterator<Item = (Ref<P, Vma<P>>, VirtAddr)> {
+        core::iter::successors(self.i_mmap.load_protected(), |vma| {
+            vma.i_mmap_next.load_protected()
+        })
+        .filter_map(move |vma| Some((vma, vma.addr_of(index)?)))
+    }
+}
