@@ -197,10 +197,10 @@ const NEEDED: &[&str] = &[
     "page_table/walk.rs pmd_alloc, release, ra: deadlock in fill-vs-wait",
     "page_table/walk.rs read_dependent, dependent read, ra: content in content-before-entry",
     "page_table/walk.rs set, release, ra: content in content-before-entry",
-    "userfault.rs wake, release, ra: deadlock in fill-vs-wait",
-    "userfault.rs register, full barrier, ra: uffd-missing in hole-vs-register",
-    "userfault.rs register, full barrier, tso: not shown",
-    "userfault.rs handle_userfault, acquire, ra: deadlock in fill-vs-wait",
+    "userfault/event.rs wake, release, ra: deadlock in fill-vs-wait",
+    "userfault/event.rs handle_userfault, acquire, ra: deadlock in fill-vs-wait",
+    "userfault/register.rs register, full barrier, ra: uffd-missing in hole-vs-register",
+    "userfault/register.rs register, full barrier, tso: not shown",
 ];
 
 #[test]

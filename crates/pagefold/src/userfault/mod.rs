@@ -1,0 +1,67 @@
+//! userfaultfd: user space fills and protects pages (Linux: `fs/userfaultfd.c`, `mm/userfaultfd.c`).
+//!
+//! Guarantees: in a VMA registered MISSING, the first access to a page that is not there raises an event, and the page
+//! appears only when user space fills it. In a VMA registered WP, a write to a protected page raises an event;
+//! protection of a page that is not there yet is kept in the page table as a marker.
+//!
+//! Locks, in order: `mmap_lock` (read for filling, write for registering), VMA lock (write for registering), folio lock,
+//! lock of the table. Filling takes no lock that collapse holds but that of the table: in a private VMA it does not even
+//! look at the page cache. That is what makes it different from every other way to a new entry, and why
+//! retraction has to look again at `anon_vma`, which is attached *before* the table's lock is taken here, and
+//! at the WP flag, which is set *before* any marker.
+//!
+//! [`mod@register`] says which VMAs are watched, [`event`] how a fault waits, [`fill`] and [`writeprotect`] how
+//! user space answers.
+
+pub mod event;
+pub mod fill;
+pub mod register;
+pub mod writeprotect;
+
+use core::fmt;
+
+pub use event::Userfaultfd;
+pub(crate) use event::{Reason, handle_userfault};
+pub use fill::{copy, poison, zeropage};
+pub use register::{Modes, register, unregister};
+pub use writeprotect::writeprotect;
+
+/// Why a userfaultfd request did nothing. The errno that Linux returns has the same name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UffdError {
+    /// No registered VMA there (ENOENT).
+    NoEntry,
+    /// The VMA is not of the kind or registered in the mode that this needs (EINVAL).
+    Invalid,
+    /// Something is there already (EEXIST).
+    Exists,
+    /// The page lies behind the end of the object (EFAULT).
+    Fault,
+    /// The page table changed meanwhile: try again (EAGAIN).
+    Again,
+    /// No frame is free (ENOMEM).
+    NoMemory,
+}
+
+impl UffdError {
+    /// The name of the errno.
+    #[must_use]
+    pub const fn errno(self) -> &'static str {
+        match self {
+            Self::NoEntry => "ENOENT",
+            Self::Invalid => "EINVAL",
+            Self::Exists => "EEXIST",
+            Self::Fault => "EFAULT",
+            Self::Again => "EAGAIN",
+            Self::NoMemory => "ENOMEM",
+        }
+    }
+}
+
+impl fmt::Display for UffdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.errno())
+    }
+}
+
+impl core::error::Error for UffdError {}
