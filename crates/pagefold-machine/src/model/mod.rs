@@ -3,7 +3,7 @@
 //! [`Model`] is the engine's platform: its words, locks, RCU and interrupts are events of `pagefold-explore`, which tries every
 //! order of them that can matter. Around it stand what a program's memory consists of in reality: CPUs with translation
 //! caches (`cpu.rs`), devices that walk page tables, frames that are freed (`world.rs`), and oracles that watch all of
-//! it (`oracle.rs`). [`check`](fn@check) runs a scenario.
+//! it (`oracle/`). [`check`](fn@check) runs a scenario.
 //!
 //! Geometry: page tables have [`PTRS_PER_TABLE`] entries, so a huge page is two small ones. That suffices for the known bugs
 //! (`linux-protocol.md`, 5.3), since nothing in the engine depends on the number.

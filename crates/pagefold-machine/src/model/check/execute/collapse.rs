@@ -1,0 +1,47 @@
+//! Who makes huge pages of small ones.
+
+use pagefold::addr::PageIndex;
+use pagefold::collapse::{self, ScanResult};
+use pagefold_explore as explore;
+use pagefold_litmus::{MappingId, MmId, ObjectId, Value};
+
+use super::{Session, Who, status};
+use crate::model::PTRS_PER_TABLE;
+
+impl Session<'_> {
+    pub(super) fn madvise_collapse(&self, who: Who<'_>, mapping: MappingId) -> Value {
+        let mm = self.mm_of(who, mapping);
+        let range = self.plan.layout.range(mapping);
+        let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
+        status(result.map_err(ScanResult::errno))
+    }
+
+    pub(super) fn scan(&self, who: Who<'_>, mm: MmId) -> Value {
+        let mut collapsed = 0;
+        collapse::khugepaged_scan_mm(who.machine.mm(mm), |_, result| {
+            note_scan(result);
+            collapsed += u64::from(result == ScanResult::Succeed);
+        });
+        Value::Number(collapsed)
+    }
+
+    /// All huge ranges of an object; the first refusal is the result.
+    pub(super) fn collapse(&self, who: Who<'_>, object: ObjectId) -> Value {
+        let mapping = who.machine.object(object);
+        let pages = self.plan.scenario[object].pages() as u64;
+        let mut start = PageIndex(0);
+        while start.0 + PTRS_PER_TABLE as u64 <= pages {
+            let result = collapse::collapse_mapping(mapping, start);
+            note_scan(result);
+            if result != ScanResult::Succeed {
+                return status(Err(result.errno()));
+            }
+            start = start.add(PTRS_PER_TABLE as u64);
+        }
+        Value::SUCCESS
+    }
+}
+
+fn note_scan(result: ScanResult) {
+    explore::note(|| result.name().to_owned());
+}

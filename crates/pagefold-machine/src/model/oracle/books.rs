@@ -1,0 +1,200 @@
+//! What should be: the content of pages of objects and of private copies, protections, poison, holes that were seen.
+
+use std::array;
+use std::cell::Cell;
+
+use pagefold::addr::{AddrRange, Pfn, VirtAddr};
+use pagefold_litmus::Memory;
+
+use super::{MMS, OBJECT_PAGES, OBJECTS};
+use crate::model::content::Contents;
+use crate::model::names;
+use crate::model::violation::{Kind, fail};
+use crate::model::world::{FRAMES, VIRT_PAGES, World};
+
+/// What a page of an address space is a mapping of.
+#[derive(Clone, Copy)]
+pub(crate) struct Backing {
+    pub(crate) object: usize,
+    pub(crate) index: usize,
+    pub(crate) shared: bool,
+}
+
+/// A private copy of a page.
+#[derive(Clone, Copy)]
+pub(super) struct PrivateCopy {
+    pub(super) pfn: Pfn,
+    pub(super) contents: Contents,
+}
+
+/// What is known of one page of an address space.
+pub(super) struct PageBook {
+    pub(super) backing: Cell<Option<Backing>>,
+    /// The private copy, if there is one.
+    pub(super) private: Cell<Option<PrivateCopy>>,
+    /// A private copy that is being discarded: it can still be used through translation caches until they are flushed.
+    pub(super) fading: Cell<Option<PrivateCopy>>,
+    pub(super) protected: Cell<bool>,
+    pub(super) poisoned: Cell<bool>,
+    /// The process saw a hole there while it was registered MISSING.
+    pub(super) hole_seen: Cell<bool>,
+}
+
+impl PageBook {
+    pub(super) fn discard(&self) {
+        if let Some(copy) = self.private.take() {
+            self.fading.set(Some(copy));
+        }
+    }
+}
+
+/// What should be.
+pub(crate) struct Books {
+    pub(super) objects: [[Cell<Contents>; OBJECT_PAGES]; OBJECTS],
+    /// Pages of objects that were holes and are none any more, without an event.
+    pub(super) holes_filled: [[Cell<bool>; OBJECT_PAGES]; OBJECTS],
+    pub(super) pages: [[PageBook; VIRT_PAGES]; MMS],
+    /// Mappings of each frame as a private page and as a page of an object.
+    pub(super) anon_maps: [Cell<i32>; FRAMES],
+    pub(super) shmem_maps: [Cell<i32>; FRAMES],
+    /// Something was lost that is documented to get lost.
+    pub(crate) exception: Cell<Option<Kind>>,
+}
+
+impl Books {
+    pub(crate) fn new() -> Self {
+        Self {
+            objects: array::from_fn(|_| array::from_fn(|_| Cell::new(Contents::of(0)))),
+            holes_filled: array::from_fn(|_| array::from_fn(|_| Cell::new(false))),
+            pages: array::from_fn(|_| {
+                array::from_fn(|_| PageBook {
+                    backing: Cell::new(None),
+                    private: Cell::new(None),
+                    fading: Cell::new(None),
+                    protected: Cell::new(false),
+                    poisoned: Cell::new(false),
+                    hole_seen: Cell::new(false),
+                })
+            }),
+            anon_maps: array::from_fn(|_| Cell::new(0)),
+            shmem_maps: array::from_fn(|_| Cell::new(0)),
+            exception: Cell::new(None),
+        }
+    }
+
+    pub(super) fn page(&self, mm: u32, addr: VirtAddr) -> &PageBook {
+        &self.pages[mm as usize][addr.page() as usize]
+    }
+
+    /// Says what a page of an address space maps, or will map once it is mapped.
+    pub(crate) fn set_backing(&self, mm: u32, addr: VirtAddr, backing: Backing) {
+        self.page(mm, addr).backing.set(Some(backing));
+    }
+
+    /// The first content of a page of an object.
+    pub(crate) fn set_content(&self, object: usize, index: usize, value: u64) {
+        self.objects[object][index].set(Contents::of(value));
+    }
+
+    /// Whether a load from `pfn` may give `value`: what the page holds; or the private copy in that frame, if it is being
+    /// discarded. `cpu` is who loads if it may see old values.
+    fn is_possible(
+        &self,
+        mm: u32,
+        addr: VirtAddr,
+        pfn: Pfn,
+        value: u64,
+        cpu: Option<usize>,
+    ) -> bool {
+        let may_be = |contents: &mut Contents| match cpu {
+            Some(cpu) => contents.load_weak(value, cpu),
+            None => contents.last() == value,
+        };
+        let may_be_copy = |place: &Cell<Option<PrivateCopy>>| {
+            place.get().map(|mut copy| {
+                let possible = may_be(&mut copy.contents);
+                place.set(Some(copy));
+                possible
+            })
+        };
+        let page = self.page(mm, addr);
+        let current = may_be_copy(&page.private).unwrap_or_else(|| {
+            let Some(backing) = page.backing.get() else {
+                return value == 0;
+            };
+            let place = &self.objects[backing.object][backing.index];
+            let mut contents = place.get();
+            let possible = may_be(&mut contents);
+            place.set(contents);
+            possible
+        });
+        let is_fading = page.fading.get().is_some_and(|copy| copy.pfn == pfn);
+        current || is_fading && may_be_copy(&page.fading) == Some(true)
+    }
+
+    fn expected(&self, mm: u32, addr: VirtAddr) -> u64 {
+        let page = self.page(mm, addr);
+        match (page.private.get(), page.backing.get()) {
+            (Some(copy), _) => copy.contents.last(),
+            (None, Some(backing)) => self.objects[backing.object][backing.index].get().last(),
+            (None, None) => 0,
+        }
+    }
+
+    /// A load from `pfn` gave `value`.
+    pub(crate) fn check_load(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
+        let world = World::current();
+        let cpu = match world.memory {
+            Memory::Sc => None,
+            Memory::Tso | Memory::Ra => world.current_cpu().map(|cpu| cpu.number),
+        };
+        if !self.is_possible(mm, addr, pfn, value, cpu) {
+            let expected = self.expected(mm, addr);
+            fail(
+                Kind::Content,
+                format!(
+                    "{} reads {value}, but holds {expected}",
+                    names::page(mm, addr)
+                ),
+            );
+        }
+    }
+
+    /// A load through a pin of `pfn` gave `value`. The page may have been discarded from the address space meanwhile: then
+    /// the pin keeps it, and nothing is known of its content.
+    pub(crate) fn check_pinned_load(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
+        let page = self.page(mm, addr);
+        let is_shared = page.backing.get().is_some_and(|backing| backing.shared);
+        let is_current = page.private.get().is_some_and(|copy| copy.pfn == pfn);
+        if is_shared || is_current {
+            self.check_load(mm, addr, pfn, value);
+        }
+    }
+
+    /// A store of `value` to `pfn` went through.
+    pub(crate) fn note_store(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
+        let page = self.page(mm, addr);
+        let cpu = World::current().current_cpu().map(|cpu| cpu.number);
+        if let Some(backing) = page.backing.get().filter(|backing| backing.shared) {
+            let place = &self.objects[backing.object][backing.index];
+            let mut contents = place.get();
+            contents.store(value, cpu);
+            place.set(contents);
+            return;
+        }
+        for place in [&page.private, &page.fading] {
+            if let Some(mut copy) = place.get().filter(|copy| copy.pfn == pfn) {
+                copy.contents.store(value, cpu);
+                place.set(Some(copy));
+            }
+        }
+    }
+
+    pub(super) fn pages_in(&self, mm: u32, range: AddrRange) -> impl Iterator<Item = &PageBook> {
+        self.pages[mm as usize]
+            .iter()
+            .enumerate()
+            .filter(move |(page, _)| range.contains(VirtAddr::of_page(*page as u64)))
+            .map(|(_, book)| book)
+    }
+}

@@ -1,0 +1,155 @@
+//! What page tables and caches hold at the end, counted afresh and held against every count.
+
+use pagefold::Ref;
+use pagefold::accounting::PageKind;
+use pagefold::addr::{PageIndex, Pfn};
+use pagefold::mm::Mm;
+use pagefold::page_cache::{Entry, Mapping};
+use pagefold::platform::Platform;
+
+use super::walk::read;
+use crate::model::violation::{Kind, fail};
+use crate::model::world::{FRAMES, Use, World};
+use crate::model::{Model, PTRS_PER_TABLE, names};
+
+/// What the page tables and caches hold, counted afresh.
+pub(super) struct Census {
+    /// Entries that map each folio, by first frame.
+    maps: [i64; FRAMES],
+    /// Pages that the caches hold of each folio.
+    cached: [i64; FRAMES],
+    /// Frames that are tables of some sort.
+    table: [bool; FRAMES],
+}
+
+impl Census {
+    pub(super) fn new() -> Self {
+        Self {
+            maps: [0; FRAMES],
+            cached: [0; FRAMES],
+            table: [false; FRAMES],
+        }
+    }
+
+    /// A table that no address space and no page cache has.
+    pub(super) fn note_table(&mut self, table: Pfn) {
+        self.table[table.0 as usize] = true;
+    }
+
+    /// The tables and entries of an address space, against what it counts itself.
+    pub(super) fn count_mm(&mut self, mm: Ref<Model, Mm<Model>>) {
+        let mut shmem = 0;
+        let mut anon = 0;
+        let mut tables = 0;
+        self.table[mm.root().0 as usize] = true;
+        for top in 0..PTRS_PER_TABLE {
+            let pud = read(mm.root(), top);
+            if !pud.is_table() {
+                continue;
+            }
+            self.table[pud.pfn().0 as usize] = true;
+            for huge in 0..PTRS_PER_TABLE {
+                let pmd = read(pud.pfn(), huge);
+                if pmd.is_huge() {
+                    shmem += PTRS_PER_TABLE as i64;
+                    self.maps[pmd.pfn().0 as usize] += 1;
+                } else if pmd.is_table() {
+                    tables += 1;
+                    self.table[pmd.pfn().0 as usize] = true;
+                    for index in 0..PTRS_PER_TABLE {
+                        let pte = read(pmd.pfn(), index);
+                        if !pte.is_present() {
+                            continue;
+                        }
+                        let frame = Model::frame(pte.pfn());
+                        self.maps[frame.folio_head().0 as usize] += 1;
+                        if frame.is_anon() {
+                            anon += 1;
+                        } else {
+                            shmem += 1;
+                        }
+                    }
+                }
+            }
+        }
+        for (kind, mapped, what) in [
+            (PageKind::Shmem, shmem, "object"),
+            (PageKind::Anon, anon, "private"),
+        ] {
+            let counted = mm.rss(kind).peek();
+            if counted != mapped {
+                fail(
+                    Kind::Rss,
+                    format!(
+                        "{} counts {counted} resident {what} pages, but maps {mapped}",
+                        names::mm(mm.id)
+                    ),
+                );
+            }
+        }
+        let counted = mm.nr_ptes().peek();
+        if counted != tables {
+            fail(
+                Kind::NrPtes,
+                format!(
+                    "{} counts {counted} page tables, but has {tables}",
+                    names::mm(mm.id)
+                ),
+            );
+        }
+    }
+
+    /// The nodes and pages of a page cache.
+    pub(super) fn count_object(&mut self, object: Ref<Model, Mapping<Model>>) {
+        self.table[object.root().0 as usize] = true;
+        for index in 0..PTRS_PER_TABLE {
+            let bits = Model::entry(object.root(), index).peek();
+            if let Entry::Node(node) = Entry::from_bits(bits) {
+                self.table[node.0 as usize] = true;
+            }
+        }
+        for index in 0..object.pages_protected() {
+            if let Entry::Folio(folio) = object.load_protected(PageIndex(index)) {
+                self.cached[folio.pfn().0 as usize] += 1;
+            }
+        }
+    }
+
+    /// Each frame is free, or used as often as it counts itself.
+    pub(super) fn check_frames(&self, world: &World) {
+        for (number, slot) in world.frames.iter().enumerate() {
+            let pfn = Pfn(number as u64);
+            if slot.state.get() != Use::Allocated || self.table[number] {
+                continue;
+            }
+            let frame = Model::frame(pfn);
+            let head = frame.folio_head();
+            if head != pfn && world.frames[head.0 as usize].state.get() == Use::Allocated {
+                continue;
+            }
+            let (maps, cached) = (self.maps[number], self.cached[number]);
+            if maps + cached == 0 {
+                fail(
+                    Kind::Leak,
+                    format!("frame {number} is neither free nor in use"),
+                );
+            }
+            let mapcount = frame.mapcount().peek();
+            if mapcount != maps {
+                fail(
+                    Kind::Mapcount,
+                    format!("frame {number} counts {mapcount} mappings, but has {maps}"),
+                );
+            }
+            let refcount = frame.refcount().peek();
+            if refcount != (maps + cached).unsigned_abs() {
+                fail(
+                    Kind::Refcount,
+                    format!(
+                        "frame {number} counts {refcount} references, but has {maps} mappings and {cached} pages in the cache"
+                    ),
+                );
+            }
+        }
+    }
+}

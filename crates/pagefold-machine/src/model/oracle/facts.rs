@@ -1,0 +1,151 @@
+//! What the engine tells: into the books, and checked where it must fulfil something at once.
+
+use pagefold::accounting::{Fact, PageKind};
+use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
+use pagefold::arch::{Marker, Pte};
+use pagefold::platform::Platform;
+
+use super::books::PrivateCopy;
+use crate::model::content::Contents;
+use crate::model::violation::{Kind, fail};
+use crate::model::world::World;
+use crate::model::{Model, PTRS_PER_TABLE, names};
+
+impl World {
+    /// Writes a fact of the engine into the books, and checks what it must fulfil.
+    pub(crate) fn observe(&self, fact: Fact) {
+        let books = &self.books;
+        match fact {
+            Fact::PrivatePage(mm, addr, pfn) => {
+                let contents = Contents::of(self.content(pfn).peek());
+                let copy = PrivateCopy { pfn, contents };
+                books.page(mm, addr).private.set(Some(copy));
+            }
+            Fact::Filled(object, index, pfn) => {
+                let value = self.content(pfn).peek();
+                books.set_content(object as usize, index.0 as usize, value);
+            }
+            Fact::HoleFilled(object, index) => self.check_hole_filled(object, index),
+            Fact::Discarded(mm, range) => {
+                for page in books.pages_in(mm, range) {
+                    page.discard();
+                    page.protected.set(false);
+                    page.poisoned.set(false);
+                }
+            }
+            Fact::DiscardedPage(mm, addr) => books.page(mm, addr).discard(),
+            Fact::Forgotten(mm, range) => {
+                for page in books.pages_in(mm, range) {
+                    page.fading.set(None);
+                }
+            }
+            Fact::Protected(mm, addr) => books.page(mm, addr).protected.set(true),
+            Fact::Unprotected(mm, addr) => books.page(mm, addr).protected.set(false),
+            Fact::Poisoned(mm, addr) => books.page(mm, addr).poisoned.set(true),
+            Fact::Mapped(pfn, kind, change) => self.count_mapping(pfn, kind, change),
+            Fact::TableRemoved(table, mm, range) => self.check_removed_table(table, mm, range),
+            Fact::MissingTable(mm, addr) => fail(
+                Kind::MissingTable,
+                format!(
+                    "the page table of {} is used, but is not there",
+                    names::page(mm, addr)
+                ),
+            ),
+            Fact::HoleSeen(mm, addr) => books.page(mm, addr).hole_seen.set(true),
+            Fact::MissingEvent(mm, addr) => books.page(mm, addr).hole_seen.set(false),
+        }
+    }
+
+    fn check_hole_filled(&self, object: u32, index: PageIndex) {
+        self.books.holes_filled[object as usize][index.0 as usize].set(true);
+        for (mm, pages) in self.books.pages.iter().enumerate() {
+            for (page, book) in pages.iter().enumerate() {
+                let maps_it = book.backing.get().is_some_and(|backing| {
+                    backing.object == object as usize && backing.index as u64 == index.0
+                });
+                if maps_it && book.hole_seen.get() {
+                    fail_for_hole(mm as u32, VirtAddr::of_page(page as u64));
+                }
+            }
+        }
+    }
+
+    fn count_mapping(&self, pfn: Pfn, kind: PageKind, change: i32) {
+        let (own, other, what) = match kind {
+            PageKind::Anon => (&self.books.anon_maps, &self.books.shmem_maps, "private"),
+            PageKind::Shmem => (&self.books.shmem_maps, &self.books.anon_maps, "an object's"),
+        };
+        let frame = pfn.0 as usize;
+        let count = own[frame].get() + change;
+        own[frame].set(count);
+        if count < 0 || (count > 0 && other[frame].get() > 0) {
+            fail(
+                Kind::PageTableCheck,
+                format!(
+                    "frame {frame} is mapped {count} times as {what} page and {} times otherwise",
+                    other[frame].get()
+                ),
+            );
+        }
+    }
+
+    /// A table that goes must not take anything with it.
+    fn check_removed_table(&self, table: Pfn, mm: u32, range: AddrRange) {
+        self.frames[table.0 as usize].table_of.set(Some(mm));
+        for index in 0..PTRS_PER_TABLE {
+            let pte = Pte::from_bits(Model::entry(table, index).peek());
+            let addr = range
+                .start
+                .huge_start(PTRS_PER_TABLE)
+                .add_pages(index as u64);
+            if pte.is_present() {
+                let what = if Model::frame(pte.pfn()).is_anon() {
+                    "private page"
+                } else {
+                    "page"
+                };
+                fail(
+                    Kind::TableNotEmpty,
+                    format!(
+                        "the page table taken from {} still maps {} ({pte:?}): the {what} is lost, and rss stays 1 too high",
+                        names::mm(mm),
+                        names::page(mm, addr),
+                    ),
+                );
+            }
+            match pte.as_marker() {
+                Some(Marker::UffdWp) => fail(
+                    Kind::MarkerLost,
+                    format!(
+                        "the page table taken from {} holds the write-protect marker of {}: a write there will raise no event",
+                        names::mm(mm),
+                        names::page(mm, addr),
+                    ),
+                ),
+                Some(Marker::Poison) if self.strict => fail(
+                    Kind::MarkerLost,
+                    format!(
+                        "the page table taken from {} holds the poison marker of {}",
+                        names::mm(mm),
+                        names::page(mm, addr),
+                    ),
+                ),
+                Some(Marker::Poison) => {
+                    self.books.exception.set(Some(Kind::MarkerLost));
+                    self.books.page(mm, addr).poisoned.set(false);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+pub(super) fn fail_for_hole(mm: u32, addr: VirtAddr) {
+    fail(
+        Kind::UffdMissing,
+        format!(
+            "{} was seen as a hole in a mapping registered MISSING, and is filled without an event",
+            names::page(mm, addr)
+        ),
+    );
+}
