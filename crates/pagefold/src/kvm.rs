@@ -11,7 +11,7 @@
 //! Locks: `mmu_lock` alone; it is taken under the sleeping locks of whoever announces a range.
 
 use crate::addr::{AddrRange, Pfn, VirtAddr};
-use crate::arch::Pte;
+use crate::arch::{Format, PTE_LEVEL, Pte};
 use crate::fault::FaultError;
 use crate::folio::Folio;
 use crate::gup;
@@ -66,13 +66,13 @@ impl<P: Platform> Kvm<P> {
     pub fn spte(&self, addr: VirtAddr) -> Option<Pte> {
         P::step(Step::Pte("read spte", self.mm.id, addr));
         self.entry(addr)
-            .map(|entry| Pte::from_bits(entry.read_dependent()))
+            .map(|entry| P::Format::decode(entry.read_dependent(), PTE_LEVEL))
     }
 
     /// The entry of the page at `addr` now, for oracles.
     pub fn spte_protected(&self, addr: VirtAddr) -> Option<Pte> {
         self.entry(addr)
-            .map(|entry| Pte::from_bits(entry.load_protected()))
+            .map(|entry| P::Format::decode(entry.load_protected(), PTE_LEVEL))
     }
 
     /// The frame of the machine's own table, for oracles that look for leaks.
@@ -125,7 +125,7 @@ impl<P: Platform> Kvm<P> {
             let spte = Pte::page(pfn, write);
             P::step(Step::SetPte("set_spte", self.mm.id, addr, spte));
             // The virtual CPU reads the page through it.
-            entry.store_release(spte.bits());
+            entry.store_release(P::Format::encode(spte, PTE_LEVEL));
         }
         false
     }

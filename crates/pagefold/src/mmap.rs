@@ -7,6 +7,7 @@
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::arch::Format;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_cache::Mapping;
@@ -108,9 +109,9 @@ pub fn mmap<P: Platform>(
     if free { Ok(()) } else { Err(MmapError::Exists) }
 }
 
-/// Virtual pages of an address space: what three levels of tables reach.
+/// Virtual pages of an address space: what its tables reach.
 fn max_pages<P: Platform>() -> u64 {
-    (P::PTRS_PER_TABLE as u64).pow(3)
+    (P::PTRS_PER_TABLE as u64).pow(P::Format::levels())
 }
 
 /// Unmaps the VMA whose range is exactly `range`.

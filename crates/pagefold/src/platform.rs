@@ -10,6 +10,7 @@ use core::fmt::Debug;
 use core::ops::Deref;
 
 use crate::addr::{AddrRange, Pfn};
+use crate::arch::Format;
 use crate::frame::Frame;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
@@ -185,6 +186,8 @@ pub trait Platform: Sized + 'static {
     /// Entries in a page table, and so small pages in a huge page: 512 on the common architectures with 4 KiB pages.
     const PTRS_PER_TABLE: usize;
 
+    /// How the entries of page tables are written down.
+    type Format: Format;
     /// Words that CPUs race on; page-table entries among them.
     type Word: Word;
     /// Counters.

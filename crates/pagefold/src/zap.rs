@@ -10,7 +10,7 @@
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::Marker;
+use crate::arch::{Format, Marker, PMD_LEVEL};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -199,7 +199,7 @@ pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>)
         if gather.is_full() {
             gather.flush();
         }
-        if let Some(pmd) = pmd_offset(mm, addr).filter(|_| !is_shared_span(mm, addr, 1)) {
+        if let Some(pmd) = pmd_offset(mm, addr).filter(|_| !is_shared_span(mm, addr, PMD_LEVEL)) {
             let old = pmd.read_once("read pmd");
             if old.is_table() {
                 pmd.clear("pmd_clear");
@@ -207,15 +207,17 @@ pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>)
                 gather.add_table(old.pfn());
             }
         }
-        if gather.is_full() {
-            gather.flush();
-        }
-        let last_of_upper = !vma.range.contains(part.end) || !same_span::<P>(addr, part.end, 2);
-        if last_of_upper
-            && !is_shared_span(mm, addr, 2)
-            && let Some(upper) = take_upper_table(mm, addr)
-        {
-            gather.add_table(upper);
+        for level in PMD_LEVEL + 1..P::Format::levels() {
+            let last = !vma.range.contains(part.end) || !same_span::<P>(addr, part.end, level);
+            if !last || is_shared_span(mm, addr, level) {
+                break;
+            }
+            if gather.is_full() {
+                gather.flush();
+            }
+            if let Some(table) = take_upper_table(mm, addr, level) {
+                gather.add_table(table);
+            }
         }
         addr = part.end;
     }
@@ -230,7 +232,7 @@ fn same_span<P: Platform>(a: VirtAddr, b: VirtAddr, level: u32) -> bool {
     span::<P>(a, level) == span::<P>(b, level)
 }
 
-/// Whether a VMA that is still in the set uses the table of `level` that serves `addr`.
+/// Whether a VMA that is still in the set uses the entry of `level` that serves `addr`.
 fn is_shared_span<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, level: u32) -> bool {
     let wanted = span::<P>(addr, level);
     core::iter::successors(mm.vmas.load_protected(), |vma| vma.next.load_protected()).any(|vma| {

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
-use pagefold::arch::Pte;
+use pagefold::addr::{AddrRange, PageIndex, VirtAddr};
 use pagefold::collapse::ScanResult;
 use pagefold::lock_order::LockClass;
 use pagefold::protocol::{Safeguard, SafeguardSet};
@@ -40,18 +39,6 @@ proptest! {
         prop_assert_eq!(start % size as u64, 0);
         prop_assert!(start <= page && page - start < size as u64);
         prop_assert_eq!(PageIndex(page).huge_start(size), PageIndex(start));
-    }
-
-    #[test]
-    fn an_entry_keeps_its_frame_whatever_is_done_to_it(pfn in 1_u64..1 << 40, writable: bool) {
-        let pte = Pte::page(Pfn(pfn), writable);
-        for changed in [pte, pte.mk_uffd_wp(), pte.mk_uffd_wp().clear_uffd_wp(), pte.mk_writable()] {
-            prop_assert!(changed.is_present() && !changed.is_none() && changed.as_marker().is_none());
-            prop_assert_eq!(changed.pfn(), Pfn(pfn));
-            prop_assert_eq!(Pte::from_bits(changed.bits()), changed);
-        }
-        prop_assert_eq!(pte.is_writable(), writable);
-        prop_assert!(!pte.mk_uffd_wp().is_writable());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use pagefold::addr::{PAGE_SIZE, VirtAddr};
-use pagefold::arch::Pte;
+use pagefold::arch::{Format, PMD_LEVEL, PTE_LEVEL, Pte};
 use pagefold::fault::{FaultError, handle_user_fault};
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
@@ -18,7 +18,7 @@ use super::memory::{Memory, Page};
 use super::slot::CpuSlot;
 use super::tlb::{Tlb, VIRT_PAGE_BITS};
 use super::word::HostWord;
-use super::{Host, PTRS_PER_TABLE, thread};
+use super::{Host, HostFormat, PTRS_PER_TABLE, thread};
 
 /// The current thread, as a CPU that runs a process.
 ///
@@ -136,25 +136,24 @@ impl HostCpu {
         let table = match self.tlb.table(page) {
             Some(table) => table,
             None => {
-                let root = Memory::get().page(self.mm.root());
-                let upper = entry(root, page, 2);
+                let mut level = HostFormat::levels() - 1;
+                let mut upper = entry(Memory::get().page(self.mm.root()), page, level);
+                while level > PMD_LEVEL && upper.is_table() {
+                    level -= 1;
+                    upper = entry(Memory::get().page(upper.pfn()), page, level);
+                }
+                if upper.is_huge() {
+                    return Some(upper.piece(page as usize % PTRS_PER_TABLE));
+                }
                 if !upper.is_table() {
                     return None;
                 }
-                let pmd = entry(Memory::get().page(upper.pfn()), page, 1);
-                if pmd.is_huge() {
-                    let piece = pmd.pfn().add(page as usize % PTRS_PER_TABLE);
-                    return Some(Pte::page(piece, pmd.is_writable()));
-                }
-                if !pmd.is_table() {
-                    return None;
-                }
-                let table = Memory::get().page(pmd.pfn());
+                let table = Memory::get().page(upper.pfn());
                 self.tlb.keep_table(page, table);
                 table
             }
         };
-        Some(entry(table, page, 0)).filter(|pte| pte.is_present())
+        Some(entry(table, page, PTE_LEVEL)).filter(|pte| pte.is_present())
     }
 }
 
@@ -162,7 +161,10 @@ impl HostCpu {
 #[inline(always)]
 fn entry(table: &Page, page: u64, level: u32) -> Pte {
     let number = page >> (level * PTRS_PER_TABLE.ilog2());
-    Pte::from_bits(table[number as usize % PTRS_PER_TABLE].read_dependent())
+    HostFormat::decode(
+        table[number as usize % PTRS_PER_TABLE].read_dependent(),
+        level,
+    )
 }
 
 impl Drop for HostCpu {
@@ -222,9 +224,13 @@ mod tests {
         /// The word of the upper entry, and the table that it names.
         fn pmd(&self) -> (&'static HostWord, Pfn) {
             let index = |level: u32| (START.page() >> (9 * level)) as usize % PTRS_PER_TABLE;
-            let upper = Pte::from_bits(Host::entry(self.mm.root(), index(2)).read_dependent());
+            let root = Host::entry(self.mm.root(), index(2));
+            let upper = HostFormat::decode(root.read_dependent(), 2);
             let pmd = Host::entry(upper.pfn(), index(1));
-            (pmd, Pte::from_bits(pmd.read_dependent()).pfn())
+            (
+                pmd,
+                HostFormat::decode(pmd.read_dependent(), PMD_LEVEL).pfn(),
+            )
         }
 
         fn pte(&self) -> &'static HostWord {
@@ -291,7 +297,7 @@ mod tests {
         with_cpus(&process, |round| {
             let (old, new) = (frames[round % 2], frames[(round + 1) % 2]);
             Host::page(new)[0].write_once(VALID);
-            pte.store_release(Pte::page(new, true).bits());
+            pte.store_release(HostFormat::encode(Pte::page(new, true), PTE_LEVEL));
             Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
             let count = Host::page(old)[1].read_once();
             Host::page(old)[0].write_once(STALE);
@@ -320,16 +326,17 @@ mod tests {
         with_cpus(&process, |round| {
             let new = tables[round % 2];
             Host::entry(new, 0).write_once(valid);
-            let old = Pte::from_bits(pmd.read_once()).pfn();
-            pmd.store_release(Pte::table(new).bits());
+            let old = HostFormat::decode(pmd.read_once(), PMD_LEVEL).pfn();
+            pmd.store_release(HostFormat::encode(Pte::table(new), PMD_LEVEL));
             Host::flush_tlb(process.mm, RANGE, FlushKind::LeavesAndTables);
             if old != original {
-                Host::entry(old, 0).write_once(Pte::page(stale, true).bits());
+                Host::entry(old, 0)
+                    .write_once(HostFormat::encode(Pte::page(stale, true), PTE_LEVEL));
             }
             // Now the next access walks, from the upper entry that it has cached or not.
             Host::flush_tlb(process.mm, RANGE, FlushKind::Leaves);
         });
-        pmd.store_release(Pte::table(original).bits());
+        pmd.store_release(HostFormat::encode(Pte::table(original), PMD_LEVEL));
         for pfn in [stale, tables[0], tables[1]] {
             Host::free_frames(pfn, Order::Small);
         }

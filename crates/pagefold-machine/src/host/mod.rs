@@ -36,6 +36,7 @@ use std::sync::atomic::fence;
 
 use pagefold::accounting::Fact;
 use pagefold::addr::{AddrRange, Pfn};
+use pagefold::arch::X86_64;
 use pagefold::frame::Frame;
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
@@ -48,6 +49,9 @@ use slot::CpuSlot;
 
 /// Entries of a page table, and so small pages in a huge page: pages of 4 KiB and of 2 MiB.
 pub const PTRS_PER_TABLE: usize = 512;
+
+/// The entries of its page tables.
+pub type HostFormat = X86_64<3>;
 
 /// The platform of real threads.
 #[derive(Debug)]
@@ -87,6 +91,7 @@ impl Host {
 impl Platform for Host {
     const PTRS_PER_TABLE: usize = PTRS_PER_TABLE;
 
+    type Format = HostFormat;
     type Word = HostWord;
     type Counter = HostCounter;
     type RefCount = HostRefCount;

@@ -10,11 +10,11 @@
 use pagefold::addr::{AddrRange, VirtAddr};
 use pagefold::platform::FlushKind;
 
-use super::PTRS_PER_TABLE;
 use super::memory::{Memory, Page};
+use super::{HostFormat, PTRS_PER_TABLE};
 
-/// Bits of the number of a virtual page: three levels of tables.
-pub(super) const VIRT_PAGE_BITS: u32 = 3 * PTRS_PER_TABLE.ilog2();
+/// Bits of the number of a virtual page.
+pub(super) const VIRT_PAGE_BITS: u32 = HostFormat::LEVELS * PTRS_PER_TABLE.ilog2();
 
 const LEAVES: usize = 1024;
 const TABLES: usize = 64;

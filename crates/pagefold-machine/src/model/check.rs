@@ -22,6 +22,7 @@ use pagefold_explore::{Bound, Trace, Violation};
 use pagefold_litmus::{Actor, Memory, Quantifier, Scenario, Value};
 
 use super::arena::{Arena, Snapshot};
+use super::format::EntryFormat;
 use super::names;
 use super::oracle::{self, Subjects};
 use super::site::{self, Site};
@@ -38,6 +39,8 @@ pub struct RunConfig {
     pub protocol: Protocol,
     /// Safeguards that are removed, besides those that the protocol lacks.
     pub without: SafeguardSet,
+    /// How the entries of page tables are written down.
+    pub format: EntryFormat,
     /// One lock for all page tables of an address space, instead of one for each.
     pub unsplit: bool,
     /// Documented exceptions count as violations.
@@ -59,6 +62,7 @@ impl RunConfig {
         Self {
             protocol,
             without: SafeguardSet::EMPTY,
+            format: EntryFormat::DEFAULT,
             unsplit: false,
             strict: false,
             memory: Memory::Sc,
@@ -279,6 +283,7 @@ impl<'a> Plan<'a> {
             layout: Layout::of(scenario)?,
             rules: Rules {
                 protocol: config.protocol,
+                format: config.format,
                 without: config.without,
                 split_ptlocks: !config.unsplit,
                 strict: config.strict,

@@ -19,12 +19,13 @@ use std::cell::Cell;
 
 use pagefold::Ref;
 use pagefold::addr::{AddrRange, Pfn, VirtAddr};
-use pagefold::arch::Pte;
+use pagefold::arch::{Format, PMD_LEVEL, Pte};
 use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::platform::{FlushKind, Platform, Word};
 use pagefold_explore as explore;
 
+use super::format::{MAX_LEVELS, ModelFormat};
 use super::world::{CPUS, VIRT_PAGES, World};
 use super::{Model, PTRS_PER_TABLE, names};
 
@@ -60,10 +61,8 @@ pub(crate) struct Cpu {
     pub(crate) interrupts: explore::interrupt::Cpu,
     /// Cached leaf entries, by virtual page.
     pub(crate) leaves: [Cell<Option<Translation>>; VIRT_PAGES],
-    /// Cached entries that name tables of small-page entries, by huge page number.
-    pub(crate) tables: [Cell<Option<Pfn>>; PTRS_PER_TABLE * PTRS_PER_TABLE],
-    /// Cached entries that name tables of huge-page entries.
-    pub(crate) uppers: [Cell<Option<Pfn>>; PTRS_PER_TABLE],
+    /// Cached entries that name tables, for each level from `PMD_LEVEL` on.
+    tables: [[Cell<Option<Pfn>>; VIRT_PAGES / PTRS_PER_TABLE]; MAX_LEVELS - 1],
 }
 
 impl Cpu {
@@ -75,77 +74,57 @@ impl Cpu {
             instruction: explore::interrupt::Cpu::new(number as u32),
             interrupts: explore::interrupt::Cpu::new(number as u32),
             leaves: std::array::from_fn(|_| Cell::new(None)),
-            tables: std::array::from_fn(|_| Cell::new(None)),
-            uppers: std::array::from_fn(|_| Cell::new(None)),
+            tables: std::array::from_fn(|_| std::array::from_fn(|_| Cell::new(None))),
         }
     }
 
     /// What a walk finds, and keeps. The caller has interrupts off.
     fn walk(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> Option<Translation> {
-        let page = addr.page() as usize;
-        let table = match self.tables[page / PTRS_PER_TABLE].get() {
-            Some(table) => table,
-            None => match self.walk_upper(mm, addr)? {
-                Upper::Table(table) => table,
-                Upper::Huge(translation) => return Some(translation),
-            },
-        };
-        explore::label(|| {
-            format!(
-                "{}: walk reads pte of {}",
-                self.title(),
-                names::page(mm.id, addr)
-            )
-        });
-        let pte = Pte::from_bits(Model::entry(table, page % PTRS_PER_TABLE).read_by_walk());
-        if !pte.is_present() {
-            return None;
+        let (mut table, mut level) = self.start_of_walk(mm, addr);
+        loop {
+            let pte = self.read_entry(mm, addr, table, level);
+            if pte.is_page() {
+                let piece = addr.page() as usize % pages_of(level);
+                let translation = Translation {
+                    pfn: pte.pfn().add(piece),
+                    writable: pte.is_writable(),
+                };
+                self.leaves[addr.page() as usize].set(Some(translation));
+                return Some(translation);
+            }
+            if !pte.is_table() {
+                return None;
+            }
+            table = pte.pfn();
+            self.tables_of(level)[addr.page() as usize / pages_of(level)].set(Some(table));
+            level -= 1;
         }
-        let translation = Translation {
-            pfn: pte.pfn(),
-            writable: pte.is_writable(),
-        };
-        self.leaves[page].set(Some(translation));
-        Some(translation)
     }
 
-    fn walk_upper(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> Option<Upper> {
-        let page = addr.page() as usize;
-        let huge = page / PTRS_PER_TABLE;
-        let top = huge / PTRS_PER_TABLE;
-        let upper = match self.uppers[top].get() {
-            Some(upper) => upper,
-            None => {
-                explore::label(|| format!("{}: walk reads pud", self.title()));
-                let pud = Pte::from_bits(Model::entry(mm.root(), top).read_by_walk());
-                if !pud.is_table() {
-                    return None;
-                }
-                self.uppers[top].set(Some(pud.pfn()));
-                pud.pfn()
-            }
-        };
+    /// The lowest table for an address that is cached, or else the top-level table; and its level.
+    fn start_of_walk(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> (Pfn, u32) {
+        let levels = ModelFormat::levels();
+        (PMD_LEVEL..levels)
+            .find_map(|level| {
+                let cached = self.tables_of(level)[addr.page() as usize / pages_of(level)].get();
+                Some((cached?, level - 1))
+            })
+            .unwrap_or((mm.root(), levels - 1))
+    }
+
+    fn read_entry(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr, table: Pfn, level: u32) -> Pte {
         explore::label(|| {
-            format!(
-                "{}: walk reads pmd of {}",
-                self.title(),
-                names::page(mm.id, addr)
-            )
+            let name = ["pte", "pmd", "pud", "p4d", "pgd"][level as usize];
+            let of = names::page(mm.id, addr);
+            format!("{}: walk reads {name} of {of}", self.title())
         });
-        let pmd = Pte::from_bits(Model::entry(upper, huge % PTRS_PER_TABLE).read_by_walk());
-        if pmd.is_huge() {
-            let translation = Translation {
-                pfn: pmd.pfn().add(page % PTRS_PER_TABLE),
-                writable: pmd.is_writable(),
-            };
-            self.leaves[page].set(Some(translation));
-            return Some(Upper::Huge(translation));
-        }
-        if !pmd.is_table() {
-            return None;
-        }
-        self.tables[huge].set(Some(pmd.pfn()));
-        Some(Upper::Table(pmd.pfn()))
+        let index = addr.page() as usize / pages_of(level) % PTRS_PER_TABLE;
+        ModelFormat::decode(Model::entry(table, index).read_by_walk(), level)
+    }
+
+    /// Cached entries of a level that name tables, by the part of the address space that each serves.
+    pub(crate) fn tables_of(&self, level: u32) -> &[Cell<Option<Pfn>>] {
+        &self.tables[(level - PMD_LEVEL) as usize]
     }
 
     /// The translation for an access, if it may go on.
@@ -175,8 +154,9 @@ impl Cpu {
             }
         }
         if kind == FlushKind::LeavesAndTables {
-            forget_spans(&self.tables, PTRS_PER_TABLE, range);
-            forget_spans(&self.uppers, PTRS_PER_TABLE * PTRS_PER_TABLE, range);
+            for level in PMD_LEVEL..ModelFormat::levels() {
+                forget_spans(self.tables_of(level), pages_of(level), range);
+            }
         }
     }
 
@@ -198,9 +178,9 @@ fn forget_spans(cache: &[Cell<Option<Pfn>>], pages: usize, range: AddrRange) {
     }
 }
 
-enum Upper {
-    Table(Pfn),
-    Huge(Translation),
+/// Pages that an entry of a level serves.
+fn pages_of(level: u32) -> usize {
+    PTRS_PER_TABLE.pow(level)
 }
 
 /// What an access does.

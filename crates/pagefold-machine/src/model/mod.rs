@@ -12,6 +12,7 @@ mod arena;
 mod check;
 mod content;
 mod cpu;
+mod format;
 mod free_list;
 mod names;
 mod oracle;
@@ -24,6 +25,7 @@ mod world;
 pub use check::{
     Checked, Outcome, RunConfig, ScenarioLimit, Tick, check, check_observed, fits, replay, sites,
 };
+pub use format::EntryFormat;
 pub use orderings::{Finding, orderings};
 pub use site::{Asked, Site};
 pub use violation::Kind;
@@ -53,6 +55,7 @@ pub struct Model;
 impl Platform for Model {
     const PTRS_PER_TABLE: usize = PTRS_PER_TABLE;
 
+    type Format = format::ModelFormat;
     type Word = word::ModelWord;
     type Counter = word::ModelCounter;
     type RefCount = word::ModelRefCount;

@@ -5,7 +5,6 @@ use std::mem::offset_of;
 use std::ptr;
 
 use pagefold::addr::{PAGE_SHIFT, Pfn, VirtAddr};
-use pagefold::arch::Pte;
 use pagefold::frame::Frame;
 use pagefold::platform::{Order, Platform, Word};
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
@@ -14,6 +13,7 @@ use pagefold_litmus::Memory;
 
 use super::arena::{Arena, ModelPtr};
 use super::cpu::{Cpu, CpuKind};
+use super::format::EntryFormat;
 use super::free_list::FreeList;
 use super::names;
 use super::oracle::Books;
@@ -25,9 +25,6 @@ use super::{Model, PTRS_PER_TABLE};
 pub(crate) const FRAMES: usize = 96;
 /// What a frame holds before anything is written to it.
 const GARBAGE: u64 = 0xbad;
-/// What a frame holds as a table, before it is cleared: whether taken for an entry of a page table or for a slot of a page
-/// cache, it names a frame that does not exist.
-const GARBAGE_ENTRY: u64 = Pte::page(Pfn(0xbad), false).bits();
 /// CPUs, devices and virtual CPUs.
 pub(crate) const CPUS: usize = 16;
 /// Threads of an execution, as the explorer counts them.
@@ -58,6 +55,7 @@ pub(crate) struct FrameSlot {
 pub(crate) struct World {
     arena: *const Arena,
     pub(crate) protocol: Protocol,
+    pub(crate) format: EntryFormat,
     removed: SafeguardSet,
     pub(crate) split_ptlocks: bool,
     pub(crate) strict: bool,
@@ -84,6 +82,7 @@ thread_local! {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) protocol: Protocol,
+    pub(crate) format: EntryFormat,
     pub(crate) without: SafeguardSet,
     pub(crate) split_ptlocks: bool,
     pub(crate) strict: bool,
@@ -97,6 +96,7 @@ impl World {
         let world = World {
             arena,
             protocol: rules.protocol,
+            format: rules.format,
             removed: rules.without.union(rules.protocol.lacks),
             split_ptlocks: rules.split_ptlocks,
             strict: rules.strict,
@@ -214,7 +214,10 @@ impl World {
         for slot in &self.frames[first..first + pages] {
             slot.state.set(Use::Allocated);
             slot.content.poke(GARBAGE);
-            slot.words.iter().for_each(|word| word.poke(GARBAGE_ENTRY));
+            // Before a table is cleared: whether taken for an entry of a page table or for a slot of a page cache, it names a frame
+            // that does not exist.
+            let entry = self.format.garbage();
+            slot.words.iter().for_each(|word| word.poke(entry));
         }
         Some(Pfn(first as u64))
     }

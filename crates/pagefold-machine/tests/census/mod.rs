@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use pagefold::Ref;
 use pagefold::accounting::PageKind;
 use pagefold::addr::{PageIndex, Pfn};
-use pagefold::arch::Pte;
+use pagefold::arch::{Format, PMD_LEVEL};
 use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::{Counter, Platform, RefCount, Word};
-use pagefold_machine::host::{Host, PTRS_PER_TABLE};
+use pagefold_machine::host::{Host, HostFormat, PTRS_PER_TABLE};
 
 /// What one process maps.
 #[derive(Default)]
@@ -54,28 +54,25 @@ impl Census {
 
     fn count_tables(&mut self, root: Pfn) -> Resident {
         let mut resident = Resident::default();
-        for upper in entries(root).filter(|entry| entry.is_table()) {
-            for pmd in entries(upper.pfn()) {
-                if pmd.is_huge() {
-                    resident.shmem += PTRS_PER_TABLE as i64;
-                    *self.maps.entry(pmd.pfn()).or_default() += 1;
-                } else if pmd.is_table() {
-                    resident.tables += 1;
-                    self.count_pages(pmd.pfn(), &mut resident);
-                }
-            }
-        }
+        self.count_table(root, HostFormat::levels() - 1, &mut resident);
         resident
     }
 
-    fn count_pages(&mut self, table: Pfn, resident: &mut Resident) {
-        for pte in entries(table).filter(|entry| entry.is_present()) {
-            let head = Host::frame(pte.pfn()).folio_head();
-            *self.maps.entry(head).or_default() += 1;
-            if Host::frame(head).is_anon() {
-                resident.anon += 1;
-            } else {
-                resident.shmem += 1;
+    fn count_table(&mut self, table: Pfn, level: u32, resident: &mut Resident) {
+        for index in 0..PTRS_PER_TABLE {
+            let pte = HostFormat::decode(Host::entry(table, index).read_once(), level);
+            if pte.is_table() {
+                resident.tables += i64::from(level == PMD_LEVEL);
+                self.count_table(pte.pfn(), level - 1, resident);
+            } else if pte.is_page() {
+                let head = Host::frame(pte.pfn()).folio_head();
+                *self.maps.entry(head).or_default() += 1;
+                let pages = PTRS_PER_TABLE.pow(level) as i64;
+                if Host::frame(head).is_anon() {
+                    resident.anon += pages;
+                } else {
+                    resident.shmem += pages;
+                }
             }
         }
     }
@@ -101,8 +98,4 @@ impl Census {
     pub(crate) fn is_unmapped(&self) -> bool {
         self.maps.is_empty()
     }
-}
-
-fn entries(table: Pfn) -> impl Iterator<Item = Pte> {
-    (0..PTRS_PER_TABLE).map(move |index| Pte::from_bits(Host::entry(table, index).read_once()))
 }

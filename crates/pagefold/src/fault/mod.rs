@@ -31,7 +31,7 @@ pub(crate) use file::do_set_pmd;
 
 /// Why an access cannot go on.
 pub enum FaultError<P: Platform> {
-    /// No VMA there (SIGSEGV).
+    /// No VMA there, or a guard region (SIGSEGV).
     SigSegv,
     /// Behind the end of the object, or a userfaultfd that asks for it (SIGBUS).
     SigBus,
@@ -141,6 +141,7 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
     }
     match vmf.orig.as_marker() {
         Some(Marker::Poison) => return Err(FaultError::HwPoison),
+        Some(Marker::Guard) => return Err(FaultError::SigSegv),
         Some(Marker::UffdWp) | None => {}
     }
     if !vmf.orig.is_present() {

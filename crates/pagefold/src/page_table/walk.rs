@@ -2,7 +2,7 @@
 
 use crate::accounting::{self, Fact};
 use crate::addr::{Pfn, VirtAddr};
-use crate::arch::{Marker, Pte};
+use crate::arch::{Format, Marker, PMD_LEVEL, PTE_LEVEL, Pte};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_table::{PtLock, PtLockGuard};
@@ -16,6 +16,11 @@ pub(crate) fn clear_table<P: Platform>(table: Pfn) {
     for index in 0..P::PTRS_PER_TABLE {
         P::entry(table, index).store_protected(0);
     }
+}
+
+/// The entry in a table of `level` that serves `addr`.
+fn entry_at<P: Platform>(table: Pfn, addr: VirtAddr, level: u32) -> &'static P::Word {
+    P::entry(table, index_at::<P>(addr, level))
 }
 
 fn index_at<P: Platform>(addr: VirtAddr, level: u32) -> usize {
@@ -41,44 +46,49 @@ impl<P: Platform> Copy for PmdRef<P> {}
 
 impl<P: Platform> PmdRef<P> {
     fn entry(&self) -> &'static P::Word {
-        P::entry(self.table, index_at::<P>(self.addr, 1))
+        entry_at::<P>(self.table, self.addr, PMD_LEVEL)
+    }
+
+    fn decode(word: u64) -> Pte {
+        P::Format::decode(word, PMD_LEVEL)
     }
 
     /// Reads the entry once, to look at what it is (Linux: `pmdp_get_lockless`).
     pub(crate) fn read_once(&self, step: &'static str) -> Pte {
         P::step(Step::Pmd(step, self.mm.id, self.addr));
-        Pte::from_bits(self.entry().read_once())
+        Self::decode(self.entry().read_once())
     }
 
     /// Reads the entry once, to go to the table or page that it names, which was written before the entry was.
     pub(crate) fn read_dependent(&self, step: &'static str) -> Pte {
         P::step(Step::Pmd(step, self.mm.id, self.addr));
-        Pte::from_bits(self.entry().read_dependent())
+        Self::decode(self.entry().read_dependent())
     }
 
     /// Reads the entry, which nobody else changes now.
     pub(crate) fn load_protected(&self) -> Pte {
-        Pte::from_bits(self.entry().load_protected())
+        Self::decode(self.entry().load_protected())
     }
 
     /// Has the entry name a table or huge page, whose content walkers without a lock must find as it is now. The caller has
     /// the pmd lock. (Linux: `smp_wmb` in `pmd_install`)
     pub(crate) fn set(&self, step: &'static str, value: Pte) {
         P::step(Step::SetPte(step, self.mm.id, self.addr, value));
-        self.entry().store_release(value.bits());
+        self.entry()
+            .store_release(P::Format::encode(value, PMD_LEVEL));
     }
 
     /// Empties the entry, which nobody else changes now.
     pub(crate) fn clear(&self, step: &'static str) {
         P::step(Step::SetPte(step, self.mm.id, self.addr, Pte::NONE));
-        self.entry().write_once(Pte::NONE.bits());
+        self.entry().write_once(0);
     }
 
     /// Empties the entry and returns what was there, as one step. What orders it is what follows: a flush, a lock or
     /// reference that is given back.
     pub(crate) fn take(&self, step: &'static str) -> Pte {
         P::step(Step::Pmd(step, self.mm.id, self.addr));
-        Pte::from_bits(self.entry().xchg_relaxed(0))
+        Self::decode(self.entry().xchg_relaxed(0))
     }
 
     /// The lock of the table that the entry is in (Linux: `pmd_lockptr`).
@@ -107,48 +117,107 @@ impl<P: Platform> PmdRef<P> {
     }
 }
 
-/// The entry for `addr` in a table of huge-page entries, if there is such a table.
-pub(crate) fn pmd_offset<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<PmdRef<P>> {
-    P::step(Step::Mm("read pud", mm.id));
-    let upper = Pte::from_bits(P::entry(mm.root(), index_at::<P>(addr, 2)).read_dependent());
-    upper.is_table().then(|| PmdRef {
-        mm,
-        addr,
-        table: upper.pfn(),
-    })
+/// What a trace calls the tables above those of huge-page entries; the lowest first.
+const UPPER_STEPS: [UpperSteps; 3] = [
+    UpperSteps {
+        read: "read pud",
+        install: "install pmd table",
+        clear: "pud_clear",
+    },
+    UpperSteps {
+        read: "read p4d",
+        install: "install pud table",
+        clear: "p4d_clear",
+    },
+    UpperSteps {
+        read: "read pgd",
+        install: "install p4d table",
+        clear: "pgd_clear",
+    },
+];
+
+struct UpperSteps {
+    read: &'static str,
+    install: &'static str,
+    clear: &'static str,
 }
 
-/// The entry for `addr` in a table of huge-page entries; makes the table if there is none. `None` when there is no
-/// memory. The caller has a VMA at `addr` that cannot go away.
-pub(crate) fn pmd_alloc<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<PmdRef<P>> {
-    if let Some(pmd) = pmd_offset(mm, addr) {
-        return Some(pmd);
+fn upper_steps(level: u32) -> &'static UpperSteps {
+    &UPPER_STEPS[(level - PMD_LEVEL - 1) as usize]
+}
+
+/// The lowest table above `level` that serves `addr`, and its level: that of `level` itself, or the one where the walk ends.
+fn walk_down<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, level: u32) -> (Pfn, u32) {
+    let mut table = mm.root();
+    let mut at = P::Format::levels() - 1;
+    while at > level {
+        P::step(Step::Mm(upper_steps(at).read, mm.id));
+        let word = entry_at::<P>(table, addr, at).read_dependent();
+        let entry = P::Format::decode(word, at);
+        if !entry.is_table() {
+            break;
+        }
+        table = entry.pfn();
+        at -= 1;
     }
+    (table, at)
+}
+
+/// The entry for `addr` in a table of huge-page entries, if there is such a table.
+pub(crate) fn pmd_offset<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<PmdRef<P>> {
+    let (table, level) = walk_down(mm, addr, PMD_LEVEL);
+    (level == PMD_LEVEL).then_some(PmdRef { mm, addr, table })
+}
+
+/// The entry for `addr` in a table of huge-page entries; makes the tables on the way if there are none. `None` when there is
+/// no memory. The caller has a VMA at `addr` that cannot go away.
+pub(crate) fn pmd_alloc<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<PmdRef<P>> {
+    loop {
+        let (table, level) = walk_down(mm, addr, PMD_LEVEL);
+        if level == PMD_LEVEL {
+            return Some(PmdRef { mm, addr, table });
+        }
+        make_upper_table(mm, entry_at::<P>(table, addr, level), level)?;
+    }
+}
+
+/// Has an empty entry of `level` name a new table, unless somebody else was faster. `None` when there is no memory.
+fn make_upper_table<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    entry: &'static P::Word,
+    level: u32,
+) -> Option<()> {
     let table = P::alloc_frames(Order::Small)?;
     clear_table::<P>(table);
-    let upper = P::entry(mm.root(), index_at::<P>(addr, 2));
     let lost = {
         let _guard = PtLock::<P>::Mm(mm).lock(Step::Mm("page_table_lock", mm.id));
-        let lost = upper.load_protected() != 0;
+        let lost = entry.load_protected() != 0;
         if !lost {
-            P::step(Step::Mm("install pmd table", mm.id));
+            P::step(Step::Mm(upper_steps(level).install, mm.id));
             // Walkers without a lock must find the table cleared.
-            upper.store_release(Pte::table(table).bits());
+            entry.store_release(P::Format::encode(Pte::table(table), level));
         }
         lost
     };
     if lost {
         P::free_frames(table, Order::Small);
     }
-    pmd_offset(mm, addr)
+    Some(())
 }
 
-/// Detaches the table of huge-page entries that serves `addr`, whose VMAs are all gone. Its frame is the caller's to
-/// free, once nobody can walk it.
-pub(crate) fn take_upper_table<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<Pfn> {
-    let upper = P::entry(mm.root(), index_at::<P>(addr, 2));
-    P::step(Step::Mm("pud_clear", mm.id));
-    let old = Pte::from_bits(upper.xchg_relaxed(0));
+/// Detaches the table that the entry of `level` for `addr` names, whose VMAs are all gone: one of huge-page entries, or above.
+/// Its frame is the caller's to free, once nobody can walk it.
+pub(crate) fn take_upper_table<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    level: u32,
+) -> Option<Pfn> {
+    let (table, at) = walk_down(mm, addr, level);
+    if at != level {
+        return None;
+    }
+    P::step(Step::Mm(upper_steps(level).clear, mm.id));
+    let old = P::Format::decode(entry_at::<P>(table, addr, level).xchg_relaxed(0), level);
     old.is_table().then(|| old.pfn())
 }
 
@@ -188,19 +257,23 @@ pub(crate) struct PteMap<P: Platform> {
 
 impl<P: Platform> PteMap<P> {
     fn entry(&self, addr: VirtAddr) -> &'static P::Word {
-        P::entry(self.seen.pfn(), index_at::<P>(addr, 0))
+        entry_at::<P>(self.seen.pfn(), addr, PTE_LEVEL)
+    }
+
+    fn decode(word: u64) -> Pte {
+        P::Format::decode(word, PTE_LEVEL)
     }
 
     /// Reads the entry of `addr` once, without a lock, to look at what it is or compare it.
     pub(crate) fn read_once(&self, addr: VirtAddr) -> Pte {
         P::step(Step::Pte("read pte", self.pmd.mm.id, addr));
-        Pte::from_bits(self.entry(addr).read_once())
+        Self::decode(self.entry(addr).read_once())
     }
 
     /// Reads the entry of `addr` once, without a lock, to go to the page that it names.
     pub(crate) fn read_dependent(&self, addr: VirtAddr) -> Pte {
         P::step(Step::Pte("read pte", self.pmd.mm.id, addr));
-        Pte::from_bits(self.entry(addr).read_dependent())
+        Self::decode(self.entry(addr).read_dependent())
     }
 
     /// The lock of the table.
@@ -210,28 +283,30 @@ impl<P: Platform> PteMap<P> {
 
     /// Reads the entry of `addr`. The caller has the lock of the table.
     pub(crate) fn get(&self, addr: VirtAddr) -> Pte {
-        Pte::from_bits(self.entry(addr).load_protected())
+        Self::decode(self.entry(addr).load_protected())
     }
 
     /// Has the entry of `addr` name a page, whose content walkers without a lock must find as it is now. The caller has the
     /// lock of the table. (Linux: `smp_wmb` in `__folio_mark_uptodate`)
     pub(crate) fn set(&self, addr: VirtAddr, value: Pte) {
         P::step(Step::SetPte("set_pte", self.pmd.mm.id, addr, value));
-        self.entry(addr).store_release(value.bits());
+        self.entry(addr)
+            .store_release(P::Format::encode(value, PTE_LEVEL));
     }
 
     /// Has the entry of `addr` remember something, and name no page. The caller has the lock of the table.
     pub(crate) fn set_marker(&self, addr: VirtAddr, marker: Marker) {
         let value = Pte::marker(marker);
         P::step(Step::SetPte("set_pte", self.pmd.mm.id, addr, value));
-        self.entry(addr).write_once(value.bits());
+        self.entry(addr)
+            .write_once(P::Format::encode(value, PTE_LEVEL));
     }
 
     /// Empties the entry of `addr` and returns what was there. The caller has the lock of the table. What orders it is what
     /// follows: a flush, and the entry's reference that is given back.
     pub(crate) fn take(&self, addr: VirtAddr) -> Pte {
         P::step(Step::Pte("ptep_get_and_clear", self.pmd.mm.id, addr));
-        Pte::from_bits(self.entry(addr).xchg_relaxed(0))
+        Self::decode(self.entry(addr).xchg_relaxed(0))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use pagefold::accounting::{Fact, PageKind};
 use pagefold::addr::{AddrRange, Pfn, VirtAddr};
-use pagefold::arch::Pte;
+use pagefold::arch::{Format, PMD_LEVEL, PTE_LEVEL, Pte};
 use pagefold::page_cache::Entry;
 use pagefold::platform::{Counter, Order, Platform, RefCount, Word as _};
 use pagefold::protocol::Protocol;
@@ -13,6 +13,7 @@ use pagefold_litmus::{Memory, ObjectId, Vocabulary};
 
 use super::{Goal, Machine, Plan, RunConfig};
 use crate::model::cpu::Translation;
+use crate::model::format::ModelFormat;
 use crate::model::oracle::entry_of;
 use crate::model::world::World;
 use crate::model::{Kind, Model};
@@ -205,7 +206,7 @@ fn a_translation_that_outlived_its_entry() {
 fn a_cached_table_that_outlived_its_entry() {
     assert_fires(Kind::StaleTranslation, |machine| {
         let other = machine.mms[1].expect("B").root();
-        World::current().cpus[0].tables[0].set(Some(other));
+        World::current().cpus[0].tables_of(PMD_LEVEL)[0].set(Some(other));
     });
 }
 
@@ -214,7 +215,7 @@ fn a_virtual_machine_that_maps_another_frame() {
     assert_fires(Kind::SecondaryMapping, |machine| {
         let kvm = machine.kvms[0].expect("A has a virtual machine");
         let other = Pte::page(mapped_frame(machine, B), false);
-        Model::entry(kvm.table(), 0).poke(other.bits());
+        Model::entry(kvm.table(), 0).poke(ModelFormat::encode(other, PTE_LEVEL));
     });
 }
 

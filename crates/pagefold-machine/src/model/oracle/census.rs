@@ -3,11 +3,13 @@
 use pagefold::Ref;
 use pagefold::accounting::PageKind;
 use pagefold::addr::{PageIndex, Pfn};
+use pagefold::arch::{Format, PMD_LEVEL};
 use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
 
 use super::walk::read;
+use crate::model::format::ModelFormat;
 use crate::model::violation::{Kind, fail};
 use crate::model::world::{FRAMES, Use, World};
 use crate::model::{Model, PTRS_PER_TABLE, names};
@@ -20,6 +22,14 @@ pub(super) struct Census {
     cached: [i64; FRAMES],
     /// Frames that are tables of some sort.
     table: [bool; FRAMES],
+}
+
+/// What an address space maps: pages of each kind, and tables of small-page entries.
+#[derive(Default)]
+struct Mapped {
+    shmem: i64,
+    anon: i64,
+    tables: i64,
 }
 
 impl Census {
@@ -38,43 +48,11 @@ impl Census {
 
     /// The tables and entries of an address space, against what it counts itself.
     pub(super) fn count_mm(&mut self, mm: Ref<Model, Mm<Model>>) {
-        let mut shmem = 0;
-        let mut anon = 0;
-        let mut tables = 0;
-        self.table[mm.root().0 as usize] = true;
-        for top in 0..PTRS_PER_TABLE {
-            let pud = read(mm.root(), top);
-            if !pud.is_table() {
-                continue;
-            }
-            self.table[pud.pfn().0 as usize] = true;
-            for huge in 0..PTRS_PER_TABLE {
-                let pmd = read(pud.pfn(), huge);
-                if pmd.is_huge() {
-                    shmem += PTRS_PER_TABLE as i64;
-                    self.maps[pmd.pfn().0 as usize] += 1;
-                } else if pmd.is_table() {
-                    tables += 1;
-                    self.table[pmd.pfn().0 as usize] = true;
-                    for index in 0..PTRS_PER_TABLE {
-                        let pte = read(pmd.pfn(), index);
-                        if !pte.is_present() {
-                            continue;
-                        }
-                        let frame = Model::frame(pte.pfn());
-                        self.maps[frame.folio_head().0 as usize] += 1;
-                        if frame.is_anon() {
-                            anon += 1;
-                        } else {
-                            shmem += 1;
-                        }
-                    }
-                }
-            }
-        }
+        let mut found = Mapped::default();
+        self.count_table(mm.root(), ModelFormat::levels() - 1, &mut found);
         for (kind, mapped, what) in [
-            (PageKind::Shmem, shmem, "object"),
-            (PageKind::Anon, anon, "private"),
+            (PageKind::Shmem, found.shmem, "object"),
+            (PageKind::Anon, found.anon, "private"),
         ] {
             let counted = mm.rss(kind).peek();
             if counted != mapped {
@@ -88,14 +66,35 @@ impl Census {
             }
         }
         let counted = mm.nr_ptes().peek();
-        if counted != tables {
+        if counted != found.tables {
             fail(
                 Kind::NrPtes,
                 format!(
-                    "{} counts {counted} page tables, but has {tables}",
-                    names::mm(mm.id)
+                    "{} counts {counted} page tables, but has {}",
+                    names::mm(mm.id),
+                    found.tables
                 ),
             );
+        }
+    }
+
+    fn count_table(&mut self, table: Pfn, level: u32, found: &mut Mapped) {
+        self.note_table(table);
+        for index in 0..PTRS_PER_TABLE {
+            let pte = read(table, index, level);
+            if pte.is_table() {
+                found.tables += i64::from(level == PMD_LEVEL);
+                self.count_table(pte.pfn(), level - 1, found);
+            } else if pte.is_page() {
+                let frame = Model::frame(pte.pfn());
+                self.maps[frame.folio_head().0 as usize] += 1;
+                let pages = PTRS_PER_TABLE.pow(level) as i64;
+                if frame.is_anon() {
+                    found.anon += pages;
+                } else {
+                    found.shmem += pages;
+                }
+            }
         }
     }
 

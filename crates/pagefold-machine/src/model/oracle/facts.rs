@@ -2,10 +2,11 @@
 
 use pagefold::accounting::{Fact, PageKind};
 use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
-use pagefold::arch::{Marker, Pte};
+use pagefold::arch::{Marker, PTE_LEVEL};
 use pagefold::platform::Platform;
 
 use super::books::PrivateCopy;
+use super::walk::read;
 use crate::model::content::Contents;
 use crate::model::violation::{Kind, fail};
 use crate::model::world::World;
@@ -93,7 +94,7 @@ impl World {
     fn check_removed_table(&self, table: Pfn, mm: u32, range: AddrRange) {
         self.frames[table.0 as usize].table_of.set(Some(mm));
         for index in 0..PTRS_PER_TABLE {
-            let pte = Pte::from_bits(Model::entry(table, index).peek());
+            let pte = read(table, index, PTE_LEVEL);
             let addr = range
                 .start
                 .huge_start(PTRS_PER_TABLE)
@@ -134,6 +135,14 @@ impl World {
                     self.books.exception.set(Some(Kind::MarkerLost));
                     self.books.page(mm, addr).poisoned.set(false);
                 }
+                Some(Marker::Guard) => fail(
+                    Kind::MarkerLost,
+                    format!(
+                        "the page table taken from {} holds the guard of {}",
+                        names::mm(mm),
+                        names::page(mm, addr),
+                    ),
+                ),
                 None => {}
             }
         }

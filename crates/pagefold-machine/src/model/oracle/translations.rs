@@ -2,6 +2,7 @@
 
 use pagefold::Ref;
 use pagefold::addr::VirtAddr;
+use pagefold::arch::PMD_LEVEL;
 use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 
@@ -33,7 +34,7 @@ pub(super) fn check_translations(mm: Ref<Model, Mm<Model>>, cpu: &Cpu) {
             }
         }
     }
-    for (huge, table) in cpu.tables.iter().enumerate() {
+    for (huge, table) in cpu.tables_of(PMD_LEVEL).iter().enumerate() {
         let addr = VirtAddr::of_page((huge * PTRS_PER_TABLE) as u64);
         if let Some(table) = table.get()
             && entry_of(mm, addr).0 != Some(table)

@@ -2,11 +2,12 @@
 
 use pagefold::Ref;
 use pagefold::addr::{Pfn, VirtAddr};
-use pagefold::arch::Pte;
+use pagefold::arch::{Format, PMD_LEVEL, PTE_LEVEL, Pte};
 use pagefold::mm::Mm;
 use pagefold::platform::Platform;
 
 use crate::model::cpu::Access;
+use crate::model::format::ModelFormat;
 use crate::model::world::World;
 use crate::model::{Model, PTRS_PER_TABLE};
 
@@ -33,25 +34,28 @@ pub(crate) fn access_uncached(
     })
 }
 
-/// The entry that an address is mapped by now: of a page, or of a huge page as if it were of the small one.
+/// The entry that an address is mapped by now, of a page, or of a huge page as if it were of the small one; and the
+/// table that it is in, if that is one of small-page entries.
 pub(crate) fn entry_of(mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> (Option<Pfn>, Pte) {
     let page = addr.page() as usize;
-    let huge = page / PTRS_PER_TABLE;
-    let pud = read(mm.root(), huge / PTRS_PER_TABLE);
-    if !pud.is_table() {
-        return (None, Pte::NONE);
+    let mut table = mm.root();
+    for level in (PMD_LEVEL..ModelFormat::levels()).rev() {
+        let pte = read(
+            table,
+            page / PTRS_PER_TABLE.pow(level) % PTRS_PER_TABLE,
+            level,
+        );
+        if pte.is_huge() {
+            return (None, pte.piece(page % PTRS_PER_TABLE));
+        }
+        if !pte.is_table() {
+            return (None, Pte::NONE);
+        }
+        table = pte.pfn();
     }
-    let pmd = read(pud.pfn(), huge % PTRS_PER_TABLE);
-    if pmd.is_huge() {
-        let pfn = pmd.pfn().add(page % PTRS_PER_TABLE);
-        return (None, Pte::page(pfn, pmd.is_writable()));
-    }
-    if !pmd.is_table() {
-        return (None, Pte::NONE);
-    }
-    (Some(pmd.pfn()), read(pmd.pfn(), page % PTRS_PER_TABLE))
+    (Some(table), read(table, page % PTRS_PER_TABLE, PTE_LEVEL))
 }
 
-pub(super) fn read(table: Pfn, index: usize) -> Pte {
-    Pte::from_bits(Model::entry(table, index).peek())
+pub(super) fn read(table: Pfn, index: usize, level: u32) -> Pte {
+    ModelFormat::decode(Model::entry(table, index).peek(), level)
 }

@@ -1,0 +1,4 @@
+//! Entries of page tables: the value, and the words of each format.
+
+mod format;
+mod value;
