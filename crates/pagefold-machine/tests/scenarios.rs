@@ -117,6 +117,11 @@ fn the_other_safeguards() {
     assert_as_expected("safeguards");
 }
 
+#[test]
+fn the_whole_system() {
+    assert_as_expected("system");
+}
+
 /// What an order is needed for: function and file of the place, order, memory model, verdict.
 fn describe(finding: &Finding, names: &[&str]) -> String {
     let site = finding.site;
@@ -211,7 +216,8 @@ fn the_orders_of_memory() {
 #[test]
 fn every_safeguard_is_shown_to_be_needed_and_to_suffice() {
     let mut needed = BTreeSet::new();
-    for (path, scenario) in library("thread").into_iter().chain(library("safeguards")) {
+    let folders = ["thread", "safeguards", "system"];
+    for (path, scenario) in folders.into_iter().flat_map(library) {
         for row in &scenario.expectations {
             if let (Verdict::Broken(_), [name]) = (&row.verdict, &row.without[..]) {
                 let with_it = scenario.expectations.iter().any(|other| {

@@ -103,6 +103,17 @@ safeguards! {
     DeferZapTables = "defer_zap_tables",
     /// A page that was waited for is used only if it still belongs to the object.
     RecheckMapping = "recheck_mapping",
+    /// Retraction looks, under the pmd lock, whether there is still a table.
+    RetractRecheckTable = "retract_recheck_table",
+    /// `collapse_pte_mapped_thp`, which gives the lock of the table up, looks whether it is still the table that the
+    /// upper entry names once it has the locks again.
+    CollapseRecheckTable = "collapse_recheck_table",
+    /// `collapse_pte_mapped_thp` stays an RCU reader of the table while it has given the table's lock up.
+    KeepTableMapped = "keep_table_mapped",
+    /// MADV_DONTNEED takes the pmd lock before it takes a table away that it emptied.
+    ReclaimPmdLock = "reclaim_pmd_lock",
+    /// If MADV_DONTNEED gave the lock of a table up after emptying it, it looks at all entries again under both locks.
+    ReclaimRescan = "reclaim_rescan",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.
@@ -188,6 +199,10 @@ pub struct Protocol {
     pub secondary_tlb: SecondaryTlb,
     /// Whether faults in file mappings try to do with the VMA lock alone (Linux from 6.7).
     pub file_faults_under_vma_lock: bool,
+    /// Whether MADV_DONTNEED frees the page tables that it emptied (Linux from 6.14: `PT_RECLAIM`).
+    pub reclaims_emptied_tables: bool,
+    /// Whether `madvise` tries to do with the VMA lock alone (Linux from 6.17).
+    pub madvise_under_vma_lock: bool,
     /// Safeguards that this version does not have.
     pub lacks: SafeguardSet,
 }
@@ -200,6 +215,8 @@ impl Protocol {
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::NotifierEnd,
         file_faults_under_vma_lock: false,
+        reclaims_emptied_tables: false,
+        madvise_under_vma_lock: false,
         lacks: SafeguardSet::EMPTY.with(Safeguard::MapMayFail),
     };
 
@@ -210,6 +227,8 @@ impl Protocol {
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::NotifierEnd,
         file_faults_under_vma_lock: true,
+        reclaims_emptied_tables: false,
+        madvise_under_vma_lock: false,
         lacks: SafeguardSet::EMPTY
             .with(Safeguard::RecheckAnonVma)
             .with(Safeguard::RecheckUffdWp)
@@ -225,7 +244,18 @@ impl Protocol {
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::Flush,
         file_faults_under_vma_lock: true,
+        reclaims_emptied_tables: false,
+        madvise_under_vma_lock: false,
         lacks: SafeguardSet::EMPTY,
+    };
+
+    /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
+    /// added to it until 6.19: `madvise` under the VMA lock, guard regions.
+    pub const LINUX_6_14: Self = Self {
+        name: "linux-6.14",
+        reclaims_emptied_tables: true,
+        madvise_under_vma_lock: true,
+        ..Self::LINUX_6_6
     };
 
     /// What Jann Horn proposed: no recheck of the flags, but a scan of the table under its lock.
@@ -258,6 +288,7 @@ impl Protocol {
         Self::SCAN_EMPTY,
         Self::MMAP_READ_TRYLOCK,
         Self::LINUX_6_6,
+        Self::LINUX_6_14,
     ];
 
     /// The protocol of that name.

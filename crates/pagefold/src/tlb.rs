@@ -156,9 +156,9 @@ impl<P: Platform> Gather<P> {
         self.pending = true;
     }
 
-    /// A table that is not attached any more.
-    pub(crate) fn add_table(&mut self, table: Pfn) {
-        P::observe(Fact::TableRemoved(table, self.mm.id, self.range));
+    /// A table that is not attached any more, and that served `part` of the range.
+    pub(crate) fn add_table(&mut self, table: Pfn, part: AddrRange) {
+        P::observe(Fact::TableRemoved(table, self.mm.id, part));
         self.tables[self.nr_tables] = Some(table);
         self.nr_tables += 1;
         self.pending = true;

@@ -3,10 +3,10 @@
 //! Guarantee: when these return, the range maps nothing, nobody can reach its pages through a cached translation, and
 //! the pages that nobody else has are free.
 //!
-//! Locks: [`zap_range`] needs the VMA to stay (`mmap_lock` for reading), and takes the lock of each table. It
-//! copes with tables that vanish. [`free_pgtables`] takes no page-table lock: the VMA is out of the address
-//! space and out of its object's list, so that nobody can begin to walk its tables; who is in them already is an RCU
-//! reader.
+//! Locks: [`zap_range`] needs the VMA to stay (`mmap_lock` or the VMA lock, for reading), and takes the lock of each
+//! table. It copes with tables that vanish. [`discard_range`] also takes tables away that it emptied.
+//! [`free_pgtables`] takes no page-table lock: the VMA is out of the address space and out of its object's list, so that
+//! nobody can begin to walk its tables; who is in them already is an RCU reader.
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
@@ -15,7 +15,10 @@ use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
-use crate::page_table::{PmdRef, PteMap, pmd_offset, pte_offset_map_lock, take_upper_table};
+use crate::page_table::{
+    PmdRef, PteMap, pmd_offset, pte_offset_map_lock, take_emptied_table, take_empty_table,
+    take_upper_table,
+};
 use crate::platform::{FlushKind, Link, Platform};
 use crate::rmap::{remove_mapping, unlink_vma};
 use crate::tlb::{Gather, flush_tlb_range};
@@ -30,14 +33,45 @@ pub(crate) enum Markers {
     Drop,
 }
 
-/// Unmaps all pages of a range of a VMA. The caller keeps the VMA in place with `mmap_lock`, at least for reading.
+/// What happens to tables that a zap has emptied, all entries of which are in the range.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EmptiedTables {
+    /// They stay.
+    Keep,
+    /// They are freed.
+    Reclaim,
+}
+
+/// Unmaps all pages of a range of a VMA. The caller keeps the VMA in place with `mmap_lock` or its lock, at least for
+/// reading.
 pub(crate) fn zap_range<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange, markers: Markers) {
+    zap(vma, range, markers, EmptiedTables::Keep);
+}
+
+/// As [`zap_range`], for pages that will not be missed soon: where the protocol has it so, tables that are empty then
+/// go as well.
+pub(crate) fn discard_range<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) {
+    let tables = if P::protocol().reclaims_emptied_tables {
+        EmptiedTables::Reclaim
+    } else {
+        EmptiedTables::Keep
+    };
+    zap(vma, range, Markers::Keep, tables);
+}
+
+fn zap<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    range: AddrRange,
+    markers: Markers,
+    tables: EmptiedTables,
+) {
     let notifier = NotifierRange::<P>::start(vma.mm, range);
     let mut gather = Gather::<P>::new(vma.mm, range);
     let mut addr = range.start;
     while range.contains(addr) {
         let end = next_table::<P>(addr, range);
-        zap_pmd(vma, AddrRange { start: addr, end }, markers, &mut gather);
+        let part = AddrRange { start: addr, end };
+        zap_pmd(vma, part, markers, tables, &mut gather);
         addr = end;
     }
     // The entries are as they will be. What is left is to flush and to give pages back, which a secondary MMU need not wait for.
@@ -58,6 +92,7 @@ fn zap_pmd<P: Platform>(
     vma: Ref<P, Vma<P>>,
     part: AddrRange,
     markers: Markers,
+    tables: EmptiedTables,
     gather: &mut Gather<P>,
 ) {
     let Some(pmd) = pmd_offset(vma.mm, part.start) else {
@@ -69,7 +104,7 @@ fn zap_pmd<P: Platform>(
             return;
         }
         if value.is_huge() {
-            if part.end.page() - part.start.page() == P::PTRS_PER_TABLE as u64 {
+            if is_whole_table::<P>(part) {
                 zap_huge_pmd(vma, pmd, gather);
             } else {
                 split_huge_pmd(vma, pmd);
@@ -77,10 +112,14 @@ fn zap_pmd<P: Platform>(
             continue;
         }
         // A table that vanished meanwhile: look at the same entry again.
-        if zap_ptes(vma, pmd, part, markers, gather) {
+        if zap_ptes(vma, pmd, part, markers, tables, gather) {
             return;
         }
     }
+}
+
+fn is_whole_table<P: Platform>(part: AddrRange) -> bool {
+    part.end.page() - part.start.page() == P::PTRS_PER_TABLE as u64
 }
 
 /// Takes a huge mapping away, if it is still there.
@@ -104,39 +143,52 @@ fn zap_ptes<P: Platform>(
     pmd: PmdRef<P>,
     part: AddrRange,
     markers: Markers,
+    tables: EmptiedTables,
     gather: &mut Gather<P>,
 ) -> bool {
+    // Whether the table is to go, as far as the entries are known.
+    let mut goes = tables == EmptiedTables::Reclaim && is_whole_table::<P>(part);
     let mut addr = part.start;
     while part.contains(addr) {
         let Some(table) = pte_offset_map_lock(pmd) else {
             return false;
         };
+        let from = addr;
         while part.contains(addr) && !gather.is_full() {
-            zap_pte(vma, &table, addr, markers, gather);
+            goes &= zap_pte(vma, &table, addr, markers, gather);
             addr = addr.add_pages(1);
+        }
+        let whole = from == part.start && !part.contains(addr);
+        if goes && whole && take_emptied_table(&table, part, gather) {
+            goes = false;
         }
         drop(table);
         if gather.is_full() {
             gather.flush();
         }
     }
+    if goes {
+        take_empty_table(pmd, part, gather);
+    }
     true
 }
 
+/// Empties an entry, but for a marker that stays. Whether it is empty now.
 fn zap_pte<P: Platform>(
     vma: Ref<P, Vma<P>>,
     table: &PteMap<P>,
     addr: VirtAddr,
     markers: Markers,
     gather: &mut Gather<P>,
-) {
+) -> bool {
     let old = table.get(addr);
     let page = AddrRange::pages(addr, 1);
     let protected = old.is_uffd_wp() || old.as_marker() == Some(Marker::UffdWp);
-    if old.is_none() || (!old.is_present() && protected && markers == Markers::Keep) {
-        return;
+    let stays = protected && markers == Markers::Keep;
+    if old.is_none() || (!old.is_present() && stays) {
+        return old.is_none();
     }
-    if protected && markers == Markers::Keep {
+    if stays {
         P::observe(Fact::DiscardedPage(vma.mm.id, addr));
         table.set_marker(addr, Marker::UffdWp);
     } else {
@@ -155,6 +207,7 @@ fn zap_pte<P: Platform>(
     } else {
         gather.note_change();
     }
+    !stays
 }
 
 /// Takes a huge mapping of an object away, so that its pages can be mapped singly when they are next used.
@@ -204,7 +257,7 @@ pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>)
             if old.is_table() {
                 pmd.clear("pmd_clear");
                 accounting::mm_dec_nr_ptes::<P>(&mm);
-                gather.add_table(old.pfn());
+                gather.add_table(old.pfn(), part);
             }
         }
         for level in PMD_LEVEL + 1..P::Format::levels() {
@@ -216,7 +269,7 @@ pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>)
                 gather.flush();
             }
             if let Some(table) = take_upper_table(mm, addr, level) {
-                gather.add_table(table);
+                gather.add_table(table, part);
             }
         }
         addr = part.end;

@@ -7,9 +7,11 @@
 //!
 //! Why that is enough: `mmap_lock` keeps the VMA, which is looked up first, so that the upper tables are there. The folio
 //! lock keeps the object's pages from being mapped. The entries are checked twice, the second time under the lock under
-//! which they are then emptied. Between emptying the entries and clearing the upper entry the table's lock is given up, which
-//! is harmless where only the folio could fill it; in a private VMA with userfaultfd anything could, so there
-//! the pmd lock is taken first and the table's lock is kept (a98460494b16).
+//! which they are then emptied. A table that was taken away before that has no entry to empty. Between emptying the entries
+//! and clearing the upper entry the table's lock is given up, which is harmless where only the folio could fill
+//! it; in a private VMA with userfaultfd anything could, so there the pmd lock is taken first and the table's lock
+//! is kept (a98460494b16). An empty table may be taken away then by MADV_DONTNEED (6.14): so it stays mapped, that its
+//! lock can be taken again, and whether the upper entry still names it is looked at with both locks held.
 
 use crate::accounting::Fact;
 use crate::accounting::{PageKind, add_mm_counter};
@@ -232,7 +234,9 @@ fn take_table<P: Platform>(
         give_back(vma, folio, cleared);
         return Err(refusal);
     }
-    drop(table);
+    let seen = table.seen;
+    // Until the lock is taken again, the table may go, and its lock with it.
+    let table = P::enforces(Safeguard::KeepTableMapped).then_some(table);
     if !early {
         drop(ptl_guard.take());
     }
@@ -241,14 +245,28 @@ fn take_table<P: Platform>(
         pml_guard = Some(pmd.lock());
         ptl_guard = nested(true).then(|| ptl.lock(Step::Pmd("ptl", mm.id, range.start)));
     }
-    let old = pmdp_collapse_flush(pmd, range);
+    let is_same = pmd.load_protected() == seen;
+    let taken = if is_same || !P::enforces(Safeguard::CollapseRecheckTable) {
+        Some(pmdp_collapse_flush(pmd, range))
+    } else {
+        None
+    };
     drop(ptl_guard);
+    drop(table);
     drop(pml_guard);
+    let Some(old) = taken else {
+        // What is there now is somebody else's. The entries that were emptied are still cached.
+        if cleared > 0 {
+            flush_tlb_range(mm, range, FlushKind::Leaves);
+        }
+        return Err(ScanResult::Fail);
+    };
     drop(notifier);
-    if old.is_table() {
-        book_removed_table(mm, old, range);
-        pte_free_defer::<P>(old.pfn());
+    if old.is_none() {
+        P::observe(Fact::MissingTable(mm.id, range.start));
     }
+    book_removed_table(mm, old, range);
+    pte_free_defer::<P>(old.pfn());
     Ok(())
 }
 

@@ -17,6 +17,9 @@
 //! * UFFDIO_POISON puts a marker in and nothing tells of it: the one exception, which Linux accepts. A poisoned page that
 //!   is present after all is user space's error.
 //!
+//! Since 6.14 somebody else may take the table first, MADV_DONTNEED that has emptied it; so whether there is one is looked at
+//! under the pmd lock, which whoever takes one has.
+//!
 //! And by who could use the table after it is gone: walkers with a lock look again at the upper entry; walkers without
 //! are RCU readers and see an empty table until the grace period ends; CPUs and IOMMUs that cached the
 //! table's address are flushed before the grace period begins; KVM-like users are told by the notifier.
@@ -108,10 +111,14 @@ fn take_table<P: Platform>(
     let old = {
         let pml = pmd.lockptr();
         let _pml = pmd.lock();
-        // The entry can only be emptied by retraction, which the folio lock keeps from running twice, or when the VMA
-        // is unmapped, which waits for i_mmap_rwsem: so it still names the table.
+        // Retraction, which the folio lock keeps from running twice, cannot have emptied the entry; nor has an unmapping of
+        // the VMA, which waits for i_mmap_rwsem. But MADV_DONTNEED can have (6.14). If there is another table since, it
+        // is as good as the first: nothing can have been put into it either.
         let value = pmd.load_protected();
         if !value.is_table() {
+            if !P::enforces(Safeguard::RetractRecheckTable) {
+                P::observe(Fact::MissingTable(mm.id, range.start));
+            }
             return Err(ScanResult::PmdNone);
         }
         let ptl = pmd.pte_lockptr(value);

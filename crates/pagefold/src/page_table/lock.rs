@@ -57,6 +57,12 @@ impl<P: Platform> PtLock<P> {
         self.with_raw(|lock| lock.lock());
         PtLockGuard(self)
     }
+
+    /// Takes the lock if it is free: the way to a lock that comes earlier in the lock order.
+    pub(crate) fn try_lock(self, step: Step) -> Option<PtLockGuard<P>> {
+        P::step(step);
+        self.with_raw(RawLock::try_lock).then(|| PtLockGuard(self))
+    }
 }
 
 /// A held page-table lock.

@@ -2,7 +2,8 @@
 //!
 //! Three levels are live: the top-level table of an address space, tables of huge-page entries (Linux: PMD), tables
 //! of small-page entries (PTE). Upper tables go only when the last VMA that they serve is unmapped. A table of small-page
-//! entries may go at any time, by [`collapse::retract`](crate::collapse::retract), under the feet of whoever looks at it.
+//! entries may go at any time, by [`collapse::retract`](crate::collapse::retract) or, from Linux 6.14, by whoever emptied
+//! it (`reclaim`), under the feet of whoever looks at it.
 //!
 //! What makes that safe:
 //!
@@ -17,10 +18,12 @@
 
 mod free;
 mod lock;
+mod reclaim;
 mod walk;
 
 pub(crate) use free::{free_table_now, pte_free_defer};
 pub(crate) use lock::{PtLock, PtLockGuard};
+pub(crate) use reclaim::{take_emptied_table, take_empty_table};
 pub(crate) use walk::{
     PmdRef, PteLocked, PteMap, clear_table, pmd_alloc, pmd_offset, pte_alloc, pte_offset_map,
     pte_offset_map_copy, pte_offset_map_lock, pte_offset_map_nolock, take_upper_table,
