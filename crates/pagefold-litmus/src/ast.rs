@@ -56,6 +56,14 @@ impl Scenario {
         }
     }
 
+    /// The pages of a range, the first and how many.
+    pub fn pages_of(&self, range: MappingRange) -> (usize, usize) {
+        match range.pages {
+            Some(PageRange { first, end }) => (first, end - first),
+            None => (0, self.pages(range.mapping)),
+        }
+    }
+
     /// The register called `name`.
     pub fn register(&self, name: &str) -> Option<RegisterId> {
         self.registers
@@ -65,9 +73,11 @@ impl Scenario {
     }
 }
 
-/// A shmem file: `shmem f[2] = { 1, hole };`.
+/// Something that can be mapped by many: `shmem f[2] = { 1, hole };`, `file g[2];`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
+    /// Where its content is kept.
+    pub kind: ObjectKind,
     /// Its name.
     pub name: String,
     /// What each page holds at the start; `None` is a hole. As long as the object has pages.
@@ -80,6 +90,28 @@ impl Object {
     /// The size in pages.
     pub fn pages(&self) -> usize {
         self.contents.len()
+    }
+}
+
+/// Where the content of an object is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    /// In the page cache alone: a hole has no content.
+    Shmem,
+    /// On a disk, from which the page cache is filled.
+    File,
+}
+
+impl ObjectKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Shmem, Self::File];
+
+    /// The word that a declaration begins with.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shmem => "shmem",
+            Self::File => "file",
+        }
     }
 }
 
@@ -258,6 +290,24 @@ pub struct MappingPage {
     pub mapping: MappingId,
     /// The page, counted from 0; within the mapping.
     pub page: usize,
+}
+
+/// `x`, `x[i]` or `x[i..j]`: pages of a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MappingRange {
+    /// The mapping.
+    pub mapping: MappingId,
+    /// Which of its pages; `None` is all.
+    pub pages: Option<PageRange>,
+}
+
+/// `i..j`: pages from one to before another; at least one, within the mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PageRange {
+    /// The first page, counted from 0.
+    pub first: usize,
+    /// The page after the last.
+    pub end: usize,
 }
 
 /// `f[i]`: a page of an object.

@@ -2,7 +2,7 @@
 //!
 //! The table generates [`Call`], its parser and its printer, and is itself there to be shown: [`CALLS`].
 
-use crate::ast::{Backing, MappingPage, ObjectPage, Scenario};
+use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, Scenario};
 use crate::check::Checker;
 use crate::constants::{Advice, Protection, Sharing, UffdModes};
 use crate::ids::{MappingId, MmId, ObjectId};
@@ -58,6 +58,8 @@ pub enum Shape {
     Mapping,
     /// A page of a mapping: `x[i]`.
     MappingPage,
+    /// A mapping, or pages of it: `x`, `x[i]`, `x[i..j]`.
+    MappingRange,
     /// What can be mapped: `f`, or `ANON[n]`.
     Backing,
     /// An object: `f`.
@@ -82,6 +84,7 @@ impl Shape {
         match self {
             Self::Mapping => "x".to_owned(),
             Self::MappingPage => "x[i]".to_owned(),
+            Self::MappingRange => "x[i..j]".to_owned(),
             Self::Backing => "f/ANON[n]".to_owned(),
             Self::Object => "f".to_owned(),
             Self::ObjectPage => "f[i]".to_owned(),
@@ -98,6 +101,7 @@ impl Shape {
         match self {
             Self::Mapping => "a mapping".to_owned(),
             Self::MappingPage => "a page of a mapping, `x[i]`".to_owned(),
+            Self::MappingRange => "a mapping `x`, or pages of it, `x[i]` or `x[i..j]`".to_owned(),
             Self::Backing => {
                 "an object, or so many pages of anonymous memory, `ANON[n]`".to_owned()
             }
@@ -325,10 +329,10 @@ macro_rules! calls {
 }
 
 calls! {
-    /// Collapses the mapping into huge pages, or drops what it maps.
-    Madvise = "madvise"(mapping: MappingId, advice: Advice) by Cpu gives Status;
-    /// Takes the mapping away.
-    Munmap = "munmap"(mapping: MappingId) by Cpu gives Status;
+    /// Collapses pages of a mapping into huge ones, or drops what they map.
+    Madvise = "madvise"(range: MappingRange, advice: Advice) by Cpu gives Status;
+    /// Takes the mapping away, or pages of it.
+    Munmap = "munmap"(range: MappingRange) by Cpu gives Status;
     /// Ends the thread; with the last one of the process its address space goes.
     Exit = "exit" by Cpu gives Nothing;
     /// Registers the mapping with userfaultfd.

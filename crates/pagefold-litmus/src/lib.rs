@@ -56,8 +56,9 @@ mod token;
 mod value;
 
 pub use ast::{
-    Actor, Backing, Created, Expectation, Mapping, MappingPage, Memory, Mm, Object, ObjectPage,
-    Phase, Register, Scenario, Statement, StatementKind, Thread, Verdict,
+    Actor, Backing, Created, Expectation, Mapping, MappingPage, MappingRange, Memory, Mm, Object,
+    ObjectKind, ObjectPage, PageRange, Phase, Register, Scenario, Statement, StatementKind, Thread,
+    Verdict,
 };
 pub use calls::{CALLS, Call, CallSpec, Form, ParameterSpec, Returns, Role, Shape};
 pub use condition::{Condition, Expression, Operand, Quantifier, Relation};

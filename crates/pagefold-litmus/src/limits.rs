@@ -6,7 +6,7 @@ pub const SOURCE_BYTES: usize = 1 << 20;
 pub const NAME_BYTES: usize = 64;
 /// The most objects of a scenario.
 pub const OBJECTS: usize = 64;
-/// The largest object, in pages.
+/// The largest object or anonymous mapping, in pages.
 pub const OBJECT_PAGES: u64 = 512;
 /// The most address spaces of a scenario.
 pub const MMS: usize = 16;

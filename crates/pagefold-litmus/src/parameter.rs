@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use crate::ast::{Backing, MappingPage, ObjectPage, Scenario};
+use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, PageRange, Scenario};
 use crate::calls::Shape;
 use crate::check::Checker;
 use crate::constants::{Advice, Constant, Protection, Sharing, UffdMode, UffdModes};
@@ -94,6 +94,39 @@ impl Parameter for MappingPage {
 
     fn reference(&self) -> Reference {
         Reference::MappingPage(*self)
+    }
+}
+
+impl Parameter for MappingRange {
+    const SHAPE: Shape = Shape::MappingRange;
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        let (mapping, pages) = match &argument.kind {
+            ArgumentKind::Page(page) => {
+                let MappingPage { mapping, page } = checker.mapping_page(page)?;
+                let (first, end) = (page, page + 1);
+                (mapping, Some(PageRange { first, end }))
+            }
+            ArgumentKind::Range(range) => return checker.mapping_range(range),
+            _ => match argument.single() {
+                Some(word) => (checker.mapping(word)?, None),
+                None => return checker.misfit(argument, Self::SHAPE),
+            },
+        };
+        Some(Self { mapping, pages })
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        let name = &scenario[self.mapping].name;
+        Some(match self.pages {
+            None => name.clone(),
+            Some(PageRange { first, end }) if end == first + 1 => format!("{name}[{first}]"),
+            Some(PageRange { first, end }) => format!("{name}[{first}..{end}]"),
+        })
+    }
+
+    fn reference(&self) -> Reference {
+        Reference::MappingRange(*self)
     }
 }
 

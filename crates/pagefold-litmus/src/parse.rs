@@ -26,6 +26,7 @@ pub(crate) const KEYWORDS: &[&str] = &[
     "device",
     "exists",
     "expect",
+    "file",
     "final",
     "forall",
     "hole",

@@ -6,7 +6,8 @@
 //! a register that nothing writes any more.
 
 use crate::ast::{
-    Backing, Created, Mapping, MappingPage, Object, ObjectPage, Scenario, Statement, StatementKind,
+    Backing, Created, Mapping, MappingPage, MappingRange, Object, ObjectPage, Scenario, Statement,
+    StatementKind,
 };
 use crate::calls::Call;
 use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
@@ -74,6 +75,7 @@ pub(crate) enum Reference {
     Nothing,
     Mapping(MappingId),
     MappingPage(MappingPage),
+    MappingRange(MappingRange),
     Object(ObjectId),
     ObjectPage(ObjectPage),
     Mm(MmId),
@@ -156,7 +158,7 @@ impl Scenario {
                 None => String::new(),
             },
             Part::Mm(id) => format!("mm {}", self[*id].name),
-            Part::Object(id) => format!("shmem {}", self[*id].name),
+            Part::Object(id) => format!("{} {}", self[*id].kind.name(), self[*id].name),
             Part::Thread(id) => {
                 let thread = &self[*id];
                 let actor = self.print_actor(thread.actor);
@@ -384,6 +386,10 @@ impl Rest {
             Reference::Mapping(id) => !mappings.contains(&id),
             Reference::MappingPage(at) => {
                 !mappings.contains(&at.mapping) && at.page < mapped[at.mapping.index()]
+            }
+            Reference::MappingRange(MappingRange { mapping, pages }) => {
+                !mappings.contains(&mapping)
+                    && pages.is_none_or(|pages| pages.end <= mapped[mapping.index()])
             }
             Reference::Object(id) => !objects.contains(&id),
             Reference::ObjectPage(at) => {

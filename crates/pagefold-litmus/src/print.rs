@@ -56,7 +56,12 @@ fn print_object(object: &Object) -> String {
     } else {
         format!(" = {{ {} }}", contents.join(", "))
     };
-    format!("shmem {}[{}]{contents};", object.name, object.pages())
+    format!(
+        "{} {}[{}]{contents};",
+        object.kind.name(),
+        object.name,
+        object.pages()
+    )
 }
 
 fn print_expectation(expectation: &Expectation) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::ast::ObjectKind;
 use crate::condition::{Quantifier, Relation};
 use crate::span::Span;
 
@@ -27,6 +28,14 @@ pub(crate) struct Page<'a> {
     pub(crate) span: Span,
 }
 
+/// `name[first..end]`
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range<'a> {
+    pub(crate) name: Word<'a>,
+    pub(crate) first: Number,
+    pub(crate) end: Number,
+}
+
 /// A whole file. What could not be parsed is left out.
 #[derive(Debug)]
 pub(crate) struct File<'a> {
@@ -46,6 +55,7 @@ pub(crate) struct File<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Object<'a> {
+    pub(crate) kind: ObjectKind,
     pub(crate) name: Word<'a>,
     pub(crate) pages: Number,
     pub(crate) contents: Vec<Content>,
@@ -143,6 +153,7 @@ pub(crate) struct Argument<'a> {
 pub(crate) enum ArgumentKind<'a> {
     Number(u64),
     Page(Page<'a>),
+    Range(Range<'a>),
     /// One name, or several joined by `|`; never empty.
     Words(Vec<Word<'a>>),
 }

@@ -43,6 +43,7 @@ pub(crate) enum TokenKind {
     Bar,
     Equal,
     NotEqual,
+    DotDot,
     And,
     Or,
     Not,
@@ -69,6 +70,7 @@ impl TokenKind {
             Self::Bar => "`|`",
             Self::Equal => "`=`",
             Self::NotEqual => "`!=`",
+            Self::DotDot => "`..`",
             Self::And => r"`/\`",
             Self::Or => r"`\/`",
             Self::Not => "`~`",
@@ -135,6 +137,7 @@ const PUNCTUATION: &[(&str, TokenKind, Option<&str>)] = &[
     ("*)", TokenKind::Bad, Some("no comment is open here")),
     ("!", TokenKind::Bad, Some("not is written `~`")),
     ("-", TokenKind::Bad, Some("values are not negative")),
+    ("..", TokenKind::DotDot, None),
     ("{", TokenKind::OpenBrace, None),
     ("}", TokenKind::CloseBrace, None),
     ("(", TokenKind::OpenParen, None),
@@ -280,7 +283,11 @@ impl<'a> Lexer<'a, '_> {
     }
 
     fn number(&mut self) {
-        let span = self.advance_while(is_word);
+        // In `0..2` a number ends before the dots.
+        let rest = self.rest();
+        let len = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        let len = rest[..len].find("..").unwrap_or(len);
+        let span = self.advance(len);
         let text = self.text(span);
         let (digits, radix) = match text.strip_prefix("0x") {
             Some(digits) => (digits, 16),

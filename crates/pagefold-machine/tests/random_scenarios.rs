@@ -34,6 +34,7 @@ const COMMON: &[&str] = &[
     "M[P];",
     "madvise(M, MADV_COLLAPSE);",
     "madvise(M, MADV_DONTNEED);",
+    "madvise(M[P], MADV_DONTNEED);",
     "gup_fast(M[P]);",
     "gup_fast_write(M[P], V);",
     "mincore(M[P]);",
@@ -127,7 +128,13 @@ impl Generator {
 
     fn scenario(&mut self) -> String {
         let hole = self.random.pick(&["2", "2", "hole"]);
-        let sharing = self.random.pick(&["MAP_SHARED", "MAP_PRIVATE"]);
+        let backing = self.random.pick(&[
+            "f, MAP_SHARED",
+            "f, MAP_SHARED",
+            "f, MAP_PRIVATE",
+            "f, MAP_PRIVATE",
+            "ANON[2], MAP_PRIVATE",
+        ]);
         self.modes = self.random.pick(&["", "", "MISSING", "WP", "MISSING|WP"]);
         let uffd = if self.modes.is_empty() {
             String::new()
@@ -135,7 +142,7 @@ impl Generator {
             format!("uffd(y, {}|SIGBUS_ON_FAULT);", self.modes)
         };
         let mut text = format!(
-            "MM random\n{{\n    shmem f[2] = {{ 1, {hole} }};\n    mm A {{ x: mmap(f, MAP_SHARED); }}\n    mm B {{ y: mmap(f, {sharing}); {uffd} }}\n"
+            "MM random\n{{\n    shmem f[2] = {{ 1, {hole} }};\n    mm A {{ x: mmap(f, MAP_SHARED); }}\n    mm B {{ y: mmap({backing}); {uffd} }}\n"
         );
         for _ in 0..self.random.next(6) {
             let (mm, mapping) = if self.random.next(2) == 0 {

@@ -61,6 +61,7 @@ impl<'a> Checker<'a, '_> {
         let found = match &argument.kind {
             ArgumentKind::Number(value) => format!("the number `{value}`"),
             ArgumentKind::Page(page) => format!("the page `{}[...]`", excerpt(page.name.text)),
+            ArgumentKind::Range(range) => format!("the pages `{}[...]`", excerpt(range.name.text)),
             ArgumentKind::Words(words) => match words.as_slice() {
                 [word] => format!("`{}`", excerpt(word.text)),
                 _ => "names joined by `|`".to_owned(),

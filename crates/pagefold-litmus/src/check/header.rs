@@ -48,6 +48,7 @@ impl<'a> Checker<'a, '_> {
         let id = ObjectId::new(self.scenario.objects.len());
         self.objects.insert(name.text, id);
         self.scenario.objects.push(Object {
+            kind: object.kind,
             name: name.text.to_owned(),
             contents,
             span: name.span,

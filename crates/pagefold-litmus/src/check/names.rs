@@ -1,7 +1,7 @@
 //! Names: what may be one, who has it already, and whom a use of it means.
 
 use super::{Checker, suggest};
-use crate::ast::{Backing, Created, Mapping, MappingPage, ObjectPage};
+use crate::ast::{Backing, Created, Mapping, MappingPage, MappingRange, ObjectPage, PageRange};
 use crate::calls::CallSpec;
 use crate::constants::CONSTANTS;
 use crate::diagnostic::Diagnostic;
@@ -9,7 +9,7 @@ use crate::ids::{MappingId, MmId, ObjectId};
 use crate::limits::NAME_BYTES;
 use crate::parse::KEYWORDS;
 use crate::span::Span;
-use crate::syntax::{Number, Page, Word};
+use crate::syntax::{Number, Page, Range, Word};
 use crate::token::excerpt;
 use crate::value::Symbol;
 
@@ -204,6 +204,39 @@ impl<'a> Checker<'a, '_> {
             }
         }?;
         Some(MappingPage { mapping, page })
+    }
+
+    /// `x[i..j]`: one page at least, all of them in the mapping.
+    pub(crate) fn mapping_range(&mut self, range: &Range<'a>) -> Option<MappingRange> {
+        let Range { name, first, end } = *range;
+        if end.value <= first.value {
+            self.report(Diagnostic::new(
+                first.span.to(end.span),
+                "this range has no page",
+                format!("expected more than {} after the dots", first.value),
+            ));
+            return None;
+        }
+        let mapping = self.mapping(name)?;
+        let pages = self.scenario.pages(mapping);
+        match (usize::try_from(first.value), usize::try_from(end.value)) {
+            (Ok(first), Ok(end)) if end <= pages => {
+                let pages = Some(PageRange { first, end });
+                Some(MappingRange { mapping, pages })
+            }
+            _ => {
+                let declared = self.scenario[mapping].span;
+                self.report(
+                    Diagnostic::new(
+                        end.span,
+                        format!("`{}` ends before page {}", name.text, end.value - 1),
+                        format!("expected at most {pages}"),
+                    )
+                    .related(declared, format!("it has {}", plural(pages, "page"))),
+                );
+                None
+            }
+        }
     }
 
     pub(crate) fn object_page(&mut self, page: &Page<'a>) -> Option<ObjectPage> {

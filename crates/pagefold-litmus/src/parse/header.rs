@@ -1,6 +1,7 @@
 //! The header: objects, address spaces, whether frames are used again, set-up.
 
 use super::{Parsed, Parser, Reported};
+use crate::ast::ObjectKind;
 use crate::diagnostic::Diagnostic;
 use crate::syntax::{Content, Mm, MmItem, Object, Phase};
 use crate::token::{TokenKind, excerpt};
@@ -27,8 +28,8 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn header_element(&mut self, header: &mut Header<'a>) -> Parsed<()> {
-        if self.peek().is_word("shmem") {
-            header.objects.push(self.object()?);
+        if let Some(kind) = self.object_kind() {
+            header.objects.push(self.object(kind)?);
         } else if self.peek().is_word("mm") {
             header.mms.push(self.mm()?);
         } else if self.peek().is_word("reuse") && self.ahead(1).is_word("frames") {
@@ -50,7 +51,7 @@ impl<'a> Parser<'a, '_> {
             phase.body.push(statement);
         } else {
             return Err(self.unexpected_with(
-                "`shmem`, `mm`, `reuse frames` or a set-up statement after `MM:`",
+                "`shmem`, `file`, `mm`, `reuse frames` or a set-up statement after `MM:`",
                 Some("set-up statements begin with the mm they run in: `A: x[0] = 1;`"),
             ));
         }
@@ -64,7 +65,14 @@ impl<'a> Parser<'a, '_> {
             && !(self.ahead(2).is_word("mmap") && self.ahead(3).kind == TokenKind::OpenParen)
     }
 
-    fn object(&mut self) -> Parsed<Object<'a>> {
+    /// The sort of object whose declaration may begin here.
+    fn object_kind(&self) -> Option<ObjectKind> {
+        ObjectKind::ALL
+            .into_iter()
+            .find(|kind| self.peek().is_word(kind.name()))
+    }
+
+    fn object(&mut self, kind: ObjectKind) -> Parsed<Object<'a>> {
         self.next();
         let name = self.word("the name of the object")?;
         self.expect(TokenKind::OpenBracket)?;
@@ -77,6 +85,7 @@ impl<'a> Parser<'a, '_> {
         };
         self.semicolon()?;
         Ok(Object {
+            kind,
             name,
             pages,
             contents,
@@ -114,8 +123,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn at_declaration(&self) -> bool {
-        let token = self.peek();
-        let keyword = token.is_word("shmem") || token.is_word("mm");
+        let keyword = self.object_kind().is_some() || self.peek().is_word("mm");
         (keyword && self.ahead(1).kind == TokenKind::Word) || self.at_item()
     }
 

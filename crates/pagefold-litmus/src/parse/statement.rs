@@ -3,7 +3,9 @@
 use super::{Parsed, Parser, Reported};
 use crate::diagnostic::Diagnostic;
 use crate::limits::{REPEAT, REPEAT_NESTING};
-use crate::syntax::{Argument, ArgumentKind, Call, Number, Page, Statement, StatementKind, Word};
+use crate::syntax::{
+    Argument, ArgumentKind, Call, Number, Page, Range, Statement, StatementKind, Word,
+};
 use crate::token::TokenKind;
 
 impl<'a> Parser<'a, '_> {
@@ -115,7 +117,7 @@ impl<'a> Parser<'a, '_> {
             self.next();
             ArgumentKind::Number(value)
         } else if self.ahead(1).kind == TokenKind::OpenBracket {
-            ArgumentKind::Page(self.page()?)
+            self.pages()?
         } else {
             let mut words = vec![self.word("an argument")?];
             while self.eat(TokenKind::Bar) {
@@ -125,6 +127,28 @@ impl<'a> Parser<'a, '_> {
         };
         let span = self.since(first);
         Ok(Argument { kind, span })
+    }
+
+    /// `x[i]` or `x[i..j]`
+    fn pages(&mut self) -> Parsed<ArgumentKind<'a>> {
+        let name = self.word("a name")?;
+        self.expect(TokenKind::OpenBracket)?;
+        let page = self.number("the number of a page")?;
+        let end = if self.eat(TokenKind::DotDot) {
+            Some(self.number("the number of the page after the last")?)
+        } else {
+            None
+        };
+        self.expect(TokenKind::CloseBracket)?;
+        let span = self.since(name.span);
+        Ok(match end {
+            Some(end) => ArgumentKind::Range(Range {
+                name,
+                first: page,
+                end,
+            }),
+            None => ArgumentKind::Page(Page { name, page, span }),
+        })
     }
 
     fn repeat(&mut self) -> Parsed<StatementKind<'a>> {

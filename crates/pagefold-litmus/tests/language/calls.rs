@@ -2,7 +2,8 @@
 
 use insta::assert_snapshot;
 use pagefold_litmus::{
-    Advice, CALLS, Call, Form, MappingId, MappingPage, Protection, Role, StatementKind, UffdModes,
+    Advice, CALLS, Call, Form, MappingId, MappingPage, MappingRange, PageRange, Protection, Role,
+    StatementKind, UffdModes,
 };
 
 use crate::common::check;
@@ -30,10 +31,10 @@ fn the_table() {
         Maps the whole object, or anonymous memory.
     "uffd(x, MISSING|WP|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
-    "madvise(x, MADV_COLLAPSE/MADV_DONTNEED)" [Cpu] Status
-        Collapses the mapping into huge pages, or drops what it maps.
-    "munmap(x)" [Cpu] Status
-        Takes the mapping away.
+    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED)" [Cpu] Status
+        Collapses pages of a mapping into huge ones, or drops what they map.
+    "munmap(x[i..j])" [Cpu] Status
+        Takes the mapping away, or pages of it.
     "exit()" [Cpu] Nothing
         Ends the thread; with the last one of the process its address space goes.
     "uffd_register(x, MISSING|WP|SIGBUS_ON_FAULT)" [Cpu] Status
@@ -106,7 +107,9 @@ fn every_call_parses_as_its_signature_says() {
             .map(|parameter| {
                 let text = parameter.shape.placeholder();
                 let one = text.split('/').next().unwrap_or(&text);
-                one.replace("[i]", "[1]").replace('v', "7")
+                one.replace("[i]", "[1]")
+                    .replace("[i..j]", "[0..2]")
+                    .replace('v', "7")
             })
             .collect();
         let call = format!("{}({});", spec.name, arguments.join(", "));
@@ -141,6 +144,8 @@ fn arguments_arrive() {
     let source = "MM t { shmem f[2]; mm A { x: mmap(f, MAP_SHARED); } }
         P (A) {
             madvise(x, MADV_DONTNEED);
+            madvise(x[1], MADV_DONTNEED);
+            munmap(x[0..1]);
             e = uffdio_copy(x[1], 0x10);
             uffd_register(x, WP|MISSING);
             uffdio_writeprotect(x[0]);
@@ -157,6 +162,10 @@ fn arguments_arrive() {
         .collect();
     let mapping = MappingId::new(0);
     let page = |page| MappingPage { mapping, page };
+    let range = |pages: Option<(usize, usize)>| MappingRange {
+        mapping,
+        pages: pages.map(|(first, end)| PageRange { first, end }),
+    };
     let modes = UffdModes {
         missing: true,
         wp: true,
@@ -165,7 +174,9 @@ fn arguments_arrive() {
     assert_eq!(
         calls,
         [
-            Call::Madvise(mapping, Advice::DontNeed),
+            Call::Madvise(range(None), Advice::DontNeed),
+            Call::Madvise(range(Some((1, 2))), Advice::DontNeed),
+            Call::Munmap(range(Some((0, 1)))),
             Call::UffdioCopy(page(1), 16),
             Call::UffdRegister(mapping, modes),
             Call::UffdioWriteprotect(page(0), Protection::Protect),

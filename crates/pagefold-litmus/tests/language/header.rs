@@ -6,12 +6,12 @@ use crate::common::{errors, in_header, numbered};
 
 #[test]
 fn statement_without_an_mm() {
-    assert_snapshot!(errors(&in_header("    x[0] = 1;")), @r"
-    error: expected `shmem`, `mm`, `reuse frames` or a set-up statement after `MM:`, found `x`
+    assert_snapshot!(errors(&in_header("    x[0] = 1;")), @"
+    error: expected `shmem`, `file`, `mm`, `reuse frames` or a set-up statement after `MM:`, found `x`
      --> test.litmus:3:5
       |
     3 |     x[0] = 1;
-      |     ^ expected `shmem`, `mm`, `reuse frames` or a set-up statement after `MM:`
+      |     ^ expected `shmem`, `file`, `mm`, `reuse frames` or a set-up statement after `MM:`
       |
       = help: set-up statements begin with the mm they run in: `A: x[0] = 1;`
     ");
@@ -232,15 +232,35 @@ fn mapping_by_another_call() {
 
 #[test]
 fn mapping_of_an_unknown_object() {
-    assert_snapshot!(errors(&in_header(r"    shmem file[2];
-    mm A { x: mmap(fill, MAP_SHARED); uffd(x, WP); }")), @r"
-    error: `fill` is not an object
-     --> test.litmus:4:20
+    assert_snapshot!(errors(&in_header(r"    shmem pool[2];
+    file disk[2];
+    mm A { x: mmap(poll, MAP_SHARED); uffd(x, WP); }")), @"
+    error: `poll` is not an object
+     --> test.litmus:5:20
       |
-    4 |     mm A { x: mmap(fill, MAP_SHARED); uffd(x, WP); }
+    5 |     mm A { x: mmap(poll, MAP_SHARED); uffd(x, WP); }
       |                    ^^^^ expected an object
       |
-      = help: did you mean `file`?
+      = help: did you mean `pool`?
+    ");
+}
+
+#[test]
+fn a_file_is_declared_as_an_object() {
+    assert_snapshot!(errors(&in_header("    file f[2] = { 1, 2, 3 };\n    file file[1];")), @"
+    error: `f` has no page for this content
+     --> test.litmus:3:25
+      |
+    3 |     file f[2] = { 1, 2, 3 };
+      |            -            ^ expected at most 2 pages
+      |            |
+      |            the size is given here
+
+    error: `file` is a keyword and cannot name an object
+     --> test.litmus:4:10
+      |
+    4 |     file file[1];
+      |          ^^^^ expected another name
     ");
 }
 

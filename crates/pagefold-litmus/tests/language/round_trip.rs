@@ -79,7 +79,10 @@ impl Author {
             let result = self.result();
             let statement = match (role, self.below(6)) {
                 ("cpu", 1) => format!("{page} = {value}"),
-                ("cpu", 2) => format!("{result}madvise ( {mapping} , MADV_DONTNEED )"),
+                ("cpu", 2) => {
+                    let range = self.pick(&["", "[ 0 .. 2 ]", "[1..3]", "[2]"]);
+                    format!("{result}madvise ( {mapping}{range} , MADV_DONTNEED )")
+                }
                 ("cpu", 3) => format!("{result}uffdio_copy({page}, {value} )"),
                 ("cpu", 4) => format!("uffdio_writeprotect({page} , 0)"),
                 ("cpu", 5) => format!("{result}uffd_register({mapping}, WP | MISSING)"),
@@ -106,10 +109,11 @@ impl Author {
             let contents: String = (0..self.below(PAGES + 1))
                 .map(|_| format!("{} , ", self.pick(&["hole", "1", "0"])))
                 .collect();
+            let kind = self.pick(&["shmem", "file"]);
             if contents.is_empty() {
-                self.write(&format!("shmem f{object}[{PAGES}] ;"));
+                self.write(&format!("{kind} f{object}[{PAGES}] ;"));
             } else {
-                self.write(&format!("shmem f{object}[{PAGES}] = {{ {contents}}} ;"));
+                self.write(&format!("{kind} f{object}[{PAGES}] = {{ {contents}}} ;"));
             }
         }
         for mm in 0..2 {

@@ -1,7 +1,7 @@
 //! Leaving out parts of a scenario, and shrinking it to what is needed.
 
 use insta::assert_snapshot;
-use pagefold_litmus::{Scenario, Shrunk, shrink};
+use pagefold_litmus::{Part, Scenario, Shrunk, shrink};
 use proptest::prelude::*;
 
 use crate::common::{UFFD, VOCABULARY, check};
@@ -85,6 +85,25 @@ fn anonymous_memory_gets_smaller() {
     assert_snapshot!(shrunk.dropped.join("\n"), @"
     a[2] = 2 in P
     page a[2]
+    ");
+}
+
+#[test]
+fn ranges_go_with_their_pages() {
+    let source = "MM t { file f[4]; mm A { x: mmap(f, MAP_SHARED); } }
+        P (A) { munmap(x); madvise(x[0..2], MADV_DONTNEED); madvise(x[1..3], MADV_DONTNEED); }";
+    let scenario = good(source);
+    let half = scenario
+        .parts()
+        .into_iter()
+        .find(|part| matches!(part, Part::SecondHalf(_)));
+    assert_snapshot!(scenario.without(&half.expect("four pages have two halves")), @"
+    MM t
+    {
+        file f[2];
+        mm A { x: mmap(f, MAP_SHARED); }
+    }
+    P (A) { munmap(x); madvise(x[0..2], MADV_DONTNEED); }
     ");
 }
 

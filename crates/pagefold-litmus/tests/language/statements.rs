@@ -5,6 +5,87 @@ use insta::assert_snapshot;
 use crate::common::{errors, in_items, in_thread, numbered};
 
 #[test]
+fn ranges_of_pages() {
+    assert_snapshot!(errors(&in_thread(r"    madvise(x[0..2], MADV_DONTNEED);
+    madvise(x[1..3], MADV_DONTNEED);
+    madvise(x[1..1], MADV_DONTNEED);
+    madvise(x[2..1], MADV_DONTNEED);
+    madvise(x[2], MADV_DONTNEED);
+    madvise(x[0..], MADV_DONTNEED);
+    munmap(1);
+    munmap(x|y);
+    mincore(x[0..1]);
+    mincore(x);
+    x[0..1] = 1;")), @"
+    error: `x` ends before page 2
+     --> test.litmus:9:18
+      |
+    4 |     mm A { x: mmap(f, MAP_SHARED); }
+      |            - it has 2 pages
+    ...
+    9 |     madvise(x[1..3], MADV_DONTNEED);
+      |                  ^ expected at most 2
+
+    error: this range has no page
+      --> test.litmus:10:15
+       |
+    10 |     madvise(x[1..1], MADV_DONTNEED);
+       |               ^^^^ expected more than 1 after the dots
+
+    error: this range has no page
+      --> test.litmus:11:15
+       |
+    11 |     madvise(x[2..1], MADV_DONTNEED);
+       |               ^^^^ expected more than 2 after the dots
+
+    error: there is no page 2 in `f`
+      --> test.litmus:12:15
+       |
+     3 |     shmem f[2];
+       |           - it has 2 pages
+    ...
+    12 |     madvise(x[2], MADV_DONTNEED);
+       |               ^ expected 0 to 1
+
+    error: expected the number of the page after the last, found `]`
+      --> test.litmus:13:18
+       |
+    13 |     madvise(x[0..], MADV_DONTNEED);
+       |                  ^ expected the number of the page after the last
+
+    error: expected a mapping `x`, or pages of it, `x[i]` or `x[i..j]`, found the number `1`
+      --> test.litmus:14:12
+       |
+    14 |     munmap(1);
+       |            ^ expected a mapping `x`, or pages of it, `x[i]` or `x[i..j]`
+
+    error: expected a mapping `x`, or pages of it, `x[i]` or `x[i..j]`, found names joined by `|`
+      --> test.litmus:15:12
+       |
+    15 |     munmap(x|y);
+       |            ^^^ expected a mapping `x`, or pages of it, `x[i]` or `x[i..j]`
+
+    error: expected a page of a mapping, `x[i]`, found the pages `x[...]`
+      --> test.litmus:16:13
+       |
+    16 |     mincore(x[0..1]);
+       |             ^^^^^^^ expected a page of a mapping, `x[i]`
+
+    error: expected a page of a mapping, `x[i]`, found `x`
+      --> test.litmus:17:13
+       |
+    17 |     mincore(x);
+       |             ^ expected a page of a mapping, `x[i]`
+
+    error: expected `]`, found `..`
+      --> test.litmus:18:8
+       |
+    18 |     x[0..1] = 1;
+       |        ^^ expected `]`
+    ");
+}
+
+#[test]
 fn no_statement() {
     assert_snapshot!(errors(&in_thread(r"    7;
     x[0] = 1;")), @r"
@@ -434,14 +515,14 @@ final(A) { x[0] = 1; }")), @r"
 #[test]
 fn too_few_arguments() {
     assert_snapshot!(errors(&in_thread(r"    madvise(x);
-    exit(x);")), @r"
+    exit(x);")), @"
     error: `madvise` takes 2 arguments, found 1
      --> test.litmus:8:5
       |
     8 |     madvise(x);
       |     ^^^^^^^^^^ expected 2 arguments
       |
-      = help: it is written `madvise(x, MADV_COLLAPSE/MADV_DONTNEED)`
+      = help: it is written `madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED)`
 
     error: `exit` takes 0 arguments, found 1
      --> test.litmus:9:5
@@ -471,13 +552,7 @@ fn argument_of_the_wrong_shape() {
     assert_snapshot!(errors(&in_thread(r"    munmap(x[0]);
     uffdio_copy(x, y);
     madvise(7, MADV_COLLAPSE|MADV_DONTNEED);
-    uffdio_writeprotect(x[0], 1);")), @r"
-    error: expected a mapping, found the page `x[...]`
-     --> test.litmus:8:12
-      |
-    8 |     munmap(x[0]);
-      |            ^^^^ expected a mapping
-
+    uffdio_writeprotect(x[0], 1);")), @"
     error: expected a page of a mapping, `x[i]`, found `x`
      --> test.litmus:9:17
       |
@@ -490,11 +565,11 @@ fn argument_of_the_wrong_shape() {
     9 |     uffdio_copy(x, y);
       |                    ^ expected a number
 
-    error: expected a mapping, found the number `7`
+    error: expected a mapping `x`, or pages of it, `x[i]` or `x[i..j]`, found the number `7`
       --> test.litmus:10:13
        |
     10 |     madvise(7, MADV_COLLAPSE|MADV_DONTNEED);
-       |             ^ expected a mapping
+       |             ^ expected a mapping `x`, or pages of it, `x[i]` or `x[i..j]`
 
     error: expected `MADV_COLLAPSE` or `MADV_DONTNEED`, found names joined by `|`
       --> test.litmus:10:16

@@ -10,7 +10,7 @@ use pagefold::mmap::{self, Sharing};
 use pagefold::page_cache::Mapping;
 use pagefold::platform::Word;
 use pagefold::userfault::{self, Modes, Userfaultfd};
-use pagefold_litmus::{Actor, Created, MappingId, Scenario, Span};
+use pagefold_litmus::{Actor, Created, MappingId, MappingRange, ObjectKind, Scenario, Span};
 
 use super::execute::Machine;
 use crate::model::cpu::CpuKind;
@@ -58,6 +58,12 @@ impl Layout {
             return Err(limit("objects", OBJECTS, object.span));
         }
         for object in &scenario.objects {
+            if object.kind == ObjectKind::File {
+                return Err(ScenarioLimit {
+                    message: "the model has no files yet".to_owned(),
+                    span: object.span,
+                });
+            }
             if object.pages() > OBJECT_PAGES {
                 return Err(limit("pages in an object", OBJECT_PAGES, object.span));
             }
@@ -108,6 +114,13 @@ impl Layout {
             cpu_of_thread,
             names,
         })
+    }
+
+    /// The addresses of pages of a mapping.
+    pub(super) fn range_of(&self, scenario: &Scenario, range: MappingRange) -> AddrRange {
+        let (first, pages) = scenario.pages_of(range);
+        let start = self.range(range.mapping).start;
+        AddrRange::pages(start.add_pages(first as u64), pages as u64)
     }
 
     pub(super) fn range(&self, mapping: MappingId) -> AddrRange {

@@ -1,21 +1,21 @@
 //! Who makes huge pages of small ones.
 
-use pagefold::addr::PageIndex;
+use pagefold::addr::{AddrRange, PageIndex};
 use pagefold::collapse::{self, ScanResult};
+use pagefold::handle::Ref;
+use pagefold::mm::Mm;
 use pagefold_explore as explore;
-use pagefold_litmus::{MappingId, MmId, ObjectId, Value};
+use pagefold_litmus::{MmId, ObjectId, Value};
 
 use super::{Session, Who, status};
-use crate::model::PTRS_PER_TABLE;
+use crate::model::{Model, PTRS_PER_TABLE};
+
+pub(super) fn madvise_collapse(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> Value {
+    let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
+    status(result.map_err(ScanResult::errno))
+}
 
 impl Session<'_> {
-    pub(super) fn madvise_collapse(&self, who: Who<'_>, mapping: MappingId) -> Value {
-        let mm = self.mm_of(who, mapping);
-        let range = self.plan.layout.range(mapping);
-        let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
-        status(result.map_err(ScanResult::errno))
-    }
-
     pub(super) fn scan(&self, who: Who<'_>, mm: MmId) -> Value {
         let mut collapsed = 0;
         collapse::khugepaged_scan_mm(who.machine.mm(mm), |_, result| {

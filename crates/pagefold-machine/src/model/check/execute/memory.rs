@@ -1,22 +1,22 @@
 //! System calls that change an address space.
 
 use pagefold::{madvise, mmap};
-use pagefold_litmus::{Advice, MappingId, MappingPage, Value};
+use pagefold_litmus::{Advice, MappingPage, MappingRange, Value};
 
-use super::{Session, Who, flag, status, symbol};
+use super::{Session, Who, collapse, flag, status, symbol};
 
 impl Session<'_> {
-    pub(super) fn madvise(&self, who: Who<'_>, mapping: MappingId, advice: Advice) -> Value {
-        let mm = self.mm_of(who, mapping);
-        let range = self.plan.layout.range(mapping);
+    pub(super) fn madvise(&self, who: Who<'_>, pages: MappingRange, advice: Advice) -> Value {
+        let mm = self.mm_of(who, pages.mapping);
+        let range = self.range(pages);
         match advice {
-            Advice::Collapse => self.madvise_collapse(who, mapping),
+            Advice::Collapse => collapse::madvise_collapse(mm, range),
             Advice::DontNeed => status(madvise::dontneed(mm, range).map_err(|error| error.errno())),
         }
     }
 
-    pub(super) fn munmap(&self, who: Who<'_>, mapping: MappingId) -> Value {
-        let result = mmap::munmap(self.mm_of(who, mapping), self.plan.layout.range(mapping));
+    pub(super) fn munmap(&self, who: Who<'_>, pages: MappingRange) -> Value {
+        let result = mmap::munmap(self.mm_of(who, pages.mapping), self.range(pages));
         status(result.map_err(|error| error.errno()))
     }
 

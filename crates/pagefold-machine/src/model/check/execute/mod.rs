@@ -11,7 +11,7 @@ mod userfaultfd;
 
 use std::ops::ControlFlow;
 
-use pagefold::addr::VirtAddr;
+use pagefold::addr::{AddrRange, VirtAddr};
 use pagefold::handle::Ref;
 use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
@@ -19,8 +19,8 @@ use pagefold::mmap;
 use pagefold::page_cache::Mapping;
 use pagefold_explore as explore;
 use pagefold_litmus::{
-    Actor, Call, MappingId, MappingPage, MmId, ObjectId, RegisterId, Statement, StatementKind,
-    Symbol, Value,
+    Actor, Call, MappingId, MappingPage, MappingRange, MmId, ObjectId, RegisterId, Statement,
+    StatementKind, Symbol, Value,
 };
 
 use super::Session;
@@ -122,8 +122,8 @@ impl Session<'_> {
         match call {
             Call::Exit => unreachable!("`run` ends the thread"),
 
-            Call::Madvise(mapping, advice) => self.madvise(who, mapping, advice),
-            Call::Munmap(mapping) => self.munmap(who, mapping),
+            Call::Madvise(range, advice) => self.madvise(who, range, advice),
+            Call::Munmap(range) => self.munmap(who, range),
             Call::Mincore(page) => self.mincore(who, page),
 
             Call::UffdRegister(mapping, modes) => self.uffd_register(who, mapping, modes),
@@ -150,6 +150,10 @@ impl Session<'_> {
 
     fn mm_of(&self, who: Who<'_>, mapping: MappingId) -> Ref<Model, Mm<Model>> {
         who.machine.mm(self.plan.scenario[mapping].mm)
+    }
+
+    fn range(&self, pages: MappingRange) -> AddrRange {
+        self.plan.layout.range_of(self.plan.scenario, pages)
     }
 
     fn addr(&self, page: MappingPage) -> VirtAddr {
