@@ -26,7 +26,7 @@ Examples:
   pagefold shrink my.litmus --protocol posted-v1 --save small.litmus
       Leaves out of a scenario what it does not need to break.
 
-`pagefold protocols`, `safeguards`, `calls` and `violations` list the names that scenarios and options use.";
+`pagefold protocols`, `safeguards`, `actors`, `calls` and `violations` list the names that scenarios and options use.";
 
 const CHECK_DETAILS: &str = "\
 Which runs:
@@ -126,6 +126,8 @@ pub(crate) enum Command {
     Protocols,
     /// List the safeguards, which --without removes
     Safeguards,
+    /// List who can race in a scenario
+    Actors,
     /// List what a scenario can do
     Calls,
     /// List the violations that are looked for

@@ -50,6 +50,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Orderings(args) => orderings::orderings(args, terminal, out)?,
         Command::Protocols => tables::print(&tables::protocols(), terminal, out)?,
         Command::Safeguards => tables::print(&tables::safeguards(), terminal, out)?,
+        Command::Actors => tables::print(&tables::actors(), terminal, out)?,
         Command::Calls => tables::print(&tables::calls(), terminal, out)?,
         Command::Violations => tables::print(&tables::violations(), terminal, out)?,
     };

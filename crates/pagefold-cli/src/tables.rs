@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use pagefold::protocol::{Emptiness, Exclusion, Protocol, Safeguard, SafeguardSet, SecondaryTlb};
-use pagefold_litmus::{CALLS, Returns, Role};
+use pagefold_litmus::{ACTORS, CALLS, Form, Returns};
 
 use crate::exit::Status;
 use crate::grid::Grid;
@@ -75,11 +75,32 @@ pub(crate) fn safeguards() -> Grid {
     grid
 }
 
+/// Who can race.
+pub(crate) fn actors() -> Grid {
+    let mut grid = Grid::new(["actor", "what it is", "what it can do"]);
+    for actor in ACTORS {
+        let can: Vec<String> = CALLS
+            .iter()
+            .filter(|call| call.roles.contains(&actor.role))
+            .map(|call| match call.form {
+                Form::Load | Form::Store => call.signature(),
+                Form::Map | Form::Call => call.name.to_owned(),
+            })
+            .collect();
+        grid.row([
+            actor.signature().into(),
+            actor.doc.into(),
+            can.join(", ").into(),
+        ]);
+    }
+    grid
+}
+
 /// What a scenario can do.
 pub(crate) fn calls() -> Grid {
     let mut grid = Grid::new(["call", "by", "gives", "what it does"]);
     for call in CALLS {
-        let roles: Vec<&str> = call.roles.iter().map(|role| role_name(*role)).collect();
+        let roles: Vec<&str> = call.roles.iter().map(|role| role.short_name()).collect();
         grid.row([
             call.signature().into(),
             roles.join(", ").into(),
@@ -88,18 +109,6 @@ pub(crate) fn calls() -> Grid {
         ]);
     }
     grid
-}
-
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Start => "mm",
-        Role::Cpu => "process",
-        Role::Device => "device",
-        Role::Vcpu => "vcpu",
-        Role::Khugepaged => "khugepaged",
-        Role::Kernel => "kernel",
-        Role::Final => "final",
-    }
 }
 
 fn returns(returns: Returns) -> &'static str {

@@ -1,5 +1,6 @@
 //! A checked scenario: every name resolved, every number within its bound.
 
+use crate::actors::Actor;
 use crate::calls::Call;
 use crate::condition::Condition;
 use crate::constants::{Sharing, UffdModes};
@@ -212,31 +213,6 @@ pub struct Thread {
     pub body: Vec<Statement>,
     /// The head in the source.
     pub span: Span,
-}
-
-/// What a thread is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Actor {
-    /// `(A)`: a CPU running a thread of that process.
-    Cpu(MmId),
-    /// `(device A)`: a device that walks the page tables of that process (SVA).
-    Device(MmId),
-    /// `(vcpu A)`: a virtual CPU whose secondary tables follow that process (KVM).
-    Vcpu(MmId),
-    /// `(khugepaged)`: the daemon that collapses in the background.
-    Khugepaged,
-    /// `(kernel)`: the kernel, on behalf of no process.
-    Kernel,
-}
-
-impl Actor {
-    /// The address space it works in, if it has one.
-    pub fn mm(self) -> Option<MmId> {
-        match self {
-            Self::Cpu(mm) | Self::Device(mm) | Self::Vcpu(mm) => Some(mm),
-            Self::Khugepaged | Self::Kernel => None,
-        }
-    }
 }
 
 /// One statement.

@@ -2,6 +2,7 @@
 //!
 //! The table generates [`Call`], its parser and its printer, and is itself there to be shown: [`CALLS`].
 
+use crate::actors::Role;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, Scenario};
 use crate::check::Checker;
 use crate::constants::{Advice, Protection, Sharing, UffdModes};
@@ -112,40 +113,6 @@ impl Shape {
             Self::Zero => "`0`".to_owned(),
             Self::OneOf(names) => format!("`{}`", names.join("` or `")),
             Self::AnyOf(names) => format!("one or more of `{}`, joined by `|`", names.join("`, `")),
-        }
-    }
-}
-
-/// Where a statement stands, which decides what it may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// In the `mm { ... }` of the header.
-    Start,
-    /// In a thread of a process, or in the set-up.
-    Cpu,
-    /// In a `device`.
-    Device,
-    /// In a `vcpu`.
-    Vcpu,
-    /// In `khugepaged`.
-    Khugepaged,
-    /// In the `kernel`.
-    Kernel,
-    /// In a `final`.
-    Final,
-}
-
-impl Role {
-    /// The role as a message names it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Start => "the `mm` of the header",
-            Self::Cpu => "a thread of a process",
-            Self::Device => "a `device`",
-            Self::Vcpu => "a `vcpu`",
-            Self::Khugepaged => "`khugepaged`",
-            Self::Kernel => "the `kernel`",
-            Self::Final => "`final`",
         }
     }
 }
@@ -340,13 +307,13 @@ calls! {
     /// Ends the registration with userfaultfd.
     UffdUnregister = "uffd_unregister"(mapping: MappingId) by Cpu gives Status;
     /// Fills a missing page with a copy.
-    UffdioCopy = "uffdio_copy"(page: MappingPage, value: u64) by Cpu gives Status;
+    UffdioCopy = "uffdio_copy"(page: MappingPage, value: u64) by Cpu | Monitor gives Status;
     /// Fills a missing page with zeroes.
-    UffdioZeropage = "uffdio_zeropage"(page: MappingPage) by Cpu gives Status;
+    UffdioZeropage = "uffdio_zeropage"(page: MappingPage) by Cpu | Monitor gives Status;
     /// Write-protects a page; with 0, takes the protection away.
-    UffdioWriteprotect = "uffdio_writeprotect"(page: MappingPage, protection: Protection) by Cpu gives Status;
+    UffdioWriteprotect = "uffdio_writeprotect"(page: MappingPage, protection: Protection) by Cpu | Monitor gives Status;
     /// Marks a missing page as poisoned.
-    UffdioPoison = "uffdio_poison"(page: MappingPage) by Cpu gives Status;
+    UffdioPoison = "uffdio_poison"(page: MappingPage) by Cpu | Monitor gives Status;
     /// Pins a page by the lock-free walk, reads it and lets it go.
     GupFast = "gup_fast"(page: MappingPage) by Cpu gives Content;
     /// Pins a page for writing by the lock-free walk, writes it and lets it go.
@@ -358,7 +325,7 @@ calls! {
     /// Looks through an address space for ranges to collapse, and gives how many it collapsed.
     Scan = "scan"(mm: MmId) by Khugepaged gives Count;
     /// Visits every mapping of a page, and gives how many it saw.
-    RmapWalk = "rmap_walk"(page: ObjectPage) by Kernel gives Count;
+    RmapWalk = "rmap_walk"(page: ObjectPage) by Reclaim | Kernel gives Count;
     /// Collapses an object in the page cache.
     Collapse = "collapse"(object: ObjectId) by Kernel gives Status;
     /// Whether the mapping has a page table for its small pages.

@@ -15,8 +15,8 @@ mod statement;
 use std::collections::{HashMap, HashSet};
 
 use crate::Vocabulary;
-use crate::ast::{Actor, Phase, Scenario, Thread};
-use crate::calls::Role;
+use crate::actors::{Actor, Role};
+use crate::ast::{Phase, Scenario, Thread};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::ids::{MappingId, MmId, ObjectId, RegisterId, ThreadId};
 use crate::limits::{DIAGNOSTICS, THREADS};
@@ -166,18 +166,16 @@ impl<'a> Checker<'a, '_> {
     }
 
     fn actor(&mut self, actor: syntax::Actor<'a>) -> Option<Actor> {
-        Some(match actor {
-            syntax::Actor::Cpu(mm) => Actor::Cpu(self.mm(mm)?),
-            syntax::Actor::Device(mm) => Actor::Device(self.mm(mm)?),
-            syntax::Actor::Vcpu(mm) => Actor::Vcpu(self.mm(mm)?),
-            syntax::Actor::Khugepaged => Actor::Khugepaged,
-            syntax::Actor::Kernel => Actor::Kernel,
-        })
+        let mm = match actor.mm {
+            Some(mm) => Some(self.mm(mm)?),
+            None => None,
+        };
+        Actor::new(actor.spec, mm)
     }
 
     fn thread(&mut self, id: ThreadId, thread: &syntax::Thread<'a>, actor: Actor) -> Thread {
         self.here = Here {
-            role: role(actor),
+            role: actor.spec().role,
             mm: actor.mm(),
             thread: Some(id),
         };
@@ -230,17 +228,6 @@ impl<'a> Checker<'a, '_> {
     /// Whether looking further is a waste, because nobody would see what is found.
     fn enough(&self) -> bool {
         self.sink.is_full()
-    }
-}
-
-/// What the statements of an actor may do.
-fn role(actor: Actor) -> Role {
-    match actor {
-        Actor::Cpu(_) => Role::Cpu,
-        Actor::Device(_) => Role::Device,
-        Actor::Vcpu(_) => Role::Vcpu,
-        Actor::Khugepaged => Role::Khugepaged,
-        Actor::Kernel => Role::Kernel,
     }
 }
 

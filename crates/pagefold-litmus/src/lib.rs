@@ -32,9 +32,10 @@
 //! ```
 //!
 //! [`parse()`] goes from characters to tokens (`token.rs`), to syntax (`parse.rs`) and to the checked AST
-//! (`check.rs`, [`Scenario`]); whatever is wrong on the way is collected as [`Diagnostics`]. What a scenario
-//! can do stands in one table, [`CALLS`].
+//! (`check.rs`, [`Scenario`]); whatever is wrong on the way is collected as [`Diagnostics`]. Who can
+//! race stands in one table, [`ACTORS`], and what they can do in another, [`CALLS`].
 
+mod actors;
 mod ast;
 mod calls;
 mod check;
@@ -55,12 +56,13 @@ mod syntax;
 mod token;
 mod value;
 
+pub use actors::{ACTORS, Actor, ActorSpec, Role};
 pub use ast::{
-    Actor, Backing, Created, Expectation, Mapping, MappingPage, MappingRange, Memory, Mm, Object,
+    Backing, Created, Expectation, Mapping, MappingPage, MappingRange, Memory, Mm, Object,
     ObjectKind, ObjectPage, PageRange, Phase, Register, Scenario, Statement, StatementKind, Thread,
     Verdict,
 };
-pub use calls::{CALLS, Call, CallSpec, Form, ParameterSpec, Returns, Role, Shape};
+pub use calls::{CALLS, Call, CallSpec, Form, ParameterSpec, Returns, Shape};
 pub use condition::{Condition, Expression, Operand, Quantifier, Relation};
 pub use constants::{Advice, Protection, Sharing, UffdMode, UffdModes};
 pub use diagnostic::{Diagnostic, Diagnostics, Related};

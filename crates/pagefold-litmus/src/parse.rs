@@ -19,25 +19,21 @@ use crate::span::Span;
 use crate::syntax::{File, Number, Word};
 use crate::token::{Lexed, Token, TokenKind, excerpt};
 
-/// Words with a meaning of their own, which nothing may be named after.
+/// Words with a meaning of their own, which nothing may be named after, besides those of the actors.
 pub(crate) const KEYWORDS: &[&str] = &[
     Backing::ANON,
     "MM",
-    "device",
     "exists",
     "expect",
     "file",
     "final",
     "forall",
     "hole",
-    "kernel",
-    "khugepaged",
     "loop",
     "mm",
     "repeat",
     "shmem",
     "true",
-    "vcpu",
     "while",
 ];
 

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use crate::ast::{
-    Actor, Expectation, Memory, Mm, Object, Phase, Scenario, Statement, StatementKind,
-};
+use crate::actors::Actor;
+use crate::ast::{Expectation, Memory, Mm, Object, Phase, Scenario, Statement, StatementKind};
 use crate::condition::{Condition, Expression, Operand, Relation};
 use crate::constants::UffdModes;
 use crate::ids::{MappingId, MmId, ObjectId, RegisterId};
@@ -188,12 +187,11 @@ impl Scenario {
 
     /// What a thread is, as it stands in the brackets behind its name.
     pub fn print_actor(&self, actor: Actor) -> String {
-        match actor {
-            Actor::Cpu(mm) => self[mm].name.clone(),
-            Actor::Device(mm) => format!("device {}", self[mm].name),
-            Actor::Vcpu(mm) => format!("vcpu {}", self[mm].name),
-            Actor::Khugepaged => "khugepaged".to_owned(),
-            Actor::Kernel => "kernel".to_owned(),
+        let word = actor.spec().word;
+        match actor.mm().map(|mm| &self[mm].name) {
+            Some(mm) if word.is_empty() => mm.clone(),
+            Some(mm) => format!("{word} {mm}"),
+            None => word.to_owned(),
         }
     }
 

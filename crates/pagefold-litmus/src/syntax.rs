@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::actors::ActorSpec;
 use crate::ast::ObjectKind;
 use crate::condition::{Quantifier, Relation};
 use crate::span::Span;
@@ -98,12 +99,10 @@ pub(crate) struct Thread<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Actor<'a> {
-    Cpu(Word<'a>),
-    Device(Word<'a>),
-    Vcpu(Word<'a>),
-    Khugepaged,
-    Kernel,
+pub(crate) struct Actor<'a> {
+    pub(crate) spec: &'static ActorSpec,
+    /// There if the row says so.
+    pub(crate) mm: Option<Word<'a>>,
 }
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Random scenarios: nothing that processes, devices and kernel threads do to each other breaks the merged protocols.
+//! Random scenarios: nothing that processes, devices, monitors and kernel threads do to each other breaks the merged protocols.
 //!
 //! No condition is needed: the oracles know what each page holds. Whatever this finds is a bug of the engine or of an oracle.
 //! `PAGEFOLD_SEED` and `PAGEFOLD_CASES` choose others and more; a failure prints the scenario.
@@ -121,6 +121,9 @@ impl Generator {
                     "(kernel) { rmap_walk(f[0]); }",
                     "(kernel) { rmap_walk(f[1]); }",
                     "(kernel) { collapse(f); }",
+                    "(reclaim) { rmap_walk(f[1]); }",
+                    "(monitor B) { uffdio_copy(y[1], 6); }",
+                    "(monitor B) { uffdio_zeropage(y[0]); }",
                 ])
                 .into(),
         }

@@ -1,7 +1,7 @@
 //! The tool documents itself.
 
 use pagefold::protocol::{Protocol, Safeguard};
-use pagefold_litmus::CALLS;
+use pagefold_litmus::{ACTORS, CALLS};
 use pagefold_machine::model::Kind;
 
 use crate::common::Place;
@@ -34,6 +34,11 @@ fn safeguards() {
         .map(|safeguard| safeguard.name())
         .collect();
     assert_eq!(names("safeguards"), all);
+}
+
+#[test]
+fn actors() {
+    assert_eq!(names("actors").len(), ACTORS.len());
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Declarations: objects, address spaces, mappings.
 
 use super::names::plural;
-use super::{Checker, Here, role};
-use crate::ast::{Actor, Backing, Created, Mapping, Mm, Object};
-use crate::calls::{MMAP, Role, UFFD};
+use super::{Checker, Here};
+use crate::actors::{Actor, Role};
+use crate::ast::{Backing, Created, Mapping, Mm, Object};
+use crate::calls::{MMAP, UFFD};
 use crate::constants::{Sharing, UffdModes};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
@@ -166,7 +167,7 @@ impl<'a> Checker<'a, '_> {
         for (index, (thread, actor)) in threads.iter().enumerate() {
             let id = ThreadId::new(index);
             self.here = Here {
-                role: role(*actor),
+                role: actor.spec().role,
                 mm: actor.mm(),
                 thread: Some(id),
             };

@@ -1,6 +1,7 @@
 //! Names: what may be one, who has it already, and whom a use of it means.
 
 use super::{Checker, suggest};
+use crate::actors::ActorSpec;
 use crate::ast::{Backing, Created, Mapping, MappingPage, MappingRange, ObjectPage, PageRange};
 use crate::calls::CallSpec;
 use crate::constants::CONSTANTS;
@@ -23,7 +24,8 @@ impl<'a> Checker<'a, '_> {
     /// Whether `word` can name anything; reports it if not.
     pub(super) fn well_named(&mut self, word: Word<'a>, what: &str) -> bool {
         let text = excerpt(word.text);
-        let reserved = if KEYWORDS.contains(&word.text) {
+        let is_actor = ActorSpec::find(word.text).is_some();
+        let reserved = if is_actor || KEYWORDS.contains(&word.text) {
             Some("a keyword")
         } else if CallSpec::find(word.text).is_some() {
             Some("a call")

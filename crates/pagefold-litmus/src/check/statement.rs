@@ -1,8 +1,9 @@
 //! Statements: whether they may stand where they do, and what they mean.
 
 use super::{Checker, suggest};
+use crate::actors::Role;
 use crate::ast::{Statement, StatementKind};
-use crate::calls::{CALLS, Call, CallSpec, Form, LOAD, Returns, Role, STORE, UFFD};
+use crate::calls::{CALLS, Call, CallSpec, Form, LOAD, Returns, STORE, UFFD};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{MappingId, RegisterId};
 use crate::limits::REPEAT;

@@ -2,6 +2,7 @@
 
 use super::description::description;
 use super::{Parsed, Parser, Reported};
+use crate::actors::{ACTORS, ActorSpec};
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 use crate::syntax::{Actor, File, Phase, Thread};
@@ -179,19 +180,25 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn actor(&mut self) -> Parsed<Actor<'a>> {
-        const EXPECTED: &str = "an mm, `device MM`, `vcpu MM`, `khugepaged` or `kernel`";
-        let word = self.word(EXPECTED)?;
-        Ok(match word.text {
-            "device" => Actor::Device(self.word("the mm of the device")?),
-            "vcpu" => Actor::Vcpu(self.word("the mm of the vcpu")?),
-            "khugepaged" => Actor::Khugepaged,
-            "kernel" => Actor::Kernel,
-            _ if self.kind() == TokenKind::Word => {
-                self.at -= 1;
-                return Err(self.unexpected(EXPECTED));
+        let word = self.word(&ActorSpec::alternatives())?;
+        match ActorSpec::find(word.text) {
+            Some(spec) => {
+                let mm = if spec.of_mm {
+                    Some(self.word(&format!("the mm of the {}", spec.word))?)
+                } else {
+                    None
+                };
+                Ok(Actor { spec, mm })
             }
-            _ => Actor::Cpu(word),
-        })
+            None if self.kind() == TokenKind::Word => {
+                self.at -= 1;
+                Err(self.unexpected(&ActorSpec::alternatives()))
+            }
+            None => {
+                let (spec, mm) = (&ACTORS[0], Some(word));
+                Ok(Actor { spec, mm })
+            }
+        }
     }
 
     fn final_phase(&mut self) -> Parsed<Phase<'a>> {

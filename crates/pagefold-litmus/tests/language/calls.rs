@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use pagefold_litmus::{
-    Advice, CALLS, Call, Form, MappingId, MappingPage, MappingRange, PageRange, Protection, Role,
-    StatementKind, UffdModes,
+    ACTORS, Advice, CALLS, Call, Form, MappingId, MappingPage, MappingRange, PageRange, Protection,
+    Role, StatementKind, UffdModes,
 };
 
 use crate::common::check;
@@ -41,13 +41,13 @@ fn the_table() {
         Registers the mapping with userfaultfd.
     "uffd_unregister(x)" [Cpu] Status
         Ends the registration with userfaultfd.
-    "uffdio_copy(x[i], v)" [Cpu] Status
+    "uffdio_copy(x[i], v)" [Cpu, Monitor] Status
         Fills a missing page with a copy.
-    "uffdio_zeropage(x[i])" [Cpu] Status
+    "uffdio_zeropage(x[i])" [Cpu, Monitor] Status
         Fills a missing page with zeroes.
-    "uffdio_writeprotect(x[i][, 0])" [Cpu] Status
+    "uffdio_writeprotect(x[i][, 0])" [Cpu, Monitor] Status
         Write-protects a page; with 0, takes the protection away.
-    "uffdio_poison(x[i])" [Cpu] Status
+    "uffdio_poison(x[i])" [Cpu, Monitor] Status
         Marks a missing page as poisoned.
     "gup_fast(x[i])" [Cpu] Content
         Pins a page by the lock-free walk, reads it and lets it go.
@@ -59,7 +59,7 @@ fn the_table() {
         Lets the hardware walk to a page speculatively, which never faults.
     "scan(A)" [Khugepaged] Count
         Looks through an address space for ranges to collapse, and gives how many it collapsed.
-    "rmap_walk(f[i])" [Kernel] Count
+    "rmap_walk(f[i])" [Reclaim, Kernel] Count
         Visits every mapping of a page, and gives how many it saw.
     "collapse(f)" [Kernel] Status
         Collapses an object in the page cache.
@@ -75,6 +75,23 @@ fn the_table() {
 }
 
 #[test]
+fn the_table_of_actors() {
+    let rows: Vec<String> = ACTORS
+        .iter()
+        .map(|spec| format!("{}: {} ({})", spec.signature(), spec.doc, spec.role.name()))
+        .collect();
+    assert_snapshot!(rows.join("\n"), @"
+    A: A CPU that runs a thread of the process. (a thread of a process)
+    device A: A device that walks the page tables of the process (SVA). (a `device`)
+    vcpu A: A virtual CPU whose secondary tables follow the process (KVM). (a `vcpu`)
+    monitor A: Who handles the events of the process's userfaultfd, from outside of the process. (a `monitor`)
+    khugepaged: The daemon that collapses in the background. (`khugepaged`)
+    reclaim: The daemon that takes pages back when memory is short (kswapd). (`reclaim`)
+    kernel: The kernel, on behalf of no process. (the `kernel`)
+    ");
+}
+
+#[test]
 fn names_are_unique_and_every_role_has_something_to_do() {
     for (index, spec) in CALLS.iter().enumerate() {
         assert!(
@@ -84,16 +101,8 @@ fn names_are_unique_and_every_role_has_something_to_do() {
         );
         assert!(!spec.doc.is_empty() && !spec.roles.is_empty());
     }
-    for role in [
-        Role::Start,
-        Role::Cpu,
-        Role::Device,
-        Role::Vcpu,
-        Role::Khugepaged,
-        Role::Kernel,
-        Role::Final,
-    ] {
-        assert!(CALLS.iter().any(|spec| spec.roles.contains(&role)));
+    for role in Role::ALL {
+        assert!(CALLS.iter().any(|spec| spec.roles.contains(role)));
     }
 }
 
@@ -116,12 +125,12 @@ fn every_call_parses_as_its_signature_says() {
         for role in spec.roles {
             let (start, thread, end) = match role {
                 Role::Start => (call.as_str(), "P (A) { }".to_owned(), String::new()),
-                Role::Cpu => ("", format!("P (A) {{ {call} }}"), String::new()),
-                Role::Device => ("", format!("P (device A) {{ {call} }}"), String::new()),
-                Role::Vcpu => ("", format!("P (vcpu A) {{ {call} }}"), String::new()),
-                Role::Khugepaged => ("", format!("P (khugepaged) {{ {call} }}"), String::new()),
-                Role::Kernel => ("", format!("P (kernel) {{ {call} }}"), String::new()),
                 Role::Final => ("", "P (A) { }".to_owned(), format!("final(A) {{ {call} }}")),
+                role => {
+                    let actor = ACTORS.iter().find(|actor| actor.role == *role);
+                    let actor = actor.expect("every other role is an actor's").signature();
+                    ("", format!("P ({actor}) {{ {call} }}"), String::new())
+                }
             };
             let source = format!(
                 "MM t {{ shmem f[2]; mm A {{ x: mmap(f, MAP_SHARED); {start} }} }} {thread} {end}"

@@ -191,23 +191,23 @@ P1 (B) { y[0] = 1; }")), @r"
 
 #[test]
 fn thread_without_an_actor() {
-    assert_snapshot!(errors(&in_items("P0 () { x[0] = 1; }")), @r"
-    error: expected an mm, `device MM`, `vcpu MM`, `khugepaged` or `kernel`, found `)`
+    assert_snapshot!(errors(&in_items("P0 () { x[0] = 1; }")), @"
+    error: expected an mm, `device MM`, `vcpu MM`, `monitor MM`, `khugepaged`, `reclaim` or `kernel`, found `)`
      --> test.litmus:7:5
       |
     7 | P0 () { x[0] = 1; }
-      |     ^ expected an mm, `device MM`, `vcpu MM`, `khugepaged` or `kernel`
+      |     ^ expected an mm, `device MM`, `vcpu MM`, `monitor MM`, `khugepaged`, `reclaim` or `kernel`
     ");
 }
 
 #[test]
 fn unknown_kind_of_actor() {
-    assert_snapshot!(errors(&in_items("P0 (gpu A) { r = x[0]; }")), @r"
-    error: expected an mm, `device MM`, `vcpu MM`, `khugepaged` or `kernel`, found `gpu`
+    assert_snapshot!(errors(&in_items("P0 (gpu A) { r = x[0]; }")), @"
+    error: expected an mm, `device MM`, `vcpu MM`, `monitor MM`, `khugepaged`, `reclaim` or `kernel`, found `gpu`
      --> test.litmus:7:5
       |
     7 | P0 (gpu A) { r = x[0]; }
-      |     ^^^ expected an mm, `device MM`, `vcpu MM`, `khugepaged` or `kernel`
+      |     ^^^ expected an mm, `device MM`, `vcpu MM`, `monitor MM`, `khugepaged`, `reclaim` or `kernel`
     ");
 }
 

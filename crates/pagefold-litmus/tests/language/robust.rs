@@ -89,6 +89,8 @@ const PIECES: &[&str] = &[
     "P1 (device A) {",
     "P2 (kernel) {",
     "khugepaged",
+    "reclaim",
+    "monitor",
     "vcpu",
     "final",
     "final(A) {",

@@ -89,7 +89,8 @@ impl Author {
                 ("device", 1) => format!("prefetch({page})"),
                 ("khugepaged", _) => format!("{result}scan(A{mm})"),
                 ("kernel", 1) => format!("{result}collapse(f{})", self.below(2)),
-                ("kernel", _) => format!("{result}rmap_walk(f{}[0])", self.below(2)),
+                ("monitor", _) => format!("{result}uffdio_poison({page})"),
+                ("reclaim" | "kernel", _) => format!("{result}rmap_walk(f{}[0])", self.below(2)),
                 ("final", 1) => format!("{result}page_table( {mapping} )"),
                 ("final", 2) => format!("{result}rss()"),
                 ("final", 3) => format!("{result}uffd_wp({page})"),
@@ -146,10 +147,18 @@ impl Author {
     fn threads(&mut self) {
         for thread in 0..=self.below(4) {
             let mm = self.below(2);
-            let role = self.pick(&["cpu", "device", "vcpu", "khugepaged", "kernel"]);
+            let role = self.pick(&[
+                "cpu",
+                "device",
+                "vcpu",
+                "monitor",
+                "khugepaged",
+                "reclaim",
+                "kernel",
+            ]);
             let actor = match role {
                 "cpu" => format!("A{mm}"),
-                "device" | "vcpu" => format!("{role} A{mm}"),
+                "device" | "vcpu" | "monitor" => format!("{role} A{mm}"),
                 _ => role.to_owned(),
             };
             self.write(&format!("P{thread} ( {actor} ) {{"));

@@ -434,7 +434,7 @@ fn unknown_call_of_khugepaged() {
 fn call_not_for_a_thread() {
     assert_snapshot!(errors(&in_thread(r"    scan(A);
     r = rmap_walk(f[0]);
-    uffd(x, MISSING);")), @r"
+    uffd(x, MISSING);")), @"
     error: a thread of a process cannot use `scan`
      --> test.litmus:8:5
       |
@@ -445,7 +445,7 @@ fn call_not_for_a_thread() {
      --> test.litmus:9:9
       |
     9 |     r = rmap_walk(f[0]);
-      |         ^^^^^^^^^ expected in the `kernel`
+      |         ^^^^^^^^^ expected in `reclaim` or the `kernel`
 
     error: a thread of a process cannot use `uffd`
       --> test.litmus:10:5

@@ -102,7 +102,7 @@ impl Layout {
             .threads
             .iter()
             .map(|thread| {
-                thread.actor.mm().map(|_| {
+                cpu_kind(thread.actor).map(|_| {
                     cpus += 1;
                     cpus - 1
                 })
@@ -206,16 +206,14 @@ impl Layout {
 
     fn build_cpus(&self, world: &World, scenario: &Scenario) {
         for (thread, cpu) in scenario.threads.iter().zip(&self.cpu_of_thread) {
-            let (Some(cpu), Some(mm)) = (*cpu, thread.actor.mm()) else {
+            let (Some(cpu), Some(mm), Some(kind)) =
+                (*cpu, thread.actor.mm(), cpu_kind(thread.actor))
+            else {
                 continue;
             };
             let cpu = &world.cpus[cpu];
             cpu.mm.set(mm.index() as u32);
-            cpu.kind.set(match thread.actor {
-                Actor::Device(_) => CpuKind::Device,
-                Actor::Vcpu(_) => CpuKind::Vcpu,
-                Actor::Cpu(_) | Actor::Khugepaged | Actor::Kernel => CpuKind::Cpu,
-            });
+            cpu.kind.set(kind);
             world.nr_cpus.set(cpu.number + 1);
         }
     }
@@ -254,5 +252,15 @@ impl Layout {
         };
         // The range is the mapping's own; if it is in use, then by itself.
         let _ = mmap::mmap(machine.mm(mapping.mm), self.range(id), backing);
+    }
+}
+
+/// What an actor uses the address space with; none for those who work on page tables but not through them.
+fn cpu_kind(actor: Actor) -> Option<CpuKind> {
+    match actor {
+        Actor::Cpu(_) => Some(CpuKind::Cpu),
+        Actor::Device(_) => Some(CpuKind::Device),
+        Actor::Vcpu(_) => Some(CpuKind::Vcpu),
+        Actor::Monitor(_) | Actor::Khugepaged | Actor::Reclaim | Actor::Kernel => None,
     }
 }

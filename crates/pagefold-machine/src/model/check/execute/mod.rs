@@ -100,7 +100,12 @@ impl Session<'_> {
                 return ControlFlow::Break(());
             }
             StatementKind::Call { result, call } => {
-                let value = self.call(who, *call);
+                let value = match who.actor {
+                    Actor::Monitor(mm) => {
+                        userfaultfd::from_outside(who.machine.mm(mm), || self.call(who, *call))
+                    }
+                    _ => self.call(who, *call),
+                };
                 self.set(*result, value);
             }
             StatementKind::Repeat { times, body } => {

@@ -1,12 +1,26 @@
 //! What a process does with its userfaultfd.
 
+use pagefold::handle::Ref;
+use pagefold::mm::Mm;
+use pagefold::mmap;
 use pagefold::platform::Word;
 use pagefold::userfault::{self, Modes, UffdError, Userfaultfd};
 use pagefold_explore as explore;
-use pagefold_litmus::{MappingId, MappingPage, Protection, UffdModes, Value};
+use pagefold_litmus::{MappingId, MappingPage, Protection, Symbol, UffdModes, Value};
 
 use super::{Session, Who, status};
+use crate::model::Model;
 use crate::model::world::World;
+
+/// A request by who has the file and is no thread of the process: that may be going away.
+pub(super) fn from_outside(mm: Ref<Model, Mm<Model>>, request: impl FnOnce() -> Value) -> Value {
+    if !mmap::mmget_not_zero(mm) {
+        return Symbol::ESRCH.into();
+    }
+    let value = request();
+    mmap::exit_mm(mm);
+    value
+}
 
 impl Session<'_> {
     pub(super) fn uffd_register(
