@@ -25,6 +25,12 @@ pub enum PageKind {
 pub enum Fact {
     /// The page at an address is now a private one; its content is in the frame.
     PrivatePage(u32, VirtAddr, Pfn),
+    /// The page at an address is now a private one, in this frame, and holds what the page there held before.
+    PrivateCopy(u32, VirtAddr, Pfn),
+    /// Fork gave a child (the second) the private page that its parent (the first) has at an address, in this frame.
+    ForkedPage(u32, u32, VirtAddr, Pfn),
+    /// Fork is done: nobody can write any more to pages that the parent shares with its child.
+    Forked(u32, u32),
     /// Page `index` of an object was a hole and is now the content of the frame.
     Filled(u32, PageIndex, Pfn),
     /// Collapse fills page `index` of an object, which was a hole, with zeros.

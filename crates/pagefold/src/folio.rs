@@ -4,12 +4,17 @@
 //! Who got a reference without a lock (from a page-cache lookup, from a page-table entry) has to look again whether
 //! the folio is still what it was found as.
 
+use crate::accounting::PageKind;
 use crate::addr::{PageIndex, Pfn};
 use crate::frame::{FLAG_ANON, FLAG_HUGE, FLAG_UPTODATE, Frame};
 use crate::handle::Ref;
 use crate::page_cache::Mapping;
 use crate::platform::{Counter, Link, Order, Platform, RawLock, RefCount, Word};
+use crate::rmap::AnonVma;
 use crate::step::Step;
+
+/// What a pin counts as, in references: more than a folio will have of others.
+const PIN: u64 = 1024;
 
 /// A folio, named by its first frame. Copying the name takes no reference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +58,81 @@ impl Folio {
 
     pub(crate) fn is_anon<P: Platform>(self) -> bool {
         self.frame::<P>().has(FLAG_ANON)
+    }
+
+    /// What entries that map it count as.
+    pub(crate) fn kind<P: Platform>(self) -> PageKind {
+        if self.is_anon::<P>() {
+            PageKind::Anon
+        } else {
+            PageKind::Shmem
+        }
+    }
+
+    /// Makes a new private folio findable: by the family that it belongs to, and its place there. It belongs to one process
+    /// alone. Nobody knows of it yet. (Linux: `folio_add_new_anon_rmap`)
+    pub(crate) fn set_anon<P: Platform>(
+        self,
+        anon_vma: Option<Ref<P, AnonVma<P>>>,
+        index: PageIndex,
+    ) {
+        let frame = self.frame::<P>();
+        frame.anon_vma.store_protected(anon_vma);
+        frame.index.store_protected(index.0);
+        frame.exclusive.store_protected(1);
+    }
+
+    /// The family of a private folio. The caller has a reference.
+    pub(crate) fn anon_vma<P: Platform>(self) -> Option<Ref<P, AnonVma<P>>> {
+        self.frame::<P>().anon_vma.load_protected()
+    }
+
+    /// Whether a private folio belongs to one process alone (Linux: `PageAnonExclusive`). It becomes shared under the lock of the
+    /// table of the process that it belongs to, and exclusive under that of the only process that is left.
+    pub(crate) fn is_exclusive<P: Platform>(self) -> bool {
+        P::step(Step::Folio("read PageAnonExclusive", self.0));
+        self.frame::<P>().exclusive.read_once() != 0
+    }
+
+    /// See [`is_exclusive`](Self::is_exclusive).
+    pub(crate) fn set_exclusive<P: Platform>(self, exclusive: bool) {
+        P::step(Step::Folio(
+            if exclusive {
+                "set PageAnonExclusive"
+            } else {
+                "clear PageAnonExclusive"
+            },
+            self.0,
+        ));
+        self.frame::<P>().exclusive.write_once(exclusive.into());
+    }
+
+    /// Pins the folio, to which the caller has a reference: it becomes one that says that the page will be read or written by
+    /// other means than the process's entry. (Linux: `GUP_PIN_COUNTING_BIAS`)
+    pub(crate) fn pin<P: Platform>(self) {
+        P::step(Step::Folio("pin", self.0));
+        self.frame::<P>().refcount.get(PIN - 1);
+    }
+
+    /// Ends a pin and gives its reference back.
+    pub(crate) fn unpin<P: Platform>(self) {
+        self.put::<P>(PIN as usize);
+    }
+
+    /// Whether the folio may be pinned: so many references may also be others. (Linux: `folio_maybe_dma_pinned`)
+    pub(crate) fn maybe_pinned<P: Platform>(self) -> bool {
+        self.refcount::<P>() >= PIN
+    }
+
+    /// Whether an entry maps the folio.
+    pub(crate) fn is_mapped<P: Platform>(self) -> bool {
+        self.mapcount::<P>() > 0
+    }
+
+    /// Entries that map the folio now. Who looks has reasons why the answer does not change under it, or why that does not matter.
+    pub(crate) fn mapcount<P: Platform>(self) -> i64 {
+        P::step(Step::Folio("read mapcount", self.0));
+        self.frame::<P>().mapcount.get()
     }
 
     pub(crate) fn is_uptodate<P: Platform>(self) -> bool {

@@ -7,6 +7,7 @@ use crate::addr::{PageIndex, Pfn};
 use crate::lock_order::LockClass;
 use crate::page_cache::Mapping;
 use crate::platform::{Counter, Link, Order, Platform, RawLock, RefCount, Word};
+use crate::rmap::AnonVma;
 
 /// The metadata of one frame. For a huge folio, that of its first frame (its head) counts, but for `head` itself.
 pub struct Frame<P: Platform> {
@@ -20,7 +21,11 @@ pub struct Frame<P: Platform> {
     /// The object whose page cache the folio is in; `None` for anonymous pages and after removal. Changed under the
     /// folio lock.
     pub(crate) mapping: P::Link<Mapping<P>>,
-    /// The index of the folio in the object.
+    /// For a private folio, the family that may map it. Written before it is mapped.
+    pub(crate) anon_vma: P::Link<AnonVma<P>>,
+    /// For a private folio, 1 if it belongs to one process alone.
+    pub(crate) exclusive: P::Word,
+    /// The index of the folio in the object or family.
     pub(crate) index: P::Word,
     /// The first frame of the folio.
     head: P::Word,
@@ -50,6 +55,8 @@ impl<P: Platform> Frame<P> {
             mapcount: P::Counter::new(0),
             lock: P::Lock::new(LockClass::FolioLock),
             mapping: P::Link::new(None),
+            anon_vma: P::Link::new(None),
+            exclusive: P::Word::new(0),
             index: P::Word::new(0),
             head: P::Word::new(0),
             flags: P::Word::new(0),

@@ -13,7 +13,6 @@
 use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Format, PTE_LEVEL, Pte};
 use crate::fault::FaultError;
-use crate::folio::Folio;
 use crate::gup;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
@@ -104,7 +103,7 @@ impl<P: Platform> Kvm<P> {
         let seq = self.invalidate_seq.load_acquire();
         let pfn = gup::get_user_page(self.mm, addr, write)?;
         let overtaken = self.install(addr, write, pfn, seq);
-        Folio::of::<P>(pfn).put::<P>(1);
+        gup::put_user_page::<P>(pfn);
         if overtaken {
             // Where an invalidation is in progress, nothing comes of trying again before it ends, with a new number.
             P::step(Step::Named("wait for mmu_invalidate_seq"));

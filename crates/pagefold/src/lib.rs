@@ -15,6 +15,7 @@ pub mod arch;
 pub mod collapse;
 pub mod fault;
 pub mod folio;
+pub mod fork;
 pub mod frame;
 pub mod gup;
 pub mod handle;

@@ -36,6 +36,8 @@ pub struct Mm<P: Platform> {
     rss_anon: P::Counter,
     /// Tables of small-page entries (Linux: `mm_nr_ptes`, shown as VmPTE).
     pub(crate) nr_ptes: P::Counter,
+    /// Odd while fork write-protects pages, and another number afterwards; changes under `mmap_lock` for writing.
+    pub(crate) write_protect_seq: P::Word,
     /// Secondary MMUs that follow this address space.
     pub(crate) subscriptions: P::Link<Subscription<P>>,
 }
@@ -59,6 +61,7 @@ impl<P: Platform> Mm<P> {
             rss_shmem: P::Counter::new(0),
             rss_anon: P::Counter::new(0),
             nr_ptes: P::Counter::new(0),
+            write_protect_seq: P::Word::new(0),
             subscriptions: P::Link::new(None),
         }))
     }
@@ -151,6 +154,12 @@ impl<P: Platform> Mm<P> {
     pub(crate) fn mmap_write_lock(&self) {
         P::step(Step::Mm("mmap_write_lock", self.id));
         self.mmap_lock.write();
+    }
+
+    /// Takes `mmap_lock` for writing while that of the parent is held: nobody but fork holds two.
+    pub(crate) fn mmap_write_lock_nested(&self) {
+        P::step(Step::Mm("mmap_write_lock", self.id));
+        self.mmap_lock.write_nested();
     }
 
     pub(crate) fn mmap_write_trylock(&self) -> bool {

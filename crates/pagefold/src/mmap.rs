@@ -13,7 +13,7 @@ use crate::mm::Mm;
 use crate::page_cache::Mapping;
 use crate::page_table::{pmd_offset, pte_offset_map};
 use crate::platform::{Link, Order, Platform, RefCount};
-use crate::rmap::link_vma;
+use crate::rmap::{link_vma, put_anon_vma_of_vma};
 use crate::step::Step;
 use crate::vma::{VM_SHARED, Vma};
 use crate::zap::{Markers, free_pgtables, zap_range};
@@ -226,12 +226,10 @@ pub fn mmget_not_zero<P: Platform>(mm: Ref<P, Mm<P>>) -> bool {
 /// Frees a VMA that is in no list any more, after a grace period: who found it under RCU may be trying its lock.
 fn free_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
     P::call_rcu(move || {
-        if let Some(anon_vma) = vma.anon_vma_protected() {
-            // SAFETY: the `anon_vma` is found only through its VMA, which nobody can find any more: it has left the set of
-            // VMAs and the object's list, and who found it under RCU before has left the read section.
-            unsafe { anon_vma.free() };
-        }
-        // SAFETY: as above; who held one of the VMA's locks or `mmap_lock` gave it back before the VMA was removed.
+        put_anon_vma_of_vma(vma);
+        // SAFETY: nobody can find the VMA any more: it has left the set of VMAs and the lists of its family and object, and who
+        // found it under RCU before has left the read section. Who held one of its locks or `mmap_lock` gave it back before the
+        // VMA was removed.
         unsafe { vma.free() };
     });
 }

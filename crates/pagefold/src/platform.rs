@@ -97,6 +97,10 @@ pub trait RawLock: Sized + 'static {
     fn new(class: LockClass) -> Self;
     /// Takes the lock.
     fn lock(&self);
+    /// Takes the lock while one of its class is held; the caller says why this cannot deadlock.
+    fn lock_nested(&self) {
+        self.lock();
+    }
     /// Takes the lock if it is free. Whether it did.
     fn try_lock(&self) -> bool;
     /// Releases the lock, which the caller holds.
@@ -227,6 +231,9 @@ pub trait Platform: Sized + 'static {
     fn alloc_frames(order: Order) -> Option<Pfn>;
     /// Gives frames back. Nobody may look at them afterwards.
     fn free_frames(pfn: Pfn, order: Order);
+    /// A page of zeros that is mapped wherever anonymous memory was only read. Nobody writes, counts or frees it, and
+    /// it is no folio (Linux: `ZERO_PAGE`).
+    fn zero_page() -> Pfn;
     /// The metadata of a frame (Linux: `struct page`, the `vmemmap`).
     fn frame(pfn: Pfn) -> &'static Frame<Self>;
     /// Word `index` of a frame that is used as a table of words. `index` is below [`Self::PTRS_PER_TABLE`].

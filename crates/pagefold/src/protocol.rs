@@ -114,6 +114,28 @@ safeguards! {
     ReclaimPmdLock = "reclaim_pmd_lock",
     /// If MADV_DONTNEED gave the lock of a table up after emptying it, it looks at all entries again under both locks.
     ReclaimRescan = "reclaim_rescan",
+    /// A fault on anonymous memory looks again, with the table's lock, whether there is still nothing.
+    RecheckAnonEntry = "recheck_anon_entry",
+    /// A write to a private page that was shared by fork keeps the page only if nobody else has a reference, not only no entry.
+    CowRefcount = "cow_refcount",
+    /// Who follows a private page to its `anon_vma` first looks whether the page is still mapped.
+    AnonVmaIfMapped = "anon_vma_if_mapped",
+    /// Fork waits for faults that run under the VMA locks of the parent, and keeps new ones out.
+    ForkVmaLock = "fork_vma_lock",
+    /// Fork copies only page tables that the page cache cannot restore: those of VMAs with private pages.
+    VmaNeedsCopy = "vma_needs_copy",
+    /// Fork gives a VMA of the child its `anon_vma` before others can find the VMA.
+    ForkAnonVmaFirst = "fork_anon_vma_first",
+    /// Fork write-protects the private pages of the parent as well as those of the child.
+    ForkWriteProtect = "fork_write_protect",
+    /// Fork flushes the translation caches of the parent, whose pages it write-protected.
+    FlushOnFork = "flush_on_fork",
+    /// A pin that was taken while fork write-protects pages is given back.
+    WriteProtectSeq = "write_protect_seq",
+    /// Fork copies private pages that are pinned, instead of sharing them.
+    ForkCopyPinned = "fork_copy_pinned",
+    /// Fork leaves out write-protect markers and bits if the child's VMA is not registered with userfaultfd.
+    ForkDropMarkers = "fork_drop_markers",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.
@@ -122,9 +144,9 @@ safeguards! {
 
 /// A set of safeguards.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct SafeguardSet(u64);
+pub struct SafeguardSet(u128);
 
-const _: () = assert!(Safeguard::ALL.len() <= 64);
+const _: () = assert!(Safeguard::ALL.len() <= 128);
 
 impl SafeguardSet {
     /// No safeguard.

@@ -47,6 +47,8 @@ pub struct Vma<P: Platform> {
     userfaultfd: P::Link<Userfaultfd<P>>,
     /// The next VMA of the address space.
     pub(crate) next: P::Link<Vma<P>>,
+    /// The next VMA of the family; under the semaphore of `anon_vma`.
+    pub(crate) anon_vma_next: P::Link<Vma<P>>,
     /// The next VMA of the object; under the object's `i_mmap_rwsem`.
     pub(crate) i_mmap_next: P::Link<Vma<P>>,
     lock: P::RwSem,
@@ -73,6 +75,7 @@ impl<P: Platform> Vma<P> {
             anon_vma: P::Link::new(None),
             userfaultfd: P::Link::new(None),
             next: P::Link::new(None),
+            anon_vma_next: P::Link::new(None),
             i_mmap_next: P::Link::new(None),
             lock: P::RwSem::new(LockClass::VmaLock),
             lock_seq: P::Word::new(0),
@@ -160,7 +163,8 @@ impl<P: Platform> Vma<P> {
         self.anon_vma.write_once(Some(anon_vma));
     }
 
-    /// `anon_vma`. The caller has `page_table_lock`, or `mmap_lock` for writing, or takes the VMA apart.
+    /// `anon_vma`. The caller has `page_table_lock`, or `mmap_lock` for writing, or takes the VMA apart; or it has seen it set, as
+    /// it does not change then.
     pub(crate) fn anon_vma_protected(&self) -> Option<Ref<P, AnonVma<P>>> {
         self.anon_vma.load_protected()
     }

@@ -20,7 +20,7 @@ use crate::page_table::{
     take_upper_table,
 };
 use crate::platform::{FlushKind, Link, Platform};
-use crate::rmap::{remove_mapping, unlink_vma};
+use crate::rmap::{remove_mapping, unlink_anon_vma, unlink_vma};
 use crate::tlb::{Gather, flush_tlb_range};
 use crate::vma::Vma;
 
@@ -195,14 +195,9 @@ fn zap_pte<P: Platform>(
         P::observe(Fact::Discarded(vma.mm.id, page));
         table.take(addr);
     }
-    if old.is_present() {
+    if old.is_present() && old.pfn() != P::zero_page() {
         let folio = Folio::of::<P>(old.pfn());
-        let kind = if folio.is_anon::<P>() {
-            PageKind::Anon
-        } else {
-            PageKind::Shmem
-        };
-        remove_mapping(folio, vma, 1, kind);
+        remove_mapping(folio, vma, 1, folio.kind::<P>());
         gather.add_page(folio);
     } else {
         gather.note_change();
@@ -238,9 +233,10 @@ pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
 
 /// Frees the page tables of a VMA that is not in the set of VMAs any more, and whose pages are unmapped.
 ///
-/// The VMA first leaves the list of its object: whoever walks the tables on behalf of the object holds that list's
+/// The VMA first leaves the lists of its family and of its object: whoever walks the tables on behalf of a page holds that list's
 /// semaphore and has left then. Upper tables go if no other VMA needs them.
 pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>) {
+    unlink_anon_vma(vma);
     unlink_vma(vma);
     let mut gather = Gather::<P>::new(mm, vma.range);
     let mut addr = vma.range.start;

@@ -170,6 +170,8 @@ fn prepare_private<P: Platform>(vmf: &Vmf<P>) -> Fault<P> {
     Ok(())
 }
 
+/// Maps a new private page that holds what was there before: a copy of the page of the object or of the page that was shared
+/// with other processes, or zeros.
 fn set_anon_pte<P: Platform>(
     vma: Ref<P, Vma<P>>,
     table: &PteLocked<P>,
@@ -180,7 +182,9 @@ fn set_anon_pte<P: Platform>(
     if table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }
+    let anon_vma = vma.anon_vma_protected();
+    folio.set_anon::<P>(anon_vma, vma.index_of(addr));
     add_mapping(folio, vma, 1, PageKind::Anon);
-    P::observe(Fact::PrivatePage(vma.mm.id, addr, folio.pfn()));
+    P::observe(Fact::PrivateCopy(vma.mm.id, addr, folio.pfn()));
     table.set(addr, pte);
 }

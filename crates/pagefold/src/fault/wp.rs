@@ -1,12 +1,14 @@
 //! Writes to pages that are mapped read-only.
 //!
-//! Guarantee: a private page is written only by the process that it belongs to; the page of an object that is mapped privately is
-//! copied first.
+//! Guarantee: a private page is written only by the process that it belongs to. The page of an object that is mapped privately, the
+//! page of zeros, and a page that fork has shared with other processes are copied first.
+//!
+//! A shared page that nobody else has any more is kept: no other reference to it exists. How many entries map it is not enough
+//! to know: who pinned it and then unmapped it still reads it (CVE-2020-29374).
 //!
 //! Locks: those of [`fault`](super), lock of the table; it is given up while a page is copied, so the entry is looked at again.
 
 use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
-use crate::accounting::PageKind;
 use crate::addr::AddrRange;
 use crate::folio::Folio;
 use crate::notifier::NotifierRange;
@@ -29,25 +31,56 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Fault<P> 
         drop(table);
         return handle_userfault(vmf.vma, vmf.addr, Reason::WriteProtected);
     }
+    if vmf.vma.is_shared() {
+        table.set(vmf.addr, vmf.orig.mk_writable());
+        return Ok(());
+    }
+    if vmf.orig.pfn() == P::zero_page() {
+        drop(table);
+        return wp_page_copy(vmf, pmd, None);
+    }
     let folio = Folio::of::<P>(vmf.orig.pfn());
-    if vmf.vma.is_shared() || folio.is_anon::<P>() {
+    if folio.is_anon::<P>() && can_reuse::<P>(folio) {
         table.set(vmf.addr, vmf.orig.mk_writable());
         return Ok(());
     }
     // The entry has a reference, so the folio can be had while the table's lock is held.
     folio.get::<P>(1);
     drop(table);
-    let result = wp_page_copy(vmf, pmd, folio);
+    let result = wp_page_copy(vmf, pmd, Some(folio));
     folio.put::<P>(1);
     result
 }
 
-/// Copies a page of the object for a private mapping. The table's lock is not held meanwhile, so the entry is
-/// looked at again; the old translation is flushed before the copy is mapped. (Linux: `wp_page_copy`)
-fn wp_page_copy<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, old: Folio) -> Fault<P> {
+/// Whether a private page that an entry maps, the lock of whose table the caller has, belongs to this process alone.
+/// (Linux: `wp_can_reuse_anon_folio`)
+///
+/// Others can only get a reference through an entry, of which this is the only one, or from somebody who has one. So once
+/// the one of the entry is the only one, it stays so while the lock is held; but for walks that are late and give theirs back.
+fn can_reuse<P: Platform>(folio: Folio) -> bool {
+    if folio.is_exclusive::<P>() {
+        return true;
+    }
+    if !P::enforces(Safeguard::CowRefcount) {
+        return folio.mapcount::<P>() == 1;
+    }
+    if folio.refcount::<P>() != 1 {
+        return false;
+    }
+    folio.set_exclusive::<P>(true);
+    true
+}
+
+/// Copies a page for a private mapping; without `old`, it is the page of zeros. The table's lock is not held meanwhile, so
+/// the entry is looked at again; the old translation is flushed before the copy is mapped. (Linux: `wp_page_copy`)
+fn wp_page_copy<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, old: Option<Folio>) -> Fault<P> {
     prepare_private(vmf)?;
     let copy = Folio::alloc::<P>(Order::Small, true).ok_or(FaultError::OutOfMemory)?;
-    P::copy_page(copy.pfn(), vmf.orig.pfn());
+    if old.is_some() {
+        P::copy_page(copy.pfn(), vmf.orig.pfn());
+    } else {
+        P::clear_page(copy.pfn());
+    }
     copy.mark_uptodate::<P>();
     let range = AddrRange::pages(vmf.addr, 1);
     let _notifier = NotifierRange::<P>::start(vmf.vma.mm, range);
@@ -61,9 +94,13 @@ fn wp_page_copy<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, old: Folio) -> Fault<
     if P::enforces(Safeguard::FlushOnCow) {
         flush_tlb_range_notify(vmf.vma.mm, range, FlushKind::Leaves);
     }
-    remove_mapping(old, vmf.vma, 1, PageKind::Shmem);
+    if let Some(old) = old {
+        remove_mapping(old, vmf.vma, 1, old.kind::<P>());
+    }
     set_anon_pte(vmf.vma, &table, vmf.addr, copy);
     drop(table);
-    old.put::<P>(1);
+    if let Some(old) = old {
+        old.put::<P>(1);
+    }
     Ok(())
 }

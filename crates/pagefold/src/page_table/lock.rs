@@ -51,6 +51,13 @@ impl<P: Platform> PtLock<P> {
         }
     }
 
+    /// Takes the lock while that of a table of another address space is held. `step` is what the trace calls it.
+    pub(crate) fn lock_nested(self, step: Step) -> PtLockGuard<P> {
+        P::step(step);
+        self.with_raw(|lock| lock.lock_nested());
+        PtLockGuard(self)
+    }
+
     /// Takes the lock. `step` is what the trace calls it.
     pub(crate) fn lock(self, step: Step) -> PtLockGuard<P> {
         P::step(step);

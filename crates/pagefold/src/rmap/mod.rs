@@ -1,4 +1,4 @@
-//! From a page to the entries that map it (Linux: `mm/rmap.c`).
+//! From a page to the entries that map it (Linux: `mm/rmap.c`). This is about pages of objects; [`anon`] is about private ones.
 //!
 //! The VMAs that map an object are in its `i_mmap` list, under `i_mmap_rwsem`. A VMA leaves the list before its upper page
 //! tables are freed; so who found a VMA in the list may walk its tables down to the table of small-page entries while
@@ -6,51 +6,25 @@
 //!
 //! Locks, in order: folio lock, `i_mmap_rwsem`, (notifier), lock of the table.
 
+mod anon;
+
+pub use anon::{AnonVma, rmap_walk_anon};
+pub(crate) use anon::{anon_vma_clone, anon_vma_prepare, put_anon_vma_of_vma, unlink_anon_vma};
+
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::arch::Marker;
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::lock_order::LockClass;
 use crate::notifier::NotifierRange;
 use crate::page_cache::Mapping;
-use crate::page_table::{PtLock, pmd_offset, pte_offset_map_lock};
-use crate::platform::{Link, Platform, RawRwSem};
+use crate::page_table::{pmd_offset, pte_offset_map_lock};
+use crate::platform::{Link, Platform};
 use crate::protocol::Safeguard;
 use crate::step::Step;
 use crate::sync::{ReadGuard, WriteGuard};
 use crate::tlb::UnmapBatch;
 use crate::vma::Vma;
-
-/// The VMAs in which private pages that were made in one of them may be mapped. Without fork that is the one.
-pub struct AnonVma<P: Platform> {
-    pub(crate) rwsem: P::RwSem,
-}
-
-/// Gives the VMA an `anon_vma` before its first private page. (Linux: `anon_vma_prepare`)
-///
-/// The caller has `mmap_lock` for reading. Two threads may come here at once: the second finds that the
-/// first was faster. Others may look at whether there is one without any lock: they see it set early or late.
-pub(crate) fn anon_vma_prepare<P: Platform>(vma: Ref<P, Vma<P>>) {
-    if vma.has_anon_vma("read anon_vma") {
-        return;
-    }
-    let new = Ref::new(AnonVma::<P> {
-        rwsem: P::RwSem::new(LockClass::AnonVma),
-    });
-    let lost = {
-        let _guard = PtLock::<P>::Mm(vma.mm).lock(Step::Mm("page_table_lock", vma.mm.id));
-        let lost = vma.anon_vma_protected().is_some();
-        if !lost {
-            vma.set_anon_vma(new);
-        }
-        lost
-    };
-    if lost {
-        // SAFETY: the object was not published, so this is the only handle to it.
-        unsafe { new.free() };
-    }
-}
 
 /// Adds a VMA to the list of its object, if it has one.
 pub(crate) fn link_vma<P: Platform>(vma: Ref<P, Vma<P>>) {

@@ -1,0 +1,190 @@
+//! From an anonymous page to the entries that map it.
+//!
+//! Fork shares the private pages of a process with its child, so that a page may be mapped by several address spaces. All of
+//! them belong to one family, whose [`AnonVma`] lists the VMAs in which the page may be found; the page is at the same
+//! [index](Vma::index_of) in each. A private folio names the `AnonVma` and its index.
+//!
+//! Guarantees: a VMA is in the list before a page that it maps, or will map, can be shared, and leaves it before its upper page tables
+//! are freed; so who found a VMA in the list may walk its tables while it holds the semaphore. An `AnonVma` stays while a VMA
+//! names it or somebody has a reference to it.
+//!
+//! Locks: `rwsem` of the `AnonVma`, then the lock of a table.
+//!
+//! Getting from a folio to its `AnonVma` takes no lock: the last VMA may be going away meanwhile. Its pages are unmapped
+//! before that, and it is freed after a grace period; so who finds the folio mapped within an RCU section may try to get a
+//! reference, and waits for the semaphore with that.
+//!
+//! Linux up to 2.6.33 had one `anon_vma` for a family, as here. Since then each process has its own, linked into those of its
+//! ancestors, so that a walk for a page of a child does not visit the whole family. What is found is the same.
+
+use crate::addr::VirtAddr;
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::lock_order::LockClass;
+use crate::mm::Mm;
+use crate::page_table::{PtLock, pmd_offset, pte_offset_map_lock};
+use crate::platform::{Link, Platform, RawRwSem, RefCount};
+use crate::protocol::Safeguard;
+use crate::step::Step;
+use crate::sync::{RcuGuard, ReadGuard, WriteGuard};
+use crate::vma::Vma;
+
+/// The VMAs in which private pages of a family of processes may be mapped.
+pub struct AnonVma<P: Platform> {
+    pub(crate) rwsem: P::RwSem,
+    /// The VMAs; under the semaphore.
+    vmas: P::Link<Vma<P>>,
+    /// One reference for each VMA that names it, and those of walks.
+    references: P::RefCount,
+}
+
+impl<P: Platform> AnonVma<P> {
+    /// The VMAs that may map the page with this index, and where. The caller has the semaphore.
+    fn vmas_of(&self, folio: Folio) -> impl Iterator<Item = (Ref<P, Vma<P>>, VirtAddr)> {
+        let index = folio.index::<P>();
+        core::iter::successors(self.vmas.load_protected(), |vma| {
+            vma.anon_vma_next.load_protected()
+        })
+        .filter_map(move |vma| Some((vma, vma.addr_of(index)?)))
+    }
+}
+
+/// Gives the VMA an `anon_vma` before its first private page. (Linux: `anon_vma_prepare`)
+///
+/// The caller has `mmap_lock` for reading. Two threads may come here at once: the second finds that the
+/// first was faster. Others may look at whether there is one without any lock: they see it set early or late.
+pub(crate) fn anon_vma_prepare<P: Platform>(vma: Ref<P, Vma<P>>) {
+    if vma.has_anon_vma("read anon_vma") {
+        return;
+    }
+    let new = Ref::new(AnonVma::<P> {
+        rwsem: P::RwSem::new(LockClass::AnonVma),
+        vmas: P::Link::new(Some(vma)),
+        references: P::RefCount::new(1),
+    });
+    let lost = {
+        let _guard = PtLock::<P>::Mm(vma.mm).lock(Step::Mm("page_table_lock", vma.mm.id));
+        let lost = vma.anon_vma_protected().is_some();
+        if !lost {
+            vma.set_anon_vma(new);
+        }
+        lost
+    };
+    if lost {
+        // SAFETY: the object was not published, so this is the only handle to it.
+        unsafe { new.free() };
+    }
+}
+
+/// Gives a VMA of a child the `anon_vma` of the one that it is a copy of, if that has one. (Linux: `anon_vma_clone`)
+///
+/// The caller has `mmap_lock` of both for writing, and nobody else knows of the new VMA.
+pub(crate) fn anon_vma_clone<P: Platform>(vma: Ref<P, Vma<P>>, parent: Ref<P, Vma<P>>) {
+    let Some(anon_vma) = parent.anon_vma_protected() else {
+        return;
+    };
+    anon_vma.references.get(1);
+    vma.set_anon_vma(anon_vma);
+    P::step(Step::Named("anon_vma_lock_write"));
+    let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
+    vma.anon_vma_next
+        .store_protected(anon_vma.vmas.load_protected());
+    anon_vma.vmas.store_protected(Some(vma));
+}
+
+/// Takes a VMA out of the list of its `anon_vma`, if it has one. Its pages are unmapped. (Linux: `unlink_anon_vmas`)
+pub(crate) fn unlink_anon_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
+    let Some(anon_vma) = vma.anon_vma_protected() else {
+        return;
+    };
+    P::step(Step::Named("anon_vma_lock_write"));
+    let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
+    let after = vma.anon_vma_next.load_protected();
+    let mut next = anon_vma.vmas.load_protected();
+    if next == Some(vma) {
+        anon_vma.vmas.store_protected(after);
+        return;
+    }
+    while let Some(other) = next {
+        next = other.anon_vma_next.load_protected();
+        if next == Some(vma) {
+            other.anon_vma_next.store_protected(after);
+            return;
+        }
+    }
+}
+
+/// Gives back the reference of a VMA that left the list a grace period ago, and is being freed.
+pub(crate) fn put_anon_vma_of_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
+    if let Some(anon_vma) = vma.anon_vma_protected()
+        && anon_vma.references.put(1)
+    {
+        // SAFETY: who finds it by a folio finds the folio mapped, within an RCU section that began before the pages of the last VMA
+        // were unmapped; all of these are over. Who has a reference keeps this from being the last.
+        unsafe { anon_vma.free() };
+    }
+}
+
+/// The `anon_vma` of a mapped private folio, with a reference. (Linux: `folio_get_anon_vma`)
+fn get_anon_vma<P: Platform>(folio: Folio) -> Option<Ref<P, AnonVma<P>>> {
+    let _rcu = RcuGuard::<P>::read_lock();
+    if P::enforces(Safeguard::AnonVmaIfMapped) && !folio.is_mapped::<P>() {
+        return None;
+    }
+    let anon_vma = folio.anon_vma::<P>()?;
+    anon_vma.references.try_get().then_some(anon_vma)
+}
+
+/// Gives back what [`get_anon_vma`] gave.
+fn put_anon_vma<P: Platform>(anon_vma: Ref<P, AnonVma<P>>) {
+    if anon_vma.references.put(1) {
+        P::call_rcu(move || {
+            // SAFETY: no VMA names it any more, nor does anybody have a reference. Who is trying to get one is in an RCU section that
+            // began before this callback was queued.
+            unsafe { anon_vma.free() };
+        });
+    }
+}
+
+/// How many entries map the private page at `addr` of `mm`, found as reclaim and migration find them: from the page, by walking the page
+/// tables of the whole family. 0 if there is none. (Linux: `rmap_walk_anon`)
+pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
+    let folio = {
+        let Some(table) = pmd_offset(mm, addr).and_then(pte_offset_map_lock) else {
+            return 0;
+        };
+        let pte = table.get(addr);
+        if !pte.is_present() || pte.pfn() == P::zero_page() {
+            return 0;
+        }
+        let folio = Folio::of::<P>(pte.pfn());
+        if !folio.is_anon::<P>() {
+            return 0;
+        }
+        folio.get::<P>(1);
+        folio
+    };
+    let found = get_anon_vma::<P>(folio).map_or(0, |anon_vma| {
+        let found = count_entries(&anon_vma, folio);
+        put_anon_vma(anon_vma);
+        found
+    });
+    folio.put::<P>(1);
+    found
+}
+
+fn count_entries<P: Platform>(anon_vma: &AnonVma<P>, folio: Folio) -> usize {
+    P::step(Step::Named("anon_vma_lock_read"));
+    let _anon_vma = ReadGuard::read(&anon_vma.rwsem);
+    anon_vma
+        .vmas_of(folio)
+        .filter(|(vma, addr)| {
+            pmd_offset(vma.mm, *addr)
+                .and_then(pte_offset_map_lock)
+                .is_some_and(|table| {
+                    let pte = table.get(*addr);
+                    pte.is_present() && pte.pfn() == folio.pfn()
+                })
+        })
+        .count()
+}
