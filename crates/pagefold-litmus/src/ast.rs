@@ -116,11 +116,13 @@ impl ObjectKind {
     }
 }
 
-/// An address space: `mm A { ... }`.
+/// An address space: `mm A { ... }`, or one that a fork makes, `mm B = fork(A);`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mm {
     /// Its name.
     pub name: String,
+    /// Whose copy it will be. It is empty until a thread of that calls `fork`.
+    pub parent: Option<MmId>,
     /// What it maps at the start, in this order.
     pub mappings: Vec<MappingId>,
     /// The name in the source.
@@ -176,6 +178,8 @@ impl Backing {
 pub enum Created {
     /// In its `mm { ... }`: it is there from the start.
     Start,
+    /// With its address space, by fork: a copy of this mapping of the parent, under its name.
+    Fork(MappingId),
     /// By a statement of the set-up.
     Setup,
     /// By a statement of a thread.

@@ -300,6 +300,8 @@ calls! {
     Madvise = "madvise"(range: MappingRange, advice: Advice) by Cpu gives Status;
     /// Takes the mapping away, or pages of it.
     Munmap = "munmap"(range: MappingRange) by Cpu gives Status;
+    /// Copies the address space to one that is declared as forked from it, whose threads then begin.
+    Fork = "fork"(child: MmId) by Cpu gives Status;
     /// Ends the thread; with the last one of the process its address space goes.
     Exit = "exit" by Cpu gives Nothing;
     /// Registers the mapping with userfaultfd.
@@ -318,6 +320,8 @@ calls! {
     GupFast = "gup_fast"(page: MappingPage) by Cpu gives Content;
     /// Pins a page for writing by the lock-free walk, writes it and lets it go.
     GupFastWrite = "gup_fast_write"(page: MappingPage, value: u64) by Cpu gives Status;
+    /// Gets a page by the lock-free walk without pinning it, as vmsplice does, reads it and lets it go.
+    Vmsplice = "vmsplice"(page: MappingPage) by Cpu gives Content;
     /// Whether a page is in the page cache, looked up without a lock.
     Mincore = "mincore"(page: MappingPage) by Cpu gives Flag;
     /// Lets the hardware walk to a page speculatively, which never faults.
@@ -326,6 +330,8 @@ calls! {
     Scan = "scan"(mm: MmId) by Khugepaged gives Count;
     /// Visits every mapping of a page, and gives how many it saw.
     RmapWalk = "rmap_walk"(page: ObjectPage) by Reclaim | Kernel gives Count;
+    /// Visits every mapping of the private page at an address, and gives how many it saw.
+    RmapWalkAnon = "rmap_walk_anon"(page: MappingPage) by Cpu | Final gives Count;
     /// Collapses an object in the page cache.
     Collapse = "collapse"(object: ObjectId) by Kernel gives Status;
     /// Whether the mapping has a page table for its small pages.

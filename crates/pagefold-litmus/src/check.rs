@@ -47,6 +47,7 @@ pub(crate) fn check(file: File<'_>, vocabulary: &Vocabulary<'_>, sink: &mut Sink
         objects: HashMap::new(),
         mms: HashMap::new(),
         mappings: HashMap::new(),
+        mapping_names: HashMap::new(),
         registers: HashMap::new(),
         writers: Vec::new(),
         created: HashSet::new(),
@@ -93,6 +94,7 @@ pub(crate) struct Checker<'a, 's> {
     objects: HashMap<&'a str, ObjectId>,
     mms: HashMap<&'a str, MmId>,
     mappings: HashMap<(MmId, &'a str), MappingId>,
+    mapping_names: HashMap<MappingId, &'a str>,
     registers: HashMap<&'a str, RegisterId>,
     /// The thread that writes each register, if it is one.
     writers: Vec<Option<ThreadId>>,

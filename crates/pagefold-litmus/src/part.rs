@@ -99,7 +99,10 @@ impl Scenario {
         parts.extend((0..self.mms.len()).map(|id| Part::Mm(MmId::new(id))));
         parts.extend((0..self.objects.len()).map(|id| Part::Object(ObjectId::new(id))));
         parts.extend((0..self.threads.len()).map(|id| Part::Thread(ThreadId::new(id))));
-        parts.extend((0..self.mappings.len()).map(|id| Part::Mapping(MappingId::new(id))));
+        // What a child maps goes with what its parent maps.
+        let own = |mapping: &&MappingId| !matches!(self[**mapping].created, Created::Fork(_));
+        let mappings: Vec<MappingId> = (0..self.mappings.len()).map(MappingId::new).collect();
+        parts.extend(mappings.iter().filter(own).map(|id| Part::Mapping(*id)));
         let mut blocks: Vec<(Block, &[Statement])> = Vec::new();
         for (number, phase) in self.setup.iter().enumerate() {
             blocks.push((Block::Setup(number), &phase.body));
@@ -123,7 +126,8 @@ impl Scenario {
         for (number, mapping) in self.mappings.iter().enumerate() {
             let uffd = mapping.uffd.map(|_| Part::Uffd(MappingId::new(number)));
             parts.extend(uffd);
-            if matches!(mapping.backing, Backing::Anonymous { pages } if pages > 1) {
+            let is_own = !matches!(mapping.created, Created::Fork(_));
+            if is_own && matches!(mapping.backing, Backing::Anonymous { pages } if pages > 1) {
                 parts.push(Part::LastAnonymous(MappingId::new(number)));
             }
         }
@@ -286,19 +290,29 @@ impl Rest {
         match part {
             Part::Condition => scenario.condition = None,
             Part::Mm(mm) => {
-                self.mms.push(*mm);
-                let mm = Some(*mm);
-                scenario.threads.retain(|thread| thread.actor.mm() != mm);
-                scenario.setup.retain(|phase| Some(phase.mm) != mm);
-                scenario.finals.retain(|phase| Some(phase.mm) != mm);
-                self.leave_out_mappings(|mapping| Some(mapping.mm) == mm);
+                let mut gone = vec![*mm];
+                for (number, row) in scenario.mms.iter().enumerate() {
+                    // A child is declared after its parent.
+                    if row.parent.is_some_and(|parent| gone.contains(&parent)) {
+                        gone.push(MmId::new(number));
+                    }
+                }
+                let is_gone = |mm: MmId| gone.contains(&mm);
+                scenario
+                    .threads
+                    .retain(|thread| !thread.actor.mm().is_some_and(is_gone));
+                scenario.setup.retain(|phase| !is_gone(phase.mm));
+                scenario.finals.retain(|phase| !is_gone(phase.mm));
+                self.mms.extend_from_slice(&gone);
+                self.leave_out_mappings(|mapping| gone.contains(&mapping.mm));
             }
             Part::Object(object) => {
                 self.objects.push(*object);
                 self.leave_out_mappings(|mapping| mapping.backing == Backing::Object(*object));
             }
             Part::Mapping(id) => {
-                self.mappings.push(*id);
+                let mut gone = self.with_copies(*id);
+                self.mappings.append(&mut gone);
                 self.leave_out_uses();
             }
             Part::Thread(id) => {
@@ -339,8 +353,11 @@ impl Rest {
             Part::LastPage(id) => self.shorten(*id, |pages| pages - 1),
             Part::SecondHalf(id) => self.shorten(*id, |pages| pages / 2),
             Part::LastAnonymous(id) => {
-                if let Backing::Anonymous { pages } = &mut scenario.mappings[id.index()].backing {
-                    *pages -= 1;
+                for id in self.with_copies(*id) {
+                    let mapping = &mut self.scenario.mappings[id.index()];
+                    if let Backing::Anonymous { pages } = &mut mapping.backing {
+                        *pages -= 1;
+                    }
                 }
                 self.leave_out_uses();
             }
@@ -350,6 +367,17 @@ impl Rest {
             Part::ReuseFrames => scenario.reuse_frames = false,
         }
         self.leave_out_empty();
+    }
+
+    /// A mapping, and what fork makes of it in children.
+    fn with_copies(&self, id: MappingId) -> Vec<MappingId> {
+        let mut copies = vec![id];
+        for (number, mapping) in self.scenario.mappings.iter().enumerate() {
+            if matches!(mapping.created, Created::Fork(of) if copies.contains(&of)) {
+                copies.push(MappingId::new(number));
+            }
+        }
+        copies
     }
 
     fn leave_out_mappings(&mut self, which: impl Fn(&Mapping) -> bool) {

@@ -212,6 +212,9 @@ impl Scenario {
     }
 
     fn print_mm(&self, mm: &Mm) -> String {
+        if let Some(parent) = mm.parent {
+            return format!("mm {} = fork({});", mm.name, self[parent].name);
+        }
         let items: String = mm
             .mappings
             .iter()

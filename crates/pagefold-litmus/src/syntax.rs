@@ -72,6 +72,8 @@ pub(crate) struct Content {
 #[derive(Debug)]
 pub(crate) struct Mm<'a> {
     pub(crate) name: Word<'a>,
+    /// `= fork(A)`
+    pub(crate) parent: Option<Word<'a>>,
     pub(crate) items: Vec<MmItem<'a>>,
 }
 

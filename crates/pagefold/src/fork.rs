@@ -189,6 +189,7 @@ fn copy_pte<P: Platform>(
                 P::observe(Fact::Poisoned(new.mm.id, addr));
                 table.set_marker(addr, Marker::Poison);
             }
+            Some(Marker::Guard) => table.set_marker(addr, Marker::Guard),
             Some(Marker::UffdWp) if keep_wp => table.set_marker(addr, Marker::UffdWp),
             Some(Marker::UffdWp) | None => {}
         }

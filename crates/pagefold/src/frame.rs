@@ -113,6 +113,10 @@ impl<P: Platform> Frame<P> {
     pub fn is_anon(&self) -> bool {
         P::frame(self.folio_head()).has(FLAG_ANON)
     }
+    /// Whether the folio is marked as a private page of one process alone, for oracles and reports.
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive.load_protected() != 0
+    }
     /// The first frame of the folio that the frame belongs to, for oracles and reports.
     pub fn folio_head(&self) -> Pfn {
         Pfn(self.head.load_protected())

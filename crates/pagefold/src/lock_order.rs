@@ -18,6 +18,8 @@
 //! With unsplit page-table locks, `pmd_lock` and `ptl` are both the `page_table_lock` of the address space: it
 //! must then be taken once, not twice.
 //!
+//! Fork takes two `mmap_lock`s and two locks of tables, of the parent and of a child that nobody else can lock in the other order.
+//!
 //! Two places go against the tree and say why where they do it: `retract_page_tables` of `linux-6.4` takes
 //! `mmap_lock` under the folio lock, by trylock only; `collapse_pte_mapped_thp` of `linux-6.4` takes the VMA lock
 //! under the folio lock, while it has the `mmap_lock` for writing.

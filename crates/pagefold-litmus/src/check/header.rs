@@ -11,6 +11,7 @@ use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
 use crate::limits::{MAPPINGS, MMS, OBJECT_PAGES, OBJECTS};
 use crate::nearest::did_you_mean;
 use crate::parameter::take;
+use crate::span::Span;
 use crate::syntax::{self, MmItem, Number, StatementKind, Word};
 use crate::token::excerpt;
 
@@ -81,10 +82,19 @@ impl<'a> Checker<'a, '_> {
             self.lost.insert(name.text);
             return;
         }
+        let parent = match mm.parent.map(|parent| self.mm(parent)) {
+            Some(None) => {
+                self.lost.insert(name.text);
+                return;
+            }
+            Some(parent) => parent,
+            None => None,
+        };
         let id = MmId::new(self.scenario.mms.len());
         self.mms.insert(name.text, id);
         self.scenario.mms.push(Mm {
             name: name.text.to_owned(),
+            parent,
             mappings: Vec::new(),
             span: name.span,
         });
@@ -92,6 +102,9 @@ impl<'a> Checker<'a, '_> {
             mm: Some(id),
             ..Here::START
         };
+        if let Some(parent) = parent {
+            self.fork_mappings(parent, id, name.span);
+        }
         for item in &mm.items {
             match item {
                 MmItem::Map(name, call) => {
@@ -100,6 +113,29 @@ impl<'a> Checker<'a, '_> {
                 }
                 MmItem::Call(call) => self.start_call(call),
             }
+        }
+    }
+
+    /// Declares the mappings that a child gets from its parent: those that the parent has from the start.
+    fn fork_mappings(&mut self, parent: MmId, child: MmId, span: Span) {
+        for id in self.scenario[parent].mappings.clone() {
+            if self.scenario.mappings.len() == MAPPINGS {
+                self.too_many(span, "mappings", MAPPINGS);
+                return;
+            }
+            let copy = MappingId::new(self.scenario.mappings.len());
+            let mapping = Mapping {
+                mm: child,
+                uffd: None,
+                created: Created::Fork(id),
+                ..self.scenario[id].clone()
+            };
+            // The name is one of the source, where the parent's mapping stands.
+            let name = self.mapping_names[&id];
+            self.mappings.insert((child, name), copy);
+            self.mapping_names.insert(copy, name);
+            self.scenario.mappings.push(mapping);
+            self.scenario.mms[child.index()].mappings.push(copy);
         }
     }
 
@@ -231,6 +267,7 @@ impl<'a> Checker<'a, '_> {
         let mapping = mapping?;
         let id = MappingId::new(self.scenario.mappings.len());
         self.mappings.insert((mm, name.text), id);
+        self.mapping_names.insert(id, name.text);
         self.scenario.mappings.push(mapping);
         Some(id)
     }

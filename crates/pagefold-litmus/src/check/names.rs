@@ -172,7 +172,7 @@ impl<'a> Checker<'a, '_> {
         };
         let mapping = &self.scenario[id];
         let later = match mapping.created {
-            Created::Start => false,
+            Created::Start | Created::Fork(_) => false,
             Created::Setup => !self.created.contains(&id),
             Created::Thread(creator) => match self.here.thread {
                 Some(here) => here == creator && !self.created.contains(&id),

@@ -3,7 +3,7 @@
 use super::{Parsed, Parser, Reported};
 use crate::ast::ObjectKind;
 use crate::diagnostic::Diagnostic;
-use crate::syntax::{Content, Mm, MmItem, Object, Phase};
+use crate::syntax::{Content, Mm, MmItem, Object, Phase, Word};
 use crate::token::{TokenKind, excerpt};
 
 /// What stands between the braces after the name.
@@ -117,9 +117,32 @@ impl<'a> Parser<'a, '_> {
     fn mm(&mut self) -> Parsed<Mm<'a>> {
         self.next();
         let name = self.word("the name of the mm")?;
+        if self.eat(TokenKind::Equal) {
+            return self.forked_mm(name);
+        }
         let open = self.expect(TokenKind::OpenBrace)?.span;
         let items = self.block(open, Self::at_declaration, Self::mm_item);
-        Ok(Mm { name, items })
+        Ok(Mm {
+            name,
+            parent: None,
+            items,
+        })
+    }
+
+    /// `fork(A);`
+    fn forked_mm(&mut self, name: Word<'a>) -> Parsed<Mm<'a>> {
+        if !self.eat_word("fork") {
+            return Err(self.unexpected("`fork`"));
+        }
+        self.expect(TokenKind::OpenParen)?;
+        let parent = self.word("the mm that forks")?;
+        self.expect(TokenKind::CloseParen)?;
+        self.semicolon()?;
+        Ok(Mm {
+            name,
+            parent: Some(parent),
+            items: Vec::new(),
+        })
     }
 
     fn at_declaration(&self) -> bool {

@@ -35,6 +35,8 @@ fn the_table() {
         Collapses pages of a mapping into huge ones, or drops what they map.
     "munmap(x[i..j])" [Cpu] Status
         Takes the mapping away, or pages of it.
+    "fork(A)" [Cpu] Status
+        Copies the address space to one that is declared as forked from it, whose threads then begin.
     "exit()" [Cpu] Nothing
         Ends the thread; with the last one of the process its address space goes.
     "uffd_register(x, MISSING|WP|SIGBUS_ON_FAULT)" [Cpu] Status
@@ -53,6 +55,8 @@ fn the_table() {
         Pins a page by the lock-free walk, reads it and lets it go.
     "gup_fast_write(x[i], v)" [Cpu] Status
         Pins a page for writing by the lock-free walk, writes it and lets it go.
+    "vmsplice(x[i])" [Cpu] Content
+        Gets a page by the lock-free walk without pinning it, as vmsplice does, reads it and lets it go.
     "mincore(x[i])" [Cpu] Flag
         Whether a page is in the page cache, looked up without a lock.
     "prefetch(x[i])" [Cpu, Device] Nothing
@@ -61,6 +65,8 @@ fn the_table() {
         Looks through an address space for ranges to collapse, and gives how many it collapsed.
     "rmap_walk(f[i])" [Reclaim, Kernel] Count
         Visits every mapping of a page, and gives how many it saw.
+    "rmap_walk_anon(x[i])" [Cpu, Final] Count
+        Visits every mapping of the private page at an address, and gives how many it saw.
     "collapse(f)" [Kernel] Status
         Collapses an object in the page cache.
     "page_table(x)" [Final] Flag

@@ -296,6 +296,25 @@ fn anonymous_memory_has_a_size() {
 }
 
 #[test]
+fn a_child_maps_what_its_parent_does() {
+    let source = "MM t { mm A { a: mmap(ANON[2], MAP_PRIVATE); uffd(a, WP); } mm B = fork(A); }
+        P (A) { fork(B); } Q (B) { a[1] = 1; }";
+    let scenario = check(source).expect("a good scenario");
+    assert_eq!(scenario.mms[1].parent, Some(MmId::new(0)));
+    let [parent, child] = &scenario.mappings[..] else {
+        panic!("one mapping each");
+    };
+    assert_eq!(child.created, Created::Fork(MappingId::new(0)));
+    assert_eq!(child.backing, parent.backing);
+    assert_eq!((parent.uffd.is_some(), child.uffd), (true, None));
+}
+
+#[test]
+fn a_child_of_nobody() {
+    assert_snapshot!(errors(&in_header("    mm A { }\n    mm B = fork(C);\n    mm D = A;")), @"");
+}
+
+#[test]
 fn a_page_beyond_anonymous_memory() {
     assert_snapshot!(errors(&in_header(r"    mm A { a: mmap(ANON[2], MAP_PRIVATE); }
     A: a[1] = 1; a[2] = 1;")), @r"

@@ -134,6 +134,9 @@ impl Author {
             self.write("}");
         }
         if self.below(3) == 0 {
+            self.write("mm B = fork ( A1 ) ;");
+        }
+        if self.below(3) == 0 {
             self.write("reuse frames ;");
         }
         for _ in 0..self.below(3) {

@@ -108,6 +108,18 @@ fn ranges_go_with_their_pages() {
 }
 
 #[test]
+fn a_child_goes_with_its_parent() {
+    let source = "MM t { mm A { a: mmap(ANON[3], MAP_PRIVATE); } mm B = fork(A); mm C = fork(B); }
+        P (A) { fork(B); } Q (B) { a[1] = 1; a[2] = 2; fork(C); } R (C) { a[0] = 3; }";
+    let shrunk_to = |what: &'static str| {
+        let needed = move |scenario: &Scenario| scenario.to_string().contains(what);
+        shrunk(source, needed).scenario
+    };
+    assert_snapshot!(shrunk_to("a[1] = 1"), @"");
+    assert_snapshot!(shrunk_to("P (A)"), @"");
+}
+
+#[test]
 fn only_what_is_needed_stays() {
     let collapses = |scenario: &Scenario| scenario.to_string().contains("MADV_COLLAPSE");
     let shrunk = shrunk(UFFD, collapses);

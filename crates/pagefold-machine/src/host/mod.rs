@@ -133,6 +133,12 @@ impl Platform for Host {
     }
 
     #[inline(always)]
+    fn zero_page() -> Pfn {
+        // The frame that is never handed out.
+        Pfn(0)
+    }
+
+    #[inline(always)]
     fn frame(pfn: Pfn) -> &'static Frame<Self> {
         Memory::get().frame(pfn)
     }

@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use pagefold::protocol::{Protocol, SafeguardSet};
 use pagefold_explore as explore;
 use pagefold_explore::{Bound, Trace, Violation};
-use pagefold_litmus::{Actor, Memory, Quantifier, Scenario, Value};
+use pagefold_litmus::{Actor, Memory, MmId, Quantifier, Scenario, Value};
 
 use super::arena::{Arena, Snapshot};
 use super::format::EntryFormat;
@@ -389,8 +389,28 @@ impl<'a> Session<'a> {
     fn execution(&self) {
         let machine = self.begin();
         let world = World::current();
-        let mut threads = [None; pagefold_litmus::limits::THREADS];
-        for (index, thread) in self.plan.scenario.threads.iter().enumerate() {
+        self.spawn_threads(&machine, None);
+        world.join_spawned();
+        world.rcu_barrier();
+        explore::quiet(|| self.finish(&machine));
+    }
+
+    /// Begins the threads that belong to `child`, or else all that do not belong to an address space that is yet to be forked.
+    fn spawn_threads(&self, machine: &Machine, child: Option<MmId>) {
+        let world = World::current();
+        let scenario = self.plan.scenario;
+        let machine = *machine;
+        for (index, thread) in scenario.threads.iter().enumerate() {
+            let begins = match (child, thread.actor.mm()) {
+                (None, None) => true,
+                (None, Some(mm)) => {
+                    scenario[mm].parent.is_none() || world.forked[mm.index()].peek() != 0
+                }
+                (Some(child), mm) => mm == Some(child),
+            };
+            if !begins {
+                continue;
+            }
             let name = Cow::Owned(thread.name.clone());
             let this: *const Session<'static> = std::ptr::from_ref(self).cast();
             // SAFETY: the closure owns plain data; the session outlives the exploration, which ends before it is
@@ -404,13 +424,8 @@ impl<'a> Session<'a> {
             if let Some(cpu) = self.plan.layout.cpu_of_thread[index] {
                 world.place_thread(id, cpu);
             }
-            threads[index] = Some(id);
+            world.note_spawned(id);
         }
-        for thread in threads.iter().flatten() {
-            explore::thread::join(*thread);
-        }
-        world.rcu_barrier();
-        explore::quiet(|| self.finish(&machine));
     }
 
     /// The world as the set-up left it.

@@ -26,6 +26,7 @@ use pagefold::platform::{FlushKind, Platform, Word};
 use pagefold_explore as explore;
 
 use super::format::{MAX_LEVELS, ModelFormat};
+use super::oracle::Through;
 use super::world::{CPUS, VIRT_PAGES, World};
 use super::{Model, PTRS_PER_TABLE, names};
 
@@ -259,7 +260,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
                     pfn.0
                 )
             });
-            world.store_by_user(mm, addr, pfn, value);
+            world.store_by_user(mm, addr, pfn, value, Through::Translation);
             value
         }
     }

@@ -95,6 +95,11 @@ impl Platform for Model {
         World::current().free_frames(pfn, order);
     }
 
+    fn zero_page() -> Pfn {
+        // The frame that is never handed out.
+        Pfn(0)
+    }
+
     fn frame(pfn: Pfn) -> &'static Frame<Self> {
         World::current().frame(pfn)
     }

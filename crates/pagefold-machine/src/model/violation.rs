@@ -37,6 +37,8 @@ kinds! {
     TableNotEmpty = "table-not-empty",
     /// A marker stays as long as its VMA keeps the feature.
     MarkerLost = "marker-lost",
+    /// No page is write-protected for userfaultfd that nobody asked to protect.
+    MarkerStray = "marker-stray",
     /// Each load equals the last store to that page of the object, or to the private copy.
     Content = "content",
     /// The counts of resident pages equal what the page tables map.
@@ -51,6 +53,8 @@ kinds! {
     Leak = "leak",
     /// No frame is mapped both as a private page and as a page of an object.
     PageTableCheck = "page-table-check",
+    /// A private page that several processes map belongs to none of them alone, and none may write it.
+    Exclusive = "exclusive",
     /// After all flushes, translation caches agree with the page tables.
     StaleTranslation = "stale-translation",
     /// A secondary MMU maps only what the address space maps.

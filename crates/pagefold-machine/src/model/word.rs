@@ -227,6 +227,10 @@ impl RawLock for ModelLock {
         self.raw.lock();
         self.check();
     }
+    fn lock_nested(&self) {
+        self.raw.lock_nested();
+        self.check();
+    }
     fn try_lock(&self) -> bool {
         let locked = self.raw.try_lock();
         self.check();

@@ -16,12 +16,12 @@ use super::cpu::{Cpu, CpuKind};
 use super::format::EntryFormat;
 use super::free_list::FreeList;
 use super::names;
-use super::oracle::Books;
+use super::oracle::{Books, MMS, Through};
 use super::violation::{self, Kind};
 use super::word::ModelWord;
 use super::{Model, PTRS_PER_TABLE};
 
-/// Frames of the machine. Frame 0 is never used.
+/// Frames of the machine. Frame 0 is the page of zeros.
 pub(crate) const FRAMES: usize = 96;
 /// What a frame holds before anything is written to it.
 const GARBAGE: u64 = 0xbad;
@@ -69,6 +69,11 @@ pub(crate) struct World {
     cpu_of_thread: [Cell<u8>; THREADS],
     /// RCU callbacks of this execution.
     callbacks: [Cell<Option<explore::thread::ThreadId>>; THREADS],
+    /// The scenario's threads that run or have run, in the order in which they were spawned.
+    spawned: [Cell<Option<explore::thread::ThreadId>>; THREADS],
+    nr_spawned: Cell<usize>,
+    /// Whether each address space has been made by a fork.
+    pub(crate) forked: [ModelWord; MMS],
     pub(crate) books: Books,
 }
 
@@ -115,6 +120,9 @@ impl World {
             nr_cpus: Cell::new(0),
             cpu_of_thread: std::array::from_fn(|_| Cell::new(NO_CPU)),
             callbacks: std::array::from_fn(|_| Cell::new(None)),
+            spawned: std::array::from_fn(|_| Cell::new(None)),
+            nr_spawned: Cell::new(0),
+            forked: std::array::from_fn(|_| ModelWord::new(0)),
             books: Books::new(),
         };
         let place = arena
@@ -189,13 +197,20 @@ impl World {
     /// Under a weak memory model it is a read-modify-write, so that the order in which racing stores reach a page is that in
     /// which they are executed, and the books know the last one. It orders nothing else under [`Memory::Ra`]; under
     /// [`Memory::Tso`] it is one that does not wait in a store buffer.
-    pub(crate) fn store_by_user(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
+    pub(crate) fn store_by_user(
+        &self,
+        mm: u32,
+        addr: VirtAddr,
+        pfn: Pfn,
+        value: u64,
+        through: Through,
+    ) {
         let content = self.content(pfn);
         match self.memory {
             Memory::Sc => content.write_once(value),
             Memory::Tso | Memory::Ra => drop(content.xchg_relaxed(value)),
         }
-        self.books.note_store(mm, addr, pfn, value);
+        self.books.note_store(mm, addr, pfn, value, through);
     }
 
     pub(crate) fn alloc_frames(&self, order: Order) -> Option<Pfn> {
@@ -282,6 +297,23 @@ impl World {
                 explore::label(|| "rcu_barrier".into());
                 explore::thread::join(thread);
             }
+        }
+    }
+
+    /// Remembers a thread of the scenario.
+    pub(crate) fn note_spawned(&self, thread: explore::thread::ThreadId) {
+        let number = self.nr_spawned.get();
+        self.spawned[number].set(Some(thread));
+        self.nr_spawned.set(number + 1);
+    }
+
+    /// Waits for all threads of the scenario, those that are spawned meanwhile included.
+    pub(crate) fn join_spawned(&self) {
+        for thread in &self.spawned {
+            let Some(thread) = thread.get() else {
+                return;
+            };
+            explore::thread::join(thread);
         }
     }
 

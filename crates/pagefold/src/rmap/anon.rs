@@ -22,7 +22,7 @@ use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
 use crate::mm::Mm;
-use crate::page_table::{PtLock, pmd_offset, pte_offset_map_lock};
+use crate::page_table::{PmdRef, PtLock, pmd_offset, pte_offset_map_lock};
 use crate::platform::{Link, Platform, RawRwSem, RefCount};
 use crate::protocol::Safeguard;
 use crate::step::Step;
@@ -146,23 +146,18 @@ fn put_anon_vma<P: Platform>(anon_vma: Ref<P, AnonVma<P>>) {
     }
 }
 
-/// How many entries map the private page at `addr` of `mm`, found as reclaim and migration find them: from the page, by walking the page
-/// tables of the whole family. 0 if there is none. (Linux: `rmap_walk_anon`)
+/// How many entries map the private page at `addr` of `mm`, found as reclaim and migration find them: from the page, by walking
+/// the page tables of the whole family. 0 if there is none. (Linux: `rmap_walk_anon`)
 pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
-    let folio = {
-        let Some(table) = pmd_offset(mm, addr).and_then(pte_offset_map_lock) else {
-            return 0;
-        };
-        let pte = table.get(addr);
-        if !pte.is_present() || pte.pfn() == P::zero_page() {
-            return 0;
-        }
-        let folio = Folio::of::<P>(pte.pfn());
-        if !folio.is_anon::<P>() {
-            return 0;
-        }
-        folio.get::<P>(1);
-        folio
+    mm.mmap_read_lock();
+    let folio = mm
+        .find_vma(addr)
+        .and_then(|_| pmd_offset(mm, addr))
+        .and_then(|pmd| get_private_page(pmd, addr));
+    mm.mmap_read_unlock();
+    // From here on, only the reference keeps the page.
+    let Some(folio) = folio else {
+        return 0;
     };
     let found = get_anon_vma::<P>(folio).map_or(0, |anon_vma| {
         let found = count_entries(&anon_vma, folio);
@@ -171,6 +166,21 @@ pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
     });
     folio.put::<P>(1);
     found
+}
+
+/// The private page that is mapped at `addr`, with a reference.
+fn get_private_page<P: Platform>(pmd: PmdRef<P>, addr: VirtAddr) -> Option<Folio> {
+    let table = pte_offset_map_lock(pmd)?;
+    let pte = table.get(addr);
+    if !pte.is_present() || pte.pfn() == P::zero_page() {
+        return None;
+    }
+    let folio = Folio::of::<P>(pte.pfn());
+    if !folio.is_anon::<P>() {
+        return None;
+    }
+    folio.get::<P>(1);
+    Some(folio)
 }
 
 fn count_entries<P: Platform>(anon_vma: &AnonVma<P>, folio: Folio) -> usize {

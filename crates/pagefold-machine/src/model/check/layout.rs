@@ -10,7 +10,9 @@ use pagefold::mmap::{self, Sharing};
 use pagefold::page_cache::Mapping;
 use pagefold::platform::Word;
 use pagefold::userfault::{self, Modes, Userfaultfd};
-use pagefold_litmus::{Actor, Created, MappingId, MappingRange, ObjectKind, Scenario, Span};
+use pagefold_litmus::{
+    Actor, Created, MappingId, MappingRange, MmId, ObjectKind, Scenario, Span, Thread,
+};
 
 use super::execute::Machine;
 use crate::model::cpu::CpuKind;
@@ -43,6 +45,13 @@ pub(super) struct Layout {
     /// The CPU, device or virtual CPU of each thread; none for the kernel's own.
     pub(super) cpu_of_thread: Vec<Option<usize>>,
     pub(super) names: Names,
+}
+
+/// Who uses an address space: each thread of the process; one without a thread still has somebody.
+pub(super) fn users(scenario: &Scenario, mm: MmId) -> usize {
+    let is_user =
+        |thread: &&Thread| matches!(thread.actor, Actor::Cpu(of) | Actor::Vcpu(of) if of == mm);
+    scenario.threads.iter().filter(is_user).count().max(1)
 }
 
 impl Layout {
@@ -148,11 +157,7 @@ impl Layout {
             machine.mms[id] = Some(Mm::new(id as u32).expect("a new machine has frames"));
         }
         for (id, mm) in machine.mms.iter().flatten().enumerate() {
-            // Each thread of the process is a user; a process without one still has somebody.
-            let threads = scenario.threads.iter().filter(|thread| {
-                matches!(thread.actor, Actor::Cpu(of) | Actor::Vcpu(of) if of.index() == id)
-            });
-            for _ in threads.skip(1) {
+            for _ in 1..users(scenario, MmId::new(id)) {
                 mmap::mmget(*mm);
             }
         }
@@ -193,7 +198,7 @@ impl Layout {
         &self,
         machine: &Machine,
         scenario: &Scenario,
-        mm: pagefold_litmus::MmId,
+        mm: MmId,
     ) -> Ref<Model, Kvm<Model>> {
         let slot = match scenario.mappings_of(mm).next() {
             Some((mapping, _)) => {

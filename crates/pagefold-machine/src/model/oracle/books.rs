@@ -20,6 +20,15 @@ pub(crate) struct Backing {
     pub(crate) shared: bool,
 }
 
+/// How a store reached a page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Through {
+    /// By a translation of its address.
+    Translation,
+    /// Through a pin: the page may have been taken from the address space meanwhile.
+    Pin,
+}
+
 /// A private copy of a page.
 #[derive(Clone, Copy)]
 pub(super) struct PrivateCopy {
@@ -172,7 +181,14 @@ impl Books {
     }
 
     /// A store of `value` to `pfn` went through.
-    pub(crate) fn note_store(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
+    pub(crate) fn note_store(
+        &self,
+        mm: u32,
+        addr: VirtAddr,
+        pfn: Pfn,
+        value: u64,
+        through: Through,
+    ) {
         let page = self.page(mm, addr);
         let cpu = World::current().current_cpu().map(|cpu| cpu.number);
         if let Some(backing) = page.backing.get().filter(|backing| backing.shared) {
@@ -182,10 +198,25 @@ impl Books {
             place.set(contents);
             return;
         }
+        let is_fading = page.fading.get().is_some_and(|copy| copy.pfn == pfn);
         for place in [&page.private, &page.fading] {
-            if let Some(mut copy) = place.get().filter(|copy| copy.pfn == pfn) {
+            // A store by address is one to the private page, whichever frame it was led to.
+            let is_lost = through == Through::Translation && !is_fading;
+            if let Some(mut copy) = place.get().filter(|copy| copy.pfn == pfn || is_lost) {
                 copy.contents.store(value, cpu);
                 place.set(Some(copy));
+            }
+        }
+    }
+
+    /// What a parent stored while it was being copied is in the pages that it shares with its child.
+    pub(super) fn finish_fork(&self, parent: u32, child: u32) {
+        let pages = self.pages[parent as usize].iter();
+        for (old, new) in pages.zip(&self.pages[child as usize]) {
+            if let (Some(old), Some(copy)) = (old.private.get(), new.private.get())
+                && old.pfn == copy.pfn
+            {
+                new.private.set(Some(old));
             }
         }
     }

@@ -3,7 +3,7 @@
 use pagefold::Ref;
 use pagefold::accounting::PageKind;
 use pagefold::addr::{PageIndex, Pfn};
-use pagefold::arch::{Format, PMD_LEVEL};
+use pagefold::arch::{Format, PMD_LEVEL, Pte};
 use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
@@ -18,6 +18,8 @@ use crate::model::{Model, PTRS_PER_TABLE, names};
 pub(super) struct Census {
     /// Entries that map each folio, by first frame.
     maps: [i64; FRAMES],
+    /// Whether an entry allows to write each folio.
+    writable: [bool; FRAMES],
     /// Pages that the caches hold of each folio.
     cached: [i64; FRAMES],
     /// Frames that are tables of some sort.
@@ -36,6 +38,7 @@ impl Census {
     pub(super) fn new() -> Self {
         Self {
             maps: [0; FRAMES],
+            writable: [false; FRAMES],
             cached: [0; FRAMES],
             table: [false; FRAMES],
         }
@@ -85,8 +88,11 @@ impl Census {
             if pte.is_table() {
                 found.tables += i64::from(level == PMD_LEVEL);
                 self.count_table(pte.pfn(), level - 1, found);
+            } else if pte.is_page() && pte.pfn() == Model::zero_page() {
+                check_zero_page(pte);
             } else if pte.is_page() {
                 let frame = Model::frame(pte.pfn());
+                self.writable[frame.folio_head().0 as usize] |= pte.is_writable();
                 self.maps[frame.folio_head().0 as usize] += 1;
                 let pages = PTRS_PER_TABLE.pow(level) as i64;
                 if frame.is_anon() {
@@ -133,6 +139,14 @@ impl Census {
                     format!("frame {number} is neither free nor in use"),
                 );
             }
+            if maps > 1 && frame.is_anon() && (frame.is_exclusive() || self.writable[number]) {
+                fail(
+                    Kind::Exclusive,
+                    format!(
+                        "frame {number} is a private page of {maps} processes, but one may write it"
+                    ),
+                );
+            }
             let mapcount = frame.mapcount().peek();
             if mapcount != maps {
                 fail(
@@ -150,5 +164,16 @@ impl Census {
                 );
             }
         }
+    }
+}
+
+/// The page of zeros stays one.
+fn check_zero_page(pte: Pte) {
+    let value = World::current().content(pte.pfn()).peek();
+    if pte.is_writable() || value != 0 {
+        fail(
+            Kind::Content,
+            format!("the page of zeros holds {value} and is mapped as {pte:?}"),
+        );
     }
 }

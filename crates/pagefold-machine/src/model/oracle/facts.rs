@@ -22,6 +22,24 @@ impl World {
                 let copy = PrivateCopy { pfn, contents };
                 books.page(mm, addr).private.set(Some(copy));
             }
+            Fact::PrivateCopy(mm, addr, pfn) => {
+                let page = books.page(mm, addr);
+                let contents = match (page.private.get(), page.backing.get()) {
+                    (Some(before), _) => before.contents,
+                    (None, Some(_)) => Contents::of(self.content(pfn).peek()),
+                    (None, None) => Contents::of(0),
+                };
+                page.private.set(Some(PrivateCopy { pfn, contents }));
+            }
+            Fact::ForkedPage(parent, child, addr, pfn) => {
+                let contents = match books.page(parent, addr).private.get() {
+                    Some(copy) => copy.contents,
+                    None => Contents::of(self.content(pfn).peek()),
+                };
+                let copy = PrivateCopy { pfn, contents };
+                books.page(child, addr).private.set(Some(copy));
+            }
+            Fact::Forked(parent, child) => books.finish_fork(parent, child),
             Fact::Filled(object, index, pfn) => {
                 let value = self.content(pfn).peek();
                 books.set_content(object as usize, index.0 as usize, value);

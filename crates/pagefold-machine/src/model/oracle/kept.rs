@@ -42,6 +42,15 @@ pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
                 ),
             );
         }
+        if kept && !book.protected.get() {
+            fail(
+                Kind::MarkerStray,
+                format!(
+                    "{} is write-protected, but nobody asked for it",
+                    names::page(mm.id, addr)
+                ),
+            );
+        }
         if book.poisoned.get() && pte.as_marker() != Some(Marker::Poison) {
             fail(
                 Kind::MarkerLost,

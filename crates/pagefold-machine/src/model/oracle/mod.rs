@@ -33,7 +33,7 @@ use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::page_cache::Mapping;
 
-pub(crate) use books::{Backing, Books};
+pub(crate) use books::{Backing, Books, Through};
 pub(crate) use kept::check_holes_seen;
 pub(crate) use walk::{access_uncached, entry_of};
 

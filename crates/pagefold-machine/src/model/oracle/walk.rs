@@ -8,6 +8,7 @@ use pagefold::platform::Platform;
 
 use crate::model::cpu::Access;
 use crate::model::format::ModelFormat;
+use crate::model::oracle::Through;
 use crate::model::world::World;
 use crate::model::{Model, PTRS_PER_TABLE};
 
@@ -28,7 +29,9 @@ pub(crate) fn access_uncached(
         }
         Access::Store(value) => {
             world.content(pte.pfn()).poke(value);
-            world.books.note_store(mm.id, addr, pte.pfn(), value);
+            world
+                .books
+                .note_store(mm.id, addr, pte.pfn(), value, Through::Translation);
             value
         }
     })

@@ -1,32 +1,37 @@
 //! Pages that are pinned and used through the pin.
 
+use pagefold::Ref;
+use pagefold::addr::{Pfn, VirtAddr};
 use pagefold::gup;
+use pagefold::mm::Mm;
 use pagefold::platform::Word;
 use pagefold_explore as explore;
 use pagefold_litmus::{MappingPage, Symbol, Value};
 
 use super::{Session, Who};
+use crate::model::oracle::Through;
 use crate::model::world::World;
 use crate::model::{Model, names};
 
 impl Session<'_> {
     /// Pins a page by the walk without locks, reads it through the pin, lets it go.
     pub(super) fn gup_fast(&self, who: Who<'_>, page: MappingPage) -> Value {
-        let mm = self.mm_of(who, page.mapping);
-        let addr = self.addr(page);
-        let world = World::current();
+        let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
+        let Some(pfn) = gup::pin_user_page_fast(mm, addr, false) else {
+            return Symbol::EFAULT.into();
+        };
+        let value = read_through(mm, addr, pfn);
+        gup::unpin_user_page::<Model>(pfn);
+        Value::Number(value)
+    }
+
+    /// As [`gup_fast`](Self::gup_fast), with a reference that is no pin.
+    pub(super) fn vmsplice(&self, who: Who<'_>, page: MappingPage) -> Value {
+        let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
         let Some(pfn) = gup::get_user_page_fast(mm, addr, false) else {
             return Symbol::EFAULT.into();
         };
-        explore::label(|| {
-            format!(
-                "load {} through the pin (frame {})",
-                names::page(mm.id, addr),
-                pfn.0
-            )
-        });
-        let value = world.content(pfn).read_once();
-        world.books.check_pinned_load(mm.id, addr, pfn, value);
+        let value = read_through(mm, addr, pfn);
         gup::put_user_page::<Model>(pfn);
         Value::Number(value)
     }
@@ -36,15 +41,27 @@ impl Session<'_> {
         let mm = self.mm_of(who, page.mapping);
         let addr = self.addr(page);
         let world = World::current();
-        let Some(pfn) = gup::get_user_page_fast(mm, addr, true) else {
+        let Some(pfn) = gup::pin_user_page_fast(mm, addr, true) else {
             return Symbol::EFAULT.into();
         };
         explore::label(|| {
             let name = names::page(mm.id, addr);
             format!("store {name} = {value} through the pin (frame {})", pfn.0)
         });
-        world.store_by_user(mm.id, addr, pfn, value);
-        gup::put_user_page::<Model>(pfn);
+        world.store_by_user(mm.id, addr, pfn, value, Through::Pin);
+        gup::unpin_user_page::<Model>(pfn);
         Value::SUCCESS
     }
+}
+
+/// What a page holds that somebody has a reference to.
+fn read_through(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn) -> u64 {
+    let world = World::current();
+    explore::label(|| {
+        let name = names::page(mm.id, addr);
+        format!("load {name} through the pin (frame {})", pfn.0)
+    });
+    let value = world.content(pfn).read_once();
+    world.books.check_pinned_load(mm.id, addr, pfn, value);
+    value
 }

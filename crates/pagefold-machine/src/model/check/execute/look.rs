@@ -25,6 +25,11 @@ impl Session<'_> {
         Value::Number(rmap::rmap_walk(object, PageIndex(page.page as u64)) as u64)
     }
 
+    pub(super) fn rmap_walk_anon(&self, who: Who<'_>, page: MappingPage) -> Value {
+        let found = rmap::rmap_walk_anon(self.mm_of(who, page.mapping), self.addr(page));
+        Value::Number(found as u64)
+    }
+
     pub(super) fn page_table(&self, who: Who<'_>, mapping: MappingId) -> Value {
         let (table, _) = self.entry(who, mapping, 0);
         flag(table)

@@ -4,6 +4,7 @@
 
 mod access;
 mod collapse;
+mod fork;
 mod gup;
 mod look;
 mod memory;
@@ -129,6 +130,7 @@ impl Session<'_> {
 
             Call::Madvise(range, advice) => self.madvise(who, range, advice),
             Call::Munmap(range) => self.munmap(who, range),
+            Call::Fork(child) => self.fork(who, child),
             Call::Mincore(page) => self.mincore(who, page),
 
             Call::UffdRegister(mapping, modes) => self.uffd_register(who, mapping, modes),
@@ -139,6 +141,7 @@ impl Session<'_> {
             Call::UffdioPoison(page) => self.uffdio_poison(who, page),
 
             Call::GupFast(page) => self.gup_fast(who, page),
+            Call::Vmsplice(page) => self.vmsplice(who, page),
             Call::GupFastWrite(page, value) => self.gup_fast_write(who, page, value),
 
             Call::Scan(mm) => self.scan(who, mm),
@@ -146,6 +149,7 @@ impl Session<'_> {
 
             Call::Prefetch(page) => self.prefetch(who, page),
             Call::RmapWalk(page) => self.rmap_walk(who, page),
+            Call::RmapWalkAnon(page) => self.rmap_walk_anon(who, page),
             Call::PageTable(mapping) => self.page_table(who, mapping),
             Call::PmdMapped(mapping) => self.pmd_mapped(who, mapping),
             Call::UffdWp(page) => self.uffd_wp(who, page),
