@@ -2,7 +2,9 @@
 
 use insta::assert_snapshot;
 
-use crate::common::{errors, in_header, numbered};
+use pagefold_litmus::{Created, MappingId, MmId};
+
+use crate::common::{check, errors, in_header, numbered};
 
 #[test]
 fn statement_without_an_mm() {
@@ -311,7 +313,21 @@ fn a_child_maps_what_its_parent_does() {
 
 #[test]
 fn a_child_of_nobody() {
-    assert_snapshot!(errors(&in_header("    mm A { }\n    mm B = fork(C);\n    mm D = A;")), @"");
+    assert_snapshot!(errors(&in_header("    mm A { }\n    mm B = fork(C);\n    mm D = A;")), @"
+    error: `C` is not an mm
+     --> test.litmus:4:17
+      |
+    4 |     mm B = fork(C);
+      |                 ^ expected an mm
+      |
+      = help: the only one is `A`
+
+    error: expected `fork`, found `A`
+     --> test.litmus:5:12
+      |
+    5 |     mm D = A;
+      |            ^ expected `fork`
+    ");
 }
 
 #[test]

@@ -75,6 +75,8 @@ const PIECES: &[&str] = &[
     "x: mmap(f, MAP_SHARED)",
     "a: mmap(ANON[1], MAP_PRIVATE);",
     "ANON",
+    "mm B = fork(A);",
+    "fork(B)",
     "uffd(x, WP)",
     "A:",
     "A",

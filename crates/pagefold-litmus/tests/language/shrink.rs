@@ -115,8 +115,21 @@ fn a_child_goes_with_its_parent() {
         let needed = move |scenario: &Scenario| scenario.to_string().contains(what);
         shrunk(source, needed).scenario
     };
-    assert_snapshot!(shrunk_to("a[1] = 1"), @"");
-    assert_snapshot!(shrunk_to("P (A)"), @"");
+    assert_snapshot!(shrunk_to("a[1] = 1"), @"
+    MM t
+    {
+        mm A { a: mmap(ANON[2], MAP_PRIVATE); }
+        mm B = fork(A);
+    }
+    Q (B) { a[1] = 1; }
+    ");
+    assert_snapshot!(shrunk_to("P (A)"), @"
+    MM t
+    {
+        mm A { }
+    }
+    P (A) { }
+    ");
 }
 
 #[test]

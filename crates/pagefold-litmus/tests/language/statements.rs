@@ -413,7 +413,7 @@ fn unknown_call() {
     10 |     load(x[0]);
        |     ^^^^ expected a call for a thread of a process
        |
-       = help: known are `madvise`, `munmap`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `gup_fast`, `gup_fast_write`, `mincore`, `prefetch`
+       = help: known are `madvise`, `munmap`, `fork`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `gup_fast`, `gup_fast_write`, `vmsplice`, `mincore`, `prefetch`, `rmap_walk_anon`
     ");
 }
 
