@@ -61,6 +61,10 @@ constants! {
         Collapse = "MADV_COLLAPSE";
         /// Drop what is mapped.
         DontNeed = "MADV_DONTNEED";
+        /// Drop what is mapped, and make each access raise SIGSEGV.
+        GuardInstall = "MADV_GUARD_INSTALL";
+        /// Allow accesses again.
+        GuardRemove = "MADV_GUARD_REMOVE";
     }
     /// An event that userfaultfd reports.
     UffdMode {

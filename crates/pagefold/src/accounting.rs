@@ -47,6 +47,10 @@ pub enum Fact {
     Unprotected(u32, VirtAddr),
     /// A poison marker was set for an address.
     Poisoned(u32, VirtAddr),
+    /// A guard was set for an address; what else was there is given up.
+    Guarded(u32, VirtAddr),
+    /// The guard of an address was removed on purpose.
+    Unguarded(u32, VirtAddr),
     /// A frame is mapped once more (+1) or once less (-1) as a page of the kind: page_table_check.
     Mapped(Pfn, PageKind, i32),
     /// A page table was taken from an address space and will be freed.

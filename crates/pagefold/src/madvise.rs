@@ -3,13 +3,17 @@
 //! Locks: whoever asks keeps the VMA in place with its lock for reading, or with `mmap_lock` for reading; the rest is what
 //! `zap.rs` takes.
 
-use crate::addr::AddrRange;
+use crate::accounting::Fact;
+use crate::addr::{AddrRange, VirtAddr};
+use crate::arch::Marker;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::mmap::MmapError;
+use crate::page_table::{pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock};
 use crate::platform::Platform;
+use crate::protocol::Safeguard;
 use crate::vma::Vma;
-use crate::zap::discard_range;
+use crate::zap::{Markers, discard_range, split_huge_pmd, zap_range};
 
 /// Gives up the pages of a range; the mapping stays. (Linux: `madvise(MADV_DONTNEED)`)
 ///
@@ -17,6 +21,86 @@ use crate::zap::discard_range;
 /// [`MmapError::Invalid`] if no VMA covers the range.
 pub fn dontneed<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
     with_vma(mm, range, |vma| discard_range(vma, range)).ok_or(MmapError::Invalid)
+}
+
+/// Makes each access to a range raise SIGSEGV, and gives up the pages that are there. The mapping stays.
+/// (Linux: `madvise(MADV_GUARD_INSTALL)`)
+///
+/// # Errors
+/// [`MmapError::Invalid`] if no VMA covers the range, [`MmapError::NoMemory`]; [`MmapError::Again`] if others map pages
+/// there as fast as they are unmapped (Linux then makes the call again by itself). Some guards may be there then.
+pub fn guard_install<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
+    with_vma(mm, range, |vma| {
+        // Before any guard: who finds the flag unset under the lock of a table finds no guard in the table.
+        if P::enforces(Safeguard::GuardFlagFirst) {
+            vma.set_maybe_guard();
+        }
+        let result = pages(range).try_for_each(|addr| install_guard(vma, addr));
+        vma.set_maybe_guard();
+        result
+    })
+    .unwrap_or(Err(MmapError::Invalid))
+}
+
+/// Takes the guards of a range away. (Linux: `madvise(MADV_GUARD_REMOVE)`)
+///
+/// # Errors
+/// [`MmapError::Invalid`] if no VMA covers the range.
+pub fn guard_remove<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
+    with_vma(mm, range, |vma| {
+        for addr in pages(range) {
+            let table = pmd_offset(mm, addr).and_then(pte_offset_map_lock);
+            if let Some(table) = table
+                && table.get(addr).as_marker() == Some(Marker::Guard)
+            {
+                P::observe(Fact::Unguarded(vma.mm.id, addr));
+                table.take(addr);
+            }
+        }
+    })
+    .ok_or(MmapError::Invalid)
+}
+
+fn pages(range: AddrRange) -> impl Iterator<Item = VirtAddr> {
+    core::iter::successors(Some(range.start), |addr| Some(addr.add_pages(1)))
+        .take_while(move |addr| range.contains(*addr))
+}
+
+/// How often a guard makes room for itself (Linux: `MAX_MADVISE_GUARD_RETRIES`).
+const GUARD_RETRIES: usize = 3;
+
+/// Puts a guard at `addr`. A page that is there is unmapped first, and again if another one comes meanwhile.
+fn install_guard<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), MmapError> {
+    let page = AddrRange::pages(addr, 1);
+    let pmd = pmd_alloc(vma.mm, addr).ok_or(MmapError::NoMemory)?;
+    for _ in 0..=GUARD_RETRIES {
+        if pmd.read_once("read pmd").is_huge() {
+            split_huge_pmd(vma, pmd);
+        }
+        if !pte_alloc(pmd) {
+            return Err(MmapError::NoMemory);
+        }
+        // The table may be gone again, or a huge page be there: start over.
+        let Some(table) = pte_offset_map_lock(pmd) else {
+            continue;
+        };
+        let old = table.get(addr);
+        if old.is_none() || old.as_marker().is_some() {
+            P::observe(Fact::Guarded(vma.mm.id, addr));
+            table.set_marker(addr, Marker::Guard);
+            return Ok(());
+        }
+        drop(table);
+        zap_range(vma, page, Markers::Keep);
+        if !P::enforces(Safeguard::GuardRecheckEntry)
+            && let Some(table) = pte_offset_map_lock(pmd)
+        {
+            P::observe(Fact::Guarded(vma.mm.id, addr));
+            table.set_marker(addr, Marker::Guard);
+            return Ok(());
+        }
+    }
+    Err(MmapError::Again)
 }
 
 /// What `advise` gives for the VMA that covers `range`, which stays meanwhile; `None` if there is none.

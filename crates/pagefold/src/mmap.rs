@@ -25,7 +25,9 @@ pub enum MmapError {
     Exists,
     /// The range is empty or reaches beyond the address space, or no VMA has exactly this range (EINVAL).
     Invalid,
-    /// Nothing is mapped there (ENOMEM).
+    /// Others were in the way all the time: try again (EAGAIN).
+    Again,
+    /// Nothing is mapped there, or no frame is free (ENOMEM).
     NoMemory,
 }
 
@@ -36,6 +38,7 @@ impl MmapError {
         match self {
             Self::Exists => "EEXIST",
             Self::Invalid => "EINVAL",
+            Self::Again => "EAGAIN",
             Self::NoMemory => "ENOMEM",
         }
     }

@@ -136,6 +136,15 @@ safeguards! {
     ForkCopyPinned = "fork_copy_pinned",
     /// Fork leaves out write-protect markers and bits if the child's VMA is not registered with userfaultfd.
     ForkDropMarkers = "fork_drop_markers",
+    /// MADV_GUARD_INSTALL marks the VMA as one that may have guards before it takes the page-table lock.
+    GuardFlagFirst = "guard_flag_first",
+    /// MADV_GUARD_INSTALL looks under the page-table lock whether a page is there that it has to unmap.
+    GuardRecheckEntry = "guard_recheck_entry",
+    /// Retraction looks again whether the VMA may have guards once the page-table lock is held.
+    RecheckGuard = "recheck_guard",
+    /// `collapse_pte_mapped_thp` looks again whether the VMA may have guards once it has the page-table locks to take the
+    /// table away.
+    CollapseRecheckGuard = "collapse_recheck_guard",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

@@ -9,6 +9,7 @@
 //! * Flags change under `mmap_lock` and VMA lock for writing, so they are stable for whoever has either for reading. Page-table
 //!   retraction has neither, and so looks at them only as a hint, or under the page-table lock, see
 //!   [`collapse::retract`](crate::collapse::retract).
+//! * One flag, [`VM_MAYBE_GUARD`], is also set with either lock for reading: whoever sets it then writes what the others write.
 //! * `anon_vma` is set once, under `mmap_lock` for reading and `page_table_lock`, never cleared while the VMA lives.
 
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
@@ -28,6 +29,8 @@ pub const VM_SHARED: u64 = 1;
 pub const VM_UFFD_MISSING: u64 = 2;
 /// Registered with userfaultfd for writes to protected pages.
 pub const VM_UFFD_WP: u64 = 4;
+/// There may be guards among the entries. Once set, it stays.
+pub const VM_MAYBE_GUARD: u64 = 1 << 16;
 
 /// A range of an address space that maps a range of an object, or memory of its own.
 pub struct Vma<P: Platform> {
@@ -143,10 +146,19 @@ impl<P: Platform> Vma<P> {
         self.flags.read_once()
     }
 
-    /// Changes flags. The caller has `mmap_lock` and the VMA lock for writing.
+    /// Changes flags. The caller has `mmap_lock` and the VMA lock for writing; but see [`VM_MAYBE_GUARD`].
     pub(crate) fn set_flags(&self, flags: u64) {
         P::step(Step::Mm("change VMA flags", self.mm.id));
         self.flags.write_once(flags);
+    }
+
+    /// Marks the VMA as one that may have guards. The caller has `mmap_lock` or the VMA lock, for reading: nobody changes another
+    /// flag meanwhile. (Linux sets the flag by an atomic operation.)
+    pub(crate) fn set_maybe_guard(&self) {
+        let flags = self.flags("read VMA flags");
+        if flags & VM_MAYBE_GUARD == 0 {
+            self.set_flags(flags | VM_MAYBE_GUARD);
+        }
     }
 
     /// Whether there is an `anon_vma`, which somebody else may be setting. Who later takes a lock that the caller gives back

@@ -27,7 +27,7 @@ use crate::vma::Vma;
 /// What happens to markers in a range that is zapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Markers {
-    /// Write-protection set by userfaultfd stays (MADV_DONTNEED).
+    /// Write-protection set by userfaultfd and guards stay (MADV_DONTNEED).
     Keep,
     /// Nothing stays (munmap, exit).
     Drop,
@@ -184,7 +184,8 @@ fn zap_pte<P: Platform>(
     let old = table.get(addr);
     let page = AddrRange::pages(addr, 1);
     let protected = old.is_uffd_wp() || old.as_marker() == Some(Marker::UffdWp);
-    let stays = protected && markers == Markers::Keep;
+    let kept = protected || old.as_marker() == Some(Marker::Guard);
+    let stays = kept && markers == Markers::Keep;
     if old.is_none() || (!old.is_present() && stays) {
         return old.is_none();
     }

@@ -11,7 +11,8 @@
 //! and clearing the upper entry the table's lock is given up, which is harmless where only the folio could fill
 //! it; in a private VMA with userfaultfd anything could, so there the pmd lock is taken first and the table's lock
 //! is kept (a98460494b16). An empty table may be taken away then by MADV_DONTNEED (6.14): so it stays mapped, that its
-//! lock can be taken again, and whether the upper entry still names it is looked at with both locks held.
+//! lock can be taken again, and whether the upper entry still names it is looked at with both locks held. So is
+//! whether MADV_GUARD_INSTALL, which needs the VMA lock only, may have put guards into it.
 
 use crate::accounting::Fact;
 use crate::accounting::{PageKind, add_mm_counter};
@@ -32,7 +33,7 @@ use crate::protocol::{Exclusion, Safeguard};
 use crate::step::Step;
 use crate::sync::WriteGuard;
 use crate::tlb::{flush_tlb_range, pmdp_collapse_flush};
-use crate::vma::Vma;
+use crate::vma::{VM_MAYBE_GUARD, Vma};
 
 /// Maps the huge folio at `addr` by a huge entry; without `install`, only takes the small entries away.
 pub(super) fn collapse_pte_mapped_thp<P: Platform>(
@@ -81,6 +82,10 @@ fn collapse_locked<P: Platform>(
     };
     if vma.is_uffd_wp_protected() {
         return Err(ScanResult::PteUffdWp);
+    }
+    // Guards may be installed from now on all the same, as for that the VMA lock suffices.
+    if vma.flags("check guards") & VM_MAYBE_GUARD != 0 {
+        return Err(ScanResult::PteNonPresent);
     }
     let mapping = vma.mapping.ok_or(ScanResult::VmaCheck)?;
     let folio = mapping
@@ -245,8 +250,10 @@ fn take_table<P: Platform>(
         pml_guard = Some(pmd.lock());
         ptl_guard = nested(true).then(|| ptl.lock(Step::Pmd("ptl", mm.id, range.start)));
     }
-    let is_same = pmd.load_protected() == seen;
-    let taken = if is_same || !P::enforces(Safeguard::CollapseRecheckTable) {
+    let is_same = pmd.load_protected() == seen || !P::enforces(Safeguard::CollapseRecheckTable);
+    let has_guards = P::enforces(Safeguard::CollapseRecheckGuard)
+        && vma.flags("recheck guards") & VM_MAYBE_GUARD != 0;
+    let taken = if is_same && !has_guards {
         Some(pmdp_collapse_flush(pmd, range))
     } else {
         None
@@ -255,7 +262,7 @@ fn take_table<P: Platform>(
     drop(table);
     drop(pml_guard);
     let Some(old) = taken else {
-        // What is there now is somebody else's. The entries that were emptied are still cached.
+        // What is there now stays. The entries that were emptied are still cached.
         if cleared > 0 {
             flush_tlb_range(mm, range, FlushKind::Leaves);
         }

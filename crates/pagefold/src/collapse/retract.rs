@@ -14,6 +14,8 @@
 //!   table; so if it was first, the recheck under that lock sees it, and if it comes later, it finds the table gone.
 //! * UFFDIO_WRITEPROTECT puts markers in, with nothing locked but the table. The VMA was registered before, so the recheck
 //!   of the flag sees it in the same way.
+//! * MADV_GUARD_INSTALL puts markers in, with the VMA lock for reading. The VMA was marked before, so the recheck of that
+//!   flag sees it in the same way.
 //! * UFFDIO_POISON puts a marker in and nothing tells of it: the one exception, which Linux accepts. A poisoned page that
 //!   is present after all is user space's error.
 //!
@@ -41,7 +43,7 @@ use crate::protocol::{Emptiness, Exclusion, Safeguard};
 use crate::step::Step;
 use crate::sync::ReadGuard;
 use crate::tlb::pmdp_collapse_flush;
-use crate::vma::{VM_UFFD_WP, Vma};
+use crate::vma::{VM_MAYBE_GUARD, VM_UFFD_WP, Vma};
 
 /// Takes the page tables away that map the huge range of the object at `start`.
 pub(super) fn retract_page_tables<P: Platform>(
@@ -81,8 +83,12 @@ fn retract_one<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) -> Result<(),
     if P::enforces(Safeguard::ExitTest) && vma.mm.is_exiting() {
         return Err(ScanResult::AnyProcess);
     }
-    if vma.flags("check userfaultfd_wp") & VM_UFFD_WP != 0 {
+    let flags = vma.flags("check userfaultfd_wp and guards");
+    if flags & VM_UFFD_WP != 0 {
         return Err(ScanResult::PteUffdWp);
+    }
+    if flags & VM_MAYBE_GUARD != 0 {
+        return Err(ScanResult::PteNonPresent);
     }
     if P::protocol().exclusion == Exclusion::MmapRead {
         if !vma.mm.mmap_read_trylock() {
@@ -137,7 +143,7 @@ fn take_table<P: Platform>(
 
 /// Whether the table holds nothing that the page cache cannot restore. The caller has its lock.
 ///
-/// The lock is all the order that the two flags need: whoever put something into the table had set or seen them set before
+/// The lock is all the order that the flags need: whoever put something into the table had set or seen them set before
 /// it took the lock, so that they are seen here if what it put in would be.
 fn is_retractable<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, range: AddrRange) -> bool {
     if P::enforces(Safeguard::RecheckAnonVma) && vma.has_anon_vma("recheck anon_vma") {
@@ -146,6 +152,9 @@ fn is_retractable<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, range: AddrR
     if P::enforces(Safeguard::RecheckUffdWp)
         && vma.flags("recheck userfaultfd_wp") & VM_UFFD_WP != 0
     {
+        return false;
+    }
+    if P::enforces(Safeguard::RecheckGuard) && vma.flags("recheck guards") & VM_MAYBE_GUARD != 0 {
         return false;
     }
     match P::protocol().emptiness {
@@ -217,6 +226,9 @@ fn retract_exclusively<P: Platform>(
         && vma.flags("recheck userfaultfd_wp") & VM_UFFD_WP != 0
     {
         return Err(ScanResult::PteUffdWp);
+    }
+    if P::enforces(Safeguard::RecheckGuard) && vma.flags("recheck guards") & VM_MAYBE_GUARD != 0 {
+        return Err(ScanResult::PteNonPresent);
     }
     collapse_and_free_pmd(vma, pmd, range);
     Ok(())

@@ -100,7 +100,10 @@ fn must_wait<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr, reason: Reason) -
     };
     let pte = table.read_once(addr);
     match reason {
-        Reason::Missing => !pte.is_present() && pte.as_marker() != Some(Marker::Poison),
+        Reason::Missing => {
+            let ends = [Some(Marker::Poison), Some(Marker::Guard)].contains(&pte.as_marker());
+            !pte.is_present() && !ends
+        }
         Reason::WriteProtected => pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp),
     }
 }

@@ -174,6 +174,13 @@ fn a_write_protection_that_vanished() {
 }
 
 #[test]
+fn a_guard_that_vanished() {
+    assert_fires(Kind::MarkerLost, |_| {
+        Model::observe(Fact::Guarded(A, PAGE_0));
+    });
+}
+
+#[test]
 fn a_table_that_is_taken_with_a_page_in_it() {
     assert_fires(Kind::TableNotEmpty, |machine| {
         let mm = machine.mms[1].expect("B");

@@ -1,4 +1,4 @@
-//! What should be: the content of pages of objects and of private copies, protections, poison, holes that were seen.
+//! What should be: the content of pages of objects and of private copies, protections, poison, guards, holes that were seen.
 
 use std::array;
 use std::cell::Cell;
@@ -45,6 +45,7 @@ pub(super) struct PageBook {
     pub(super) fading: Cell<Option<PrivateCopy>>,
     pub(super) protected: Cell<bool>,
     pub(super) poisoned: Cell<bool>,
+    pub(super) guarded: Cell<bool>,
     /// The process saw a hole there while it was registered MISSING.
     pub(super) hole_seen: Cell<bool>,
 }
@@ -82,6 +83,7 @@ impl Books {
                     fading: Cell::new(None),
                     protected: Cell::new(false),
                     poisoned: Cell::new(false),
+                    guarded: Cell::new(false),
                     hole_seen: Cell::new(false),
                 })
             }),

@@ -50,6 +50,7 @@ impl World {
                     page.discard();
                     page.protected.set(false);
                     page.poisoned.set(false);
+                    page.guarded.set(false);
                 }
             }
             Fact::DiscardedPage(mm, addr) => books.page(mm, addr).discard(),
@@ -61,6 +62,13 @@ impl World {
             Fact::Protected(mm, addr) => books.page(mm, addr).protected.set(true),
             Fact::Unprotected(mm, addr) => books.page(mm, addr).protected.set(false),
             Fact::Poisoned(mm, addr) => books.page(mm, addr).poisoned.set(true),
+            Fact::Guarded(mm, addr) => {
+                let page = books.page(mm, addr);
+                page.protected.set(false);
+                page.poisoned.set(false);
+                page.guarded.set(true);
+            }
+            Fact::Unguarded(mm, addr) => books.page(mm, addr).guarded.set(false),
             Fact::Mapped(pfn, kind, change) => self.count_mapping(pfn, kind, change),
             Fact::TableRemoved(table, mm, range) => self.check_removed_table(table, mm, range),
             Fact::MissingTable(mm, addr) => fail(

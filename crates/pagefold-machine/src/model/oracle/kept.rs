@@ -13,7 +13,7 @@ use crate::model::violation::{Kind, fail};
 use crate::model::world::World;
 use crate::model::{Model, names};
 
-/// Private pages, protections and poison are where the books say.
+/// Private pages, protections, poison and guards are where the books say.
 pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
     for (number, book) in world.books.pages[mm.id as usize].iter().enumerate() {
         let addr = VirtAddr::of_page(number as u64);
@@ -55,6 +55,15 @@ pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
             fail(
                 Kind::MarkerLost,
                 format!("the poison marker of {} is lost", names::page(mm.id, addr)),
+            );
+        }
+        if book.guarded.get() && pte.as_marker() != Some(Marker::Guard) {
+            fail(
+                Kind::MarkerLost,
+                format!(
+                    "the guard of {} is lost: an access there goes through",
+                    names::page(mm.id, addr)
+                ),
             );
         }
     }

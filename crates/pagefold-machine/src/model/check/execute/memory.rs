@@ -12,6 +12,12 @@ impl Session<'_> {
         match advice {
             Advice::Collapse => collapse::madvise_collapse(mm, range),
             Advice::DontNeed => status(madvise::dontneed(mm, range).map_err(|error| error.errno())),
+            Advice::GuardInstall => {
+                status(madvise::guard_install(mm, range).map_err(|error| error.errno()))
+            }
+            Advice::GuardRemove => {
+                status(madvise::guard_remove(mm, range).map_err(|error| error.errno()))
+            }
         }
     }
 
