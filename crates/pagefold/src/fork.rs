@@ -37,7 +37,7 @@ use crate::protocol::Safeguard;
 use crate::rmap::{add_mapping, anon_vma_clone, link_vma};
 use crate::step::Step;
 use crate::tlb::{EVERYTHING, flush_tlb_range};
-use crate::vma::{VM_UFFD_MISSING, VM_UFFD_WP, Vma};
+use crate::vma::{VM_MAYBE_GUARD, VM_UFFD_MISSING, VM_UFFD_WP, Vma};
 
 /// There was no frame for a page or table of the child (ENOMEM).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,6 +98,7 @@ fn dup_vma<P: Platform>(old: Ref<P, Vma<P>>, child: Ref<P, Mm<P>>) -> Result<(),
 fn vma_needs_copy<P: Platform>(new: Ref<P, Vma<P>>, old: Ref<P, Vma<P>>) -> bool {
     !P::enforces(Safeguard::VmaNeedsCopy)
         || new.is_uffd_wp_protected()
+        || old.flags_protected() & VM_MAYBE_GUARD != 0
         || old.anon_vma_protected().is_some()
 }
 
@@ -189,7 +190,10 @@ fn copy_pte<P: Platform>(
                 P::observe(Fact::Poisoned(new.mm.id, addr));
                 table.set_marker(addr, Marker::Poison);
             }
-            Some(Marker::Guard) => table.set_marker(addr, Marker::Guard),
+            Some(Marker::Guard) => {
+                P::observe(Fact::Guarded(new.mm.id, addr));
+                table.set_marker(addr, Marker::Guard);
+            }
             Some(Marker::UffdWp) if keep_wp => table.set_marker(addr, Marker::UffdWp),
             Some(Marker::UffdWp) | None => {}
         }
