@@ -136,6 +136,11 @@ safeguards! {
     ForkCopyPinned = "fork_copy_pinned",
     /// Fork leaves out write-protect markers and bits if the child's VMA is not registered with userfaultfd.
     ForkDropMarkers = "fork_drop_markers",
+    /// An entry that hardware may make dirty meanwhile is emptied by one step before it is changed, and not read and then
+    /// written.
+    AtomicEntryChange = "atomic_entry_change",
+    /// What a dirty entry says is kept in the folio when the entry is emptied.
+    KeepDirty = "keep_dirty",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.
