@@ -14,7 +14,7 @@ use pagefold_litmus::{Memory, ObjectId, Vocabulary};
 use super::{Goal, Machine, Plan, RunConfig};
 use crate::model::cpu::Translation;
 use crate::model::format::ModelFormat;
-use crate::model::oracle::entry_of;
+use crate::model::oracle::{Through, entry_of};
 use crate::model::world::World;
 use crate::model::{Kind, Model};
 
@@ -240,6 +240,8 @@ fn a_page_that_was_stored_to_and_is_clean() {
     assert_fires(Kind::DirtyLost, |machine| {
         let mm = machine.mms[0].expect("A").id;
         let pfn = mapped_frame(machine, A);
-        World::current().books.note_store(mm, PAGE_0, pfn, 1);
+        World::current()
+            .books
+            .note_store(mm, PAGE_0, pfn, 1, Through::Translation);
     });
 }
