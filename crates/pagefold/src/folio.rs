@@ -6,10 +6,12 @@
 
 use crate::accounting::PageKind;
 use crate::addr::{PageIndex, Pfn};
+use crate::arch::Pte;
 use crate::frame::{FLAG_ANON, FLAG_HUGE, FLAG_UPTODATE, Frame};
 use crate::handle::Ref;
 use crate::page_cache::Mapping;
 use crate::platform::{Counter, Link, Order, Platform, RawLock, RefCount, Word};
+use crate::protocol::Safeguard;
 use crate::rmap::AnonVma;
 use crate::step::Step;
 
@@ -141,6 +143,22 @@ impl Folio {
 
     pub(crate) fn mark_uptodate<P: Platform>(self) {
         self.frame::<P>().set(FLAG_UPTODATE);
+    }
+
+    /// Notes that the content was written; the caller has a reference. (Linux: `folio_mark_dirty`)
+    pub(crate) fn mark_dirty<P: Platform>(self) {
+        P::step(Step::Folio("folio_mark_dirty", self.0));
+        let dirty = self.frame::<P>().dirty();
+        if dirty.read_once() == 0 {
+            dirty.write_once(1);
+        }
+    }
+
+    /// Keeps what `old`, an entry that mapped the folio and was emptied, says of its content.
+    pub(crate) fn keep_dirty<P: Platform>(self, old: Pte) {
+        if old.is_dirty() && P::enforces(Safeguard::KeepDirty) {
+            self.mark_dirty::<P>();
+        }
     }
 
     /// The frame that holds page `index` of the object; the folio must be the one that caches it.

@@ -217,7 +217,7 @@ fn copy_pte<P: Platform>(
     add_mapping(folio, new, 1, folio.kind::<P>());
     if pte.is_writable() && !old.is_shared() {
         if P::enforces(Safeguard::ForkWriteProtect) {
-            source.set(addr, pte.wrprotect());
+            source.change(addr, Pte::wrprotect);
         }
         pte = pte.wrprotect();
     }
@@ -244,6 +244,6 @@ fn copy_pinned<P: Platform>(
     copy.set_anon::<P>(new.anon_vma_protected(), new.index_of(addr));
     add_mapping(copy, new, 1, copy.kind::<P>());
     P::observe(Fact::PrivatePage(new.mm.id, addr, copy.pfn()));
-    table.set(addr, Pte::page(copy.pfn(), true));
+    table.set(addr, Pte::page(copy.pfn(), true).mk_dirty());
     Ok(())
 }

@@ -31,6 +31,9 @@ pub struct Frame<P: Platform> {
     head: P::Word,
     /// [`FLAG_HUGE`] and so on.
     flags: P::Word,
+    /// Whether a page of the folio was written since it was last clean, as far as that is not still in an entry that maps it.
+    /// A word by itself: it is set by whoever empties an entry, when others look at the flags.
+    dirty: P::Word,
     /// The next folio on a list that the holder of the folio locks builds.
     pub(crate) next: P::Word,
     /// The lock of a table of small-page entries.
@@ -60,6 +63,7 @@ impl<P: Platform> Frame<P> {
             index: P::Word::new(0),
             head: P::Word::new(0),
             flags: P::Word::new(0),
+            dirty: P::Word::new(0),
             next: P::Word::new(0),
             ptl: P::Lock::new(LockClass::Ptl),
             pml: P::Lock::new(LockClass::Pml),
@@ -81,6 +85,11 @@ impl<P: Platform> Frame<P> {
             .store_protected(self.flags.load_protected() | flag);
     }
 
+    /// Whether the folio is dirty; what the first frame says counts.
+    pub fn dirty(&self) -> &P::Word {
+        &self.dirty
+    }
+
     /// Makes new frames into a folio that nobody else knows of, with one reference.
     pub(crate) fn init_folio(pfn: Pfn, order: Order, flags: u64) {
         let (pages, huge) = match order {
@@ -95,6 +104,7 @@ impl<P: Platform> Frame<P> {
         frame.mapping.store_protected(None);
         frame.index.store_protected(0);
         frame.next.store_protected(0);
+        frame.dirty.store_protected(0);
         frame.flags.store_protected(flags | huge);
         // Who found the frame before it was free, by a slot or an entry that is gone, may get a reference from here on. It
         // looks at the slot or entry again then, and must find it gone.

@@ -157,6 +157,13 @@ pub fn put_user_page<P: Platform>(pfn: Pfn) {
     }
 }
 
+/// Gives a page back that was pinned and written to: no entry need know of that. (Linux: `unpin_user_pages_dirty_lock`)
+pub fn unpin_user_page_dirty<P: Platform>(pfn: Pfn) {
+    let folio = Folio::of::<P>(pfn);
+    folio.mark_dirty::<P>();
+    folio.unpin::<P>();
+}
+
 /// Gives a page back that was pinned.
 pub fn unpin_user_page<P: Platform>(pfn: Pfn) {
     Folio::of::<P>(pfn).unpin::<P>();

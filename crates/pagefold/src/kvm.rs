@@ -13,6 +13,7 @@
 use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Format, PTE_LEVEL, Pte};
 use crate::fault::FaultError;
+use crate::folio::Folio;
 use crate::gup;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
@@ -121,6 +122,10 @@ impl<P: Platform> Kvm<P> {
             return true;
         }
         if let Some(entry) = self.entry(addr) {
+            if write {
+                // The guest writes through it, and no entry of the process will know.
+                Folio::of::<P>(pfn).mark_dirty::<P>();
+            }
             let spte = Pte::page(pfn, write);
             P::step(Step::SetPte("set_spte", self.mm.id, addr, spte));
             // The virtual CPU reads the page through it.

@@ -145,6 +145,11 @@ safeguards! {
     /// `collapse_pte_mapped_thp` looks again whether the VMA may have guards once it has the page-table locks to take the
     /// table away.
     CollapseRecheckGuard = "collapse_recheck_guard",
+    /// An entry that hardware may make dirty meanwhile is emptied by one step before it is changed, and not read and then
+    /// written.
+    AtomicEntryChange = "atomic_entry_change",
+    /// What a dirty entry says is kept in the folio when the entry is emptied.
+    KeepDirty = "keep_dirty",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

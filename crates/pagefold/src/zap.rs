@@ -133,6 +133,7 @@ fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut G
     }
     let old = pmd.take("pmdp_huge_get_and_clear");
     let folio = Folio::of::<P>(old.pfn());
+    folio.keep_dirty::<P>(old);
     remove_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
     gather.add_page(folio);
 }
@@ -189,16 +190,22 @@ fn zap_pte<P: Platform>(
     if old.is_none() || (!old.is_present() && stays) {
         return old.is_none();
     }
-    if stays {
-        P::observe(Fact::DiscardedPage(vma.mm.id, addr));
-        table.set_marker(addr, Marker::UffdWp);
+    P::observe(if stays {
+        Fact::DiscardedPage(vma.mm.id, addr)
     } else {
-        P::observe(Fact::Discarded(vma.mm.id, page));
-        table.take(addr);
+        Fact::Discarded(vma.mm.id, page)
+    });
+    let old = table.take(addr);
+    if stays {
+        table.set_marker(addr, Marker::UffdWp);
     }
     if old.is_present() && old.pfn() != P::zero_page() {
         let folio = Folio::of::<P>(old.pfn());
-        remove_mapping(folio, vma, 1, folio.kind::<P>());
+        let kind = folio.kind::<P>();
+        if kind != PageKind::Anon {
+            folio.keep_dirty::<P>(old);
+        }
+        remove_mapping(folio, vma, 1, kind);
         gather.add_page(folio);
     } else {
         gather.note_change();
@@ -214,22 +221,19 @@ pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
         P::PTRS_PER_TABLE as u64,
     );
     let _notifier = NotifierRange::<P>::start(vma.mm, range);
-    let old = {
+    let folio = {
         let _pml = pmd.lock();
         if !pmd.load_protected().is_huge() {
             return;
         }
         let old = pmd.take("pmdp_huge_clear_flush");
         flush_tlb_range(vma.mm, range, FlushKind::LeavesAndTables);
-        remove_mapping(
-            Folio::of::<P>(old.pfn()),
-            vma,
-            P::PTRS_PER_TABLE,
-            PageKind::Shmem,
-        );
-        old
+        let folio = Folio::of::<P>(old.pfn());
+        folio.keep_dirty::<P>(old);
+        remove_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
+        folio
     };
-    Folio::of::<P>(old.pfn()).put::<P>(1);
+    folio.put::<P>(1);
 }
 
 /// Frees the page tables of a VMA that is not in the set of VMAs any more, and whose pages are unmapped.

@@ -119,52 +119,88 @@ impl HostCpu {
         if page >> VIRT_PAGE_BITS != 0 {
             return None;
         }
-        let found = self
-            .find_leaf(page)
-            .filter(|leaf| leaf.is_writable() || !write);
-        let Some(leaf) = found else {
-            self.tlb.forget_fault(page);
-            return None;
+        let pte = loop {
+            let found = self
+                .find_leaf(page)
+                .filter(|leaf| leaf.pte.is_writable() || !write);
+            let Some(leaf) = found else {
+                self.tlb.forget_fault(page);
+                return None;
+            };
+            if let Some(pte) = leaf.mark(write) {
+                break pte;
+            }
         };
-        let frame = Memory::get().page(leaf.pfn());
-        self.tlb.keep_leaf(page, leaf.is_writable(), frame);
+        let frame = Memory::get().page(pte.pfn());
+        // A store to a page that is not dirty yet has to walk again.
+        self.tlb
+            .keep_leaf(page, pte.is_writable() && pte.is_dirty(), frame);
         Some(frame)
     }
 
     /// The present entry of a page; that of a huge page as if it were of the small one.
-    fn find_leaf(&mut self, page: u64) -> Option<Pte> {
+    fn find_leaf(&mut self, page: u64) -> Option<Leaf> {
         let table = match self.tlb.table(page) {
             Some(table) => table,
             None => {
-                let mut level = HostFormat::levels() - 1;
-                let mut upper = entry(Memory::get().page(self.mm.root()), page, level);
-                while level > PMD_LEVEL && upper.is_table() {
-                    level -= 1;
-                    upper = entry(Memory::get().page(upper.pfn()), page, level);
+                let mut table = Memory::get().page(self.mm.root());
+                for level in (PMD_LEVEL..HostFormat::levels()).rev() {
+                    let leaf = Leaf::read(table, page, level);
+                    if leaf.pte.is_huge() {
+                        return Some(leaf);
+                    }
+                    if !leaf.pte.is_table() {
+                        return None;
+                    }
+                    table = Memory::get().page(leaf.pte.pfn());
                 }
-                if upper.is_huge() {
-                    return Some(upper.piece(page as usize % PTRS_PER_TABLE));
-                }
-                if !upper.is_table() {
-                    return None;
-                }
-                let table = Memory::get().page(upper.pfn());
                 self.tlb.keep_table(page, table);
                 table
             }
         };
-        Some(entry(table, page, PTE_LEVEL)).filter(|pte| pte.is_present())
+        Some(Leaf::read(table, page, PTE_LEVEL)).filter(|leaf| leaf.pte.is_page())
     }
 }
 
-/// The entry for a page in a table of a level, read as hardware does: what it names is read after it.
-#[inline(always)]
-fn entry(table: &Page, page: u64, level: u32) -> Pte {
-    let number = page >> (level * PTRS_PER_TABLE.ilog2());
-    HostFormat::decode(
-        table[number as usize % PTRS_PER_TABLE].read_dependent(),
-        level,
-    )
+/// An entry that a walk has read.
+struct Leaf {
+    word: &'static HostWord,
+    seen: u64,
+    pte: Pte,
+    page: u64,
+    level: u32,
+}
+
+impl Leaf {
+    /// The entry for a page in a table of a level, read as hardware does: what it names is read after it.
+    #[inline(always)]
+    fn read(table: &'static Page, page: u64, level: u32) -> Self {
+        let number = page >> (level * PTRS_PER_TABLE.ilog2());
+        let word = &table[number as usize % PTRS_PER_TABLE];
+        let seen = word.read_dependent();
+        Self {
+            word,
+            seen,
+            pte: HostFormat::decode(seen, level),
+            page,
+            level,
+        }
+    }
+
+    /// Marks the page accessed, and dirty if it is written to, before a translation is kept. The entry of the small page
+    /// then; `None` if it changed meanwhile.
+    #[inline(always)]
+    fn mark(&self, write: bool) -> Option<Pte> {
+        let mut marked = self.pte.mk_young();
+        if write {
+            marked = marked.mk_dirty();
+        }
+        let done = marked == self.pte
+            || self
+                .word
+                .mark_by_walk(self.seen, HostFormat::encode(marked, self.level));
+        done.then(|| marked.piece(self.page as usize % PTRS_PER_TABLE.pow(self.level)))
+    }
 }
 
 impl Drop for HostCpu {

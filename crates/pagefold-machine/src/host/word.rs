@@ -12,6 +12,15 @@ use pagefold::platform::{Counter, RefCount, Word};
 #[repr(transparent)]
 pub struct HostWord(AtomicU64);
 
+impl HostWord {
+    /// Notes in an entry that was read what hardware does with it, unless it has changed meanwhile. Whether it did.
+    pub(super) fn mark_by_walk(&self, seen: u64, marked: u64) -> bool {
+        self.0
+            .compare_exchange(seen, marked, Acquire, Relaxed)
+            .is_ok()
+    }
+}
+
 impl Word for HostWord {
     #[inline(always)]
     fn new(value: u64) -> Self {

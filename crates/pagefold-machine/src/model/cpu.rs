@@ -6,7 +6,10 @@
 //!   programs are in no order.
 //! * A walk reads the entry of each level once, from the top or from a cached upper-level entry (paging-structure
 //!   cache), and may keep each present entry it read, until it is flushed.
-//! * An access uses a cached translation without looking at the page tables.
+//! * Before a walk keeps the entry of a page it marks it accessed, and dirty if it is for a store, unless it is so marked already: as
+//!   one step, and only if the entry is still what was read. Otherwise the walk begins anew (x86 by locked cycles, the
+//!   Arm and RISC-V architectures where hardware does it at all). Tables are not marked.
+//! * An access uses a cached translation without looking at the page tables; a store only one whose entry was dirty then.
 //! * A page fault makes a CPU forget what it has cached for the address (5.10.4.1). An IOMMU forgets nothing by itself.
 //! * A flush is broadcast (AArch64 `TLBI`, AMD64 `INVLPGB`): it is complete when no CPU is in the middle of an instruction
 //!   that uses the old translation. It interrupts nobody; software that walks page tables with interrupts off is not waited
@@ -27,6 +30,7 @@ use pagefold_explore as explore;
 
 use super::format::{MAX_LEVELS, ModelFormat};
 use super::oracle::Through;
+use super::word::ModelWord;
 use super::world::{CPUS, VIRT_PAGES, World};
 use super::{Model, PTRS_PER_TABLE, names};
 
@@ -48,6 +52,15 @@ pub(crate) enum CpuKind {
 pub(crate) struct Translation {
     pub(crate) pfn: Pfn,
     pub(crate) writable: bool,
+    /// The entry says that the page was written.
+    pub(crate) dirty: bool,
+}
+
+impl Translation {
+    /// Whether an access may go on without a walk.
+    fn suffices(self, write: bool) -> bool {
+        !write || (self.writable && self.dirty)
+    }
 }
 
 /// A CPU or what is like one.
@@ -79,16 +92,26 @@ impl Cpu {
         }
     }
 
-    /// What a walk finds, and keeps. The caller has interrupts off.
-    fn walk(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> Option<Translation> {
+    /// What a walk for an access finds, and keeps. The caller has interrupts off.
+    fn walk(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr, write: bool) -> Option<Translation> {
         let (mut table, mut level) = self.start_of_walk(mm, addr);
         loop {
-            let pte = self.read_entry(mm, addr, table, level);
+            let (word, seen) = self.read_entry(mm, addr, table, level);
+            let pte = ModelFormat::decode(seen, level);
             if pte.is_page() {
+                let marked = if write && pte.is_writable() {
+                    pte.mk_young().mk_dirty()
+                } else {
+                    pte.mk_young()
+                };
+                if marked != pte && !self.mark(mm, addr, word, seen, marked, level) {
+                    continue;
+                }
                 let piece = addr.page() as usize % pages_of(level);
                 let translation = Translation {
                     pfn: pte.pfn().add(piece),
-                    writable: pte.is_writable(),
+                    writable: marked.is_writable(),
+                    dirty: marked.is_dirty(),
                 };
                 self.leaves[addr.page() as usize].set(Some(translation));
                 return Some(translation);
@@ -113,14 +136,42 @@ impl Cpu {
             .unwrap_or((mm.root(), levels - 1))
     }
 
-    fn read_entry(&self, mm: Ref<Model, Mm<Model>>, addr: VirtAddr, table: Pfn, level: u32) -> Pte {
+    fn read_entry(
+        &self,
+        mm: Ref<Model, Mm<Model>>,
+        addr: VirtAddr,
+        table: Pfn,
+        level: u32,
+    ) -> (&'static ModelWord, u64) {
         explore::label(|| {
             let name = ["pte", "pmd", "pud", "p4d", "pgd"][level as usize];
             let of = names::page(mm.id, addr);
             format!("{}: walk reads {name} of {of}", self.title())
         });
         let index = addr.page() as usize / pages_of(level) % PTRS_PER_TABLE;
-        ModelFormat::decode(Model::entry(table, index).read_by_walk(), level)
+        let word = Model::entry(table, index);
+        (word, word.read_by_walk())
+    }
+
+    fn mark(
+        &self,
+        mm: Ref<Model, Mm<Model>>,
+        addr: VirtAddr,
+        word: &ModelWord,
+        seen: u64,
+        marked: Pte,
+        level: u32,
+    ) -> bool {
+        explore::label(|| {
+            let of = names::page(mm.id, addr);
+            let what = if marked.is_dirty() {
+                "dirty"
+            } else {
+                "accessed"
+            };
+            format!("{}: hardware marks {of} {what}", self.title())
+        });
+        word.mark_by_walk(seen, ModelFormat::encode(marked, level))
     }
 
     /// Cached entries of a level that name tables, by the part of the address space that each serves.
@@ -136,12 +187,14 @@ impl Cpu {
         write: bool,
     ) -> Option<Translation> {
         let cached = self.leaves[addr.page() as usize].get();
-        if let Some(translation) = cached.filter(|found| found.writable || !write) {
+        if let Some(translation) = cached.filter(|found| found.suffices(write)) {
             return Some(translation);
         }
-        // An entry that does not allow the access is dropped before the walk, as hardware does.
+        // One that does not allow the access, or does not say that the page was written, is dropped before the walk.
         self.leaves[addr.page() as usize].set(None);
-        let found = self.walk(mm, addr).filter(|found| found.writable || !write);
+        let found = self
+            .walk(mm, addr, write)
+            .filter(|found| found.suffices(write));
         if found.is_none() && self.kind.get() == CpuKind::Cpu {
             self.forget(AddrRange::pages(addr, 1), FlushKind::LeavesAndTables);
         }

@@ -59,6 +59,8 @@ kinds! {
     StaleTranslation = "stale-translation",
     /// A secondary MMU maps only what the address space maps.
     SecondaryMapping = "secondary-mapping",
+    /// A page of an object that was stored to is dirty: its folio, or an entry that maps it.
+    DirtyLost = "dirty-lost",
     /// No RETRY entry is left in a page cache.
     RetryEntry = "retry-entry",
     /// A hole that a process registered MISSING saw as a hole is not filled without an event.

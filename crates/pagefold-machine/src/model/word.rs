@@ -93,6 +93,17 @@ impl ModelWord {
         self.load(Acquire)
     }
 
+    /// Notes in an entry that was read what hardware does with it, as one step: not if the entry has changed meanwhile. Whether
+    /// it did.
+    pub(crate) fn mark_by_walk(&self, seen: u64, marked: u64) -> bool {
+        let done = self
+            .0
+            .compare_exchange(seen, marked, Acquire, Acquire)
+            .is_ok();
+        self.check();
+        done
+    }
+
     /// The word, for oracles.
     pub(crate) fn peek(&self) -> u64 {
         self.check();

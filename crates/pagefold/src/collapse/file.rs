@@ -189,6 +189,8 @@ impl<P: Platform> Gathered<P> {
         let mapping = self.mapping;
         // Before the insertion: a lookup takes a folio that is not up to date for one that was never written, and clears it.
         new.mark_uptodate::<P>();
+        // Of the old pages some may be dirty, and there is no other copy of a hole.
+        new.mark_dirty::<P>();
         if self.holes > 0 {
             // i_mmap before xa_lock; the list is needed only for the check, xa_lock until the insertion.
             P::step(Step::Named("i_mmap_lock_read"));

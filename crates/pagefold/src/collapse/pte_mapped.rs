@@ -145,7 +145,7 @@ fn collapse_folio<P: Platform>(
 /// Maps the folio, which the caller has locked, by a huge entry, if nothing is there. Whether it did.
 pub(super) fn set_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, folio: Folio) -> bool {
     folio.get::<P>(1);
-    let done = do_set_pmd(vma, pmd, folio);
+    let done = do_set_pmd(vma, pmd, folio, false);
     if !done {
         folio.put::<P>(1);
     }
@@ -189,7 +189,7 @@ fn clear_entries<P: Platform>(
         let pte = table.get(addr);
         let expected = pte.is_present() && pte.pfn() == folio.page::<P>(vma.index_of(addr));
         if expected || (!pte.is_none() && !P::enforces(Safeguard::RecheckEntries)) {
-            table.take(addr);
+            folio.keep_dirty::<P>(table.take(addr));
             P::observe(Fact::Mapped(folio.pfn(), PageKind::Shmem, -1));
             folio.add_mapcount::<P>(-1);
             cleared += 1;

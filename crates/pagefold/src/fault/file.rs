@@ -95,7 +95,7 @@ enum Around {
 fn map_around<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, addr: VirtAddr) -> Around {
     if folio.is_huge::<P>()
         && pmd.read_once("read pmd").is_none()
-        && do_set_pmd(vmf.vma, pmd, folio)
+        && do_set_pmd(vmf.vma, pmd, folio, false)
     {
         return Around::HugeMapped;
     }
@@ -108,7 +108,7 @@ fn map_around<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, addr: Vir
     if !table.get(addr).is_none() {
         return Around::Occupied;
     }
-    set_file_pte(vmf.vma, &table, addr, folio);
+    set_file_pte(vmf.vma, &table, addr, folio, false);
     Around::Mapped
 }
 
@@ -200,7 +200,7 @@ fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bo
     if !cow
         && folio.is_huge::<P>()
         && pmd.read_once("read pmd").is_none()
-        && do_set_pmd(vma, pmd, folio)
+        && do_set_pmd(vma, pmd, folio, vmf.write)
     {
         return Ok(());
     }
@@ -213,7 +213,7 @@ fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bo
             if cow {
                 set_anon_pte(vma, &table, vmf.addr, folio);
             } else {
-                set_file_pte(vma, &table, vmf.addr, folio);
+                set_file_pte(vma, &table, vmf.addr, folio, vmf.write);
             }
             true
         }
@@ -227,7 +227,12 @@ fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bo
 
 /// Maps a huge folio of the object by one entry, if nothing is there and the VMA allows it; the reference goes to
 /// the entry. Whether it did. (Linux: `do_set_pmd`)
-pub(crate) fn do_set_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, folio: Folio) -> bool {
+pub(crate) fn do_set_pmd<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
+    folio: Folio,
+    write: bool,
+) -> bool {
     if vma.is_uffd_wp_protected() || vma.huge_range(pmd.addr).is_none() {
         return false;
     }
@@ -236,7 +241,11 @@ pub(crate) fn do_set_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, folio
         return false;
     }
     add_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
-    pmd.set("set_pmd", Pte::huge(folio.pfn(), vma.is_shared()));
+    let mut entry = Pte::huge(folio.pfn(), vma.is_shared());
+    if write {
+        entry = entry.mk_dirty();
+    }
+    pmd.set("set_pmd", entry);
     true
 }
 
@@ -245,8 +254,13 @@ fn set_file_pte<P: Platform>(
     table: &PteLocked<P>,
     addr: VirtAddr,
     folio: Folio,
+    write: bool,
 ) {
     let mut pte = Pte::page(folio.page::<P>(vma.index_of(addr)), vma.is_shared());
+    if write {
+        // The store that faulted is about to be done: hardware finds nothing to note then.
+        pte = pte.mk_dirty();
+    }
     if table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }

@@ -178,7 +178,7 @@ fn set_anon_pte<P: Platform>(
     addr: VirtAddr,
     folio: Folio,
 ) {
-    let mut pte = Pte::page(folio.pfn(), true);
+    let mut pte = Pte::page(folio.pfn(), true).mk_dirty();
     if table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }

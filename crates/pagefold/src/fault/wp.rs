@@ -32,7 +32,7 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Fault<P> 
         return handle_userfault(vmf.vma, vmf.addr, Reason::WriteProtected);
     }
     if vmf.vma.is_shared() {
-        table.set(vmf.addr, vmf.orig.mk_writable());
+        table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());
         return Ok(());
     }
     if vmf.orig.pfn() == P::zero_page() {
@@ -41,7 +41,7 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Fault<P> 
     }
     let folio = Folio::of::<P>(vmf.orig.pfn());
     if folio.is_anon::<P>() && can_reuse::<P>(folio) {
-        table.set(vmf.addr, vmf.orig.mk_writable());
+        table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());
         return Ok(());
     }
     // The entry has a reference, so the folio can be had while the table's lock is held.
@@ -90,11 +90,12 @@ fn wp_page_copy<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, old: Option<Folio>) -
         copy.put::<P>(1);
         return Ok(());
     };
-    table.take(vmf.addr);
+    let entry = table.take(vmf.addr);
     if P::enforces(Safeguard::FlushOnCow) {
         flush_tlb_range_notify(vmf.vma.mm, range, FlushKind::Leaves);
     }
     if let Some(old) = old {
+        old.keep_dirty::<P>(entry);
         remove_mapping(old, vmf.vma, 1, old.kind::<P>());
     }
     set_anon_pte(vmf.vma, &table, vmf.addr, copy);

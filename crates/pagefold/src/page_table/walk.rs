@@ -302,6 +302,20 @@ impl<P: Platform> PteMap<P> {
             .write_once(P::Format::encode(value, PTE_LEVEL));
     }
 
+    /// Changes the page's entry of `addr` to what `change` makes of it. The caller has the lock of the table.
+    ///
+    /// Hardware does not take the lock: it may find the page accessed or written at any time, and notes that in the entry. So
+    /// the entry is emptied by one step, and what it was then is what is changed; hardware that comes in between
+    /// faults, and waits for the lock. (Linux: `ptep_modify_prot_start`)
+    pub(crate) fn change(&self, addr: VirtAddr, change: impl FnOnce(Pte) -> Pte) {
+        let old = if P::enforces(Safeguard::AtomicEntryChange) {
+            self.take(addr)
+        } else {
+            self.get(addr)
+        };
+        self.set(addr, change(old));
+    }
+
     /// Empties the entry of `addr` and returns what was there. The caller has the lock of the table. What orders it is what
     /// follows: a flush, and the entry's reference that is given back.
     pub(crate) fn take(&self, addr: VirtAddr) -> Pte {

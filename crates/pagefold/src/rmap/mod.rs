@@ -90,12 +90,12 @@ fn unmap_one<P: Platform>(
     if !old.is_present() || old.pfn() != folio.pfn() {
         return;
     }
+    let old = table.take(addr);
     if old.is_uffd_wp() {
         // The protection outlives the page: it stays as a marker.
         table.set_marker(addr, Marker::UffdWp);
-    } else {
-        table.take(addr);
     }
+    folio.keep_dirty::<P>(old);
     batch.add(vma.mm);
     remove_mapping(folio, vma, 1, PageKind::Shmem);
     // After the entry was emptied: who gets a reference after this (GUP-fast) sees that, see `Folio::try_get`.

@@ -141,7 +141,7 @@ fn install<P: Platform>(
     kind: PageKind,
 ) -> Result<(), UffdError> {
     let table = writable_table(vma, addr, Room::NoneOrProtected)?;
-    let mut pte = Pte::page(folio.pfn(), true);
+    let mut pte = Pte::page(folio.pfn(), true).mk_dirty();
     if table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }

@@ -6,7 +6,7 @@
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::Marker;
+use crate::arch::{Marker, Pte};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_table::{pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock};
@@ -60,7 +60,7 @@ fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), 
         let old = table.get(addr);
         if old.is_present() {
             P::observe(Fact::Protected(vma.mm.id, addr));
-            table.set(addr, old.mk_uffd_wp());
+            table.change(addr, Pte::mk_uffd_wp);
         } else if old.is_none() {
             P::observe(Fact::Protected(vma.mm.id, addr));
             table.set_marker(addr, Marker::UffdWp);
@@ -81,7 +81,7 @@ pub(super) fn unprotect<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) {
     let old = table.get(addr);
     P::observe(Fact::Unprotected(vma.mm.id, addr));
     if old.is_uffd_wp() {
-        table.set(addr, old.clear_uffd_wp());
+        table.change(addr, Pte::clear_uffd_wp);
     } else if old.as_marker() == Some(Marker::UffdWp) {
         table.take(addr);
     }

@@ -1,4 +1,5 @@
 //! Entries of page tables: the value, and the words of each format.
 
 mod format;
+mod independent;
 mod value;

@@ -14,7 +14,7 @@ use pagefold_litmus::{Memory, ObjectId, Vocabulary};
 use super::{Goal, Machine, Plan, RunConfig};
 use crate::model::cpu::Translation;
 use crate::model::format::ModelFormat;
-use crate::model::oracle::entry_of;
+use crate::model::oracle::{Through, entry_of};
 use crate::model::world::World;
 use crate::model::{Kind, Model};
 
@@ -204,6 +204,7 @@ fn a_translation_that_outlived_its_entry() {
         let stale = Translation {
             pfn: mapped_frame(machine, B),
             writable: false,
+            dirty: false,
         };
         World::current().cpus[0].leaves[0].set(Some(stale));
     });
@@ -238,5 +239,16 @@ fn a_hole_that_was_seen_and_is_filled_without_an_event() {
 fn a_table_that_is_used_and_not_there() {
     assert_fires(Kind::MissingTable, |_| {
         Model::observe(Fact::MissingTable(A, PAGE_0));
+    });
+}
+
+#[test]
+fn a_page_that_was_stored_to_and_is_clean() {
+    assert_fires(Kind::DirtyLost, |machine| {
+        let mm = machine.mms[0].expect("A").id;
+        let pfn = mapped_frame(machine, A);
+        World::current()
+            .books
+            .note_store(mm, PAGE_0, pfn, 1, Through::Translation);
     });
 }

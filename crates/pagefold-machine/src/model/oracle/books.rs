@@ -61,6 +61,8 @@ impl PageBook {
 /// What should be.
 pub(crate) struct Books {
     pub(super) objects: [[Cell<Contents>; OBJECT_PAGES]; OBJECTS],
+    /// Pages of objects that were stored to since they were last clean.
+    pub(super) written: [[Cell<bool>; OBJECT_PAGES]; OBJECTS],
     /// Pages of objects that were holes and are none any more, without an event.
     pub(super) holes_filled: [[Cell<bool>; OBJECT_PAGES]; OBJECTS],
     pub(super) pages: [[PageBook; VIRT_PAGES]; MMS],
@@ -75,6 +77,7 @@ impl Books {
     pub(crate) fn new() -> Self {
         Self {
             objects: array::from_fn(|_| array::from_fn(|_| Cell::new(Contents::of(0)))),
+            written: array::from_fn(|_| array::from_fn(|_| Cell::new(false))),
             holes_filled: array::from_fn(|_| array::from_fn(|_| Cell::new(false))),
             pages: array::from_fn(|_| {
                 array::from_fn(|_| PageBook {
@@ -198,6 +201,7 @@ impl Books {
             let mut contents = place.get();
             contents.store(value, cpu);
             place.set(contents);
+            self.written[backing.object][backing.index].set(true);
             return;
         }
         let is_fading = page.fading.get().is_some_and(|copy| copy.pfn == pfn);

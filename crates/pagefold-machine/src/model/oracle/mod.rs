@@ -66,6 +66,7 @@ pub(crate) fn check_at_end(world: &World, subjects: &Subjects<'_>) {
     for object in subjects.objects.iter().flatten() {
         census.count_object(*object);
         kept::check_object(world, *object);
+        kept::check_dirty(world, *object, subjects.mms);
     }
     for (mm, kvm) in subjects.mms.iter().zip(subjects.kvms) {
         if let (Some(mm), Some(kvm)) = (mm, kvm) {

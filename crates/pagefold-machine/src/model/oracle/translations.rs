@@ -7,7 +7,7 @@ use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 
 use super::walk::entry_of;
-use crate::model::cpu::{Cpu, Translation};
+use crate::model::cpu::Cpu;
 use crate::model::violation::{Kind, fail};
 use crate::model::world::{Use, VIRT_PAGES, World};
 use crate::model::{Model, PTRS_PER_TABLE, names};
@@ -27,10 +27,14 @@ pub(super) fn check_translations(mm: Ref<Model, Mm<Model>>, cpu: &Cpu) {
     };
     for (page, leaf) in cpu.leaves.iter().enumerate() {
         let addr = VirtAddr::of_page(page as u64);
-        if let Some(Translation { pfn, writable }) = leaf.get() {
+        if let Some(cached) = leaf.get() {
             let (_, pte) = entry_of(mm, addr);
-            if !pte.is_present() || pte.pfn() != pfn || (writable && !pte.is_writable()) {
-                stale(addr, format!("frame {}", pfn.0));
+            let agrees = pte.is_present()
+                && pte.pfn() == cached.pfn
+                && (pte.is_writable() || !cached.writable)
+                && (pte.is_dirty() || !cached.dirty);
+            if !agrees {
+                stale(addr, format!("frame {}", cached.pfn.0));
             }
         }
     }

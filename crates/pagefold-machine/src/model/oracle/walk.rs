@@ -28,6 +28,7 @@ pub(crate) fn access_uncached(
             value
         }
         Access::Store(value) => {
+            mark_dirty(mm, addr);
             world.content(pte.pfn()).poke(value);
             world
                 .books
@@ -57,6 +58,21 @@ pub(crate) fn entry_of(mm: Ref<Model, Mm<Model>>, addr: VirtAddr) -> (Option<Pfn
         table = pte.pfn();
     }
     (Some(table), read(table, page % PTRS_PER_TABLE, PTE_LEVEL))
+}
+
+/// Has the entry of a page that is stored to say so.
+fn mark_dirty(mm: Ref<Model, Mm<Model>>, addr: VirtAddr) {
+    let mut table = mm.root();
+    for level in (PTE_LEVEL..ModelFormat::levels()).rev() {
+        let index = addr.page() as usize / PTRS_PER_TABLE.pow(level) % PTRS_PER_TABLE;
+        let pte = read(table, index, level);
+        if pte.is_page() {
+            let marked = pte.mk_young().mk_dirty();
+            Model::entry(table, index).poke(ModelFormat::encode(marked, level));
+            return;
+        }
+        table = pte.pfn();
+    }
 }
 
 pub(super) fn read(table: Pfn, index: usize, level: u32) -> Pte {

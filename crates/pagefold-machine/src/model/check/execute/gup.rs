@@ -49,7 +49,7 @@ impl Session<'_> {
             format!("store {name} = {value} through the pin (frame {})", pfn.0)
         });
         world.store_by_user(mm.id, addr, pfn, value, Through::Pin);
-        gup::unpin_user_page::<Model>(pfn);
+        gup::unpin_user_page_dirty::<Model>(pfn);
         Value::SUCCESS
     }
 }
