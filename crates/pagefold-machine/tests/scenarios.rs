@@ -113,6 +113,11 @@ fn the_questions_of_the_thread() {
 }
 
 #[test]
+fn the_whole_system() {
+    assert_as_expected("system");
+}
+
+#[test]
 fn the_other_safeguards() {
     assert_as_expected("safeguards");
 }

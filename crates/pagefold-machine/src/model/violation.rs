@@ -59,6 +59,10 @@ kinds! {
     StaleTranslation = "stale-translation",
     /// A secondary MMU maps only what the address space maps.
     SecondaryMapping = "secondary-mapping",
+    /// Nothing behind the end of an object is cached or mapped, but for a huge page that reaches over the end.
+    BeyondEnd = "beyond-end",
+    /// What is mapped as a page of an object is the page that the object has.
+    Orphan = "orphan",
     /// No RETRY entry is left in a page cache.
     RetryEntry = "retry-entry",
     /// A hole that a process registered MISSING saw as a hole is not filled without an event.

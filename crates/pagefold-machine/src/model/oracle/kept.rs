@@ -1,11 +1,9 @@
 //! What is there at the end is what the books say: nothing was lost.
 
 use pagefold::Ref;
-use pagefold::addr::{PageIndex, VirtAddr};
+use pagefold::addr::VirtAddr;
 use pagefold::arch::Marker;
 use pagefold::mm::Mm;
-use pagefold::page_cache::{Entry, Mapping};
-use pagefold::platform::Platform;
 
 use super::facts::fail_for_hole;
 use super::walk::entry_of;
@@ -56,38 +54,6 @@ pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
                 Kind::MarkerLost,
                 format!("the poison marker of {} is lost", names::page(mm.id, addr)),
             );
-        }
-    }
-}
-
-/// An object holds what was stored to it.
-pub(super) fn check_object(world: &World, object: Ref<Model, Mapping<Model>>) {
-    for index in 0..object.pages_protected() {
-        let expected = world.books.objects[object.id as usize][index as usize]
-            .get()
-            .last();
-        let name = || format!("{}[{index}]", names::object(object.id));
-        match object.load_protected(PageIndex(index)) {
-            Entry::Folio(folio) => {
-                let first = Model::frame(folio.pfn()).folio_index().0;
-                let page = folio.pfn().add((index - first) as usize);
-                let value = world.content(page).peek();
-                if value != expected {
-                    fail(
-                        Kind::Content,
-                        format!("{} holds {value}, but {expected} was stored", name()),
-                    );
-                }
-            }
-            Entry::Retry | Entry::Node(_) => fail(
-                Kind::RetryEntry,
-                format!("the slot of {} is left as changing", name()),
-            ),
-            Entry::None if expected != 0 => fail(
-                Kind::Content,
-                format!("{} is a hole, but {expected} was stored", name()),
-            ),
-            Entry::None => {}
         }
     }
 }
