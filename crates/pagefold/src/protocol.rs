@@ -144,6 +144,8 @@ safeguards! {
     SizeFirst = "size_first",
     /// A new page is put into the cache only if the size, read under `xa_lock`, still allows it.
     SizeAtInsert = "size_at_insert",
+    /// Userfaultfd reads the size with the lock of the table held that it puts a page into.
+    CopySizeUnderLock = "copy_size_under_lock",
     /// Truncation unmaps once more when the pages are removed: private copies may have been made of them meanwhile.
     SecondUnmap = "second_unmap",
     /// Hole punching leaves private copies alone.

@@ -14,7 +14,8 @@
 //! waited for may be replaced by a huge one meanwhile, so the same index is looked at again. *No mapping stays.* A page is
 //! mapped only under its folio lock; under the same lock it is unmapped and removed. A private copy is made under the
 //! lock of the page that is copied, but stays when that one goes: so truncation unmaps once more at the end.
-//! Userfaultfd puts pages in without any of these, and looks at the size under the lock of the page table.
+//! Userfaultfd puts pages in without any of these, and looks at the size under the lock of the page table, after a full
+//! barrier: where truncation finds no table, it takes no lock of one.
 
 use core::ops::Range;
 
@@ -51,6 +52,8 @@ pub fn truncate<P: Platform>(mapping: Ref<P, Mapping<P>>, pages: u64) -> Result<
     let size_first = P::enforces(Safeguard::SizeFirst);
     if size_first {
         mapping.set_i_size(pages);
+        // Then page tables are looked at; userfaultfd makes a table, then reads the size.
+        P::smp_mb();
     }
     // A huge folio may reach over the old end.
     let gone = pages..old.next_multiple_of(P::PTRS_PER_TABLE as u64);

@@ -100,6 +100,13 @@ fn writable_table<P: Platform>(
     addr: VirtAddr,
     room: Room,
 ) -> Result<PteLocked<P>, UffdError> {
+    let check_size = || match vma.mapping {
+        Some(mapping) if vma.index_of(addr).0 >= mapping.i_size() => Err(UffdError::Fault),
+        _ => Ok(()),
+    };
+    if !P::enforces(Safeguard::CopySizeUnderLock) {
+        check_size()?;
+    }
     let pmd = pmd_alloc(vma.mm, addr).ok_or(UffdError::NoMemory)?;
     if pmd.read_once("read pmd").is_huge() {
         return Err(UffdError::Exists);
@@ -108,11 +115,10 @@ fn writable_table<P: Platform>(
         return Err(UffdError::NoMemory);
     }
     let table = pte_offset_map_lock(pmd).ok_or(UffdError::Again)?;
-    if vma
-        .mapping
-        .is_some_and(|mapping| vma.index_of(addr).0 >= mapping.i_size())
-    {
-        return Err(UffdError::Fault);
+    // Truncation changes the size, and then takes this lock to unmap; but if it finds no table, no lock is common to the two.
+    if P::enforces(Safeguard::CopySizeUnderLock) {
+        P::smp_mb();
+        check_size()?;
     }
     let old = table.get(addr);
     let protected = old.as_marker() == Some(Marker::UffdWp);

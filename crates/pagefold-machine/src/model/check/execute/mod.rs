@@ -145,8 +145,8 @@ impl Session<'_> {
             Call::Vmsplice(page) => self.vmsplice(who, page),
             Call::GupFastWrite(page, value) => self.gup_fast_write(who, page, value),
 
-            Call::Truncate(object, pages) => self.truncate(who, object, pages),
-            Call::FallocatePunch(page) => self.fallocate_punch(who, page),
+            Call::Truncate(object, pages) => file::truncate(who, object, pages),
+            Call::FallocatePunch(page) => file::fallocate_punch(who, page),
 
             Call::Scan(mm) => self.scan(who, mm),
             Call::Collapse(object) => self.collapse(who, object),
