@@ -100,12 +100,8 @@ fn writable_table<P: Platform>(
     addr: VirtAddr,
     room: Room,
 ) -> Result<PteLocked<P>, UffdError> {
-    let check_size = || match vma.mapping {
-        Some(mapping) if vma.index_of(addr).0 >= mapping.i_size() => Err(UffdError::Fault),
-        _ => Ok(()),
-    };
     if !P::enforces(Safeguard::CopySizeUnderLock) {
-        check_size()?;
+        check_size(vma, addr)?;
     }
     let pmd = pmd_alloc(vma.mm, addr).ok_or(UffdError::NoMemory)?;
     if pmd.read_once("read pmd").is_huge() {
@@ -115,10 +111,9 @@ fn writable_table<P: Platform>(
         return Err(UffdError::NoMemory);
     }
     let table = pte_offset_map_lock(pmd).ok_or(UffdError::Again)?;
-    // Truncation changes the size, and then takes this lock to unmap; but if it finds no table, no lock is common to the two.
+    // Truncation changes the size, and then takes this lock to unmap.
     if P::enforces(Safeguard::CopySizeUnderLock) {
-        P::smp_mb();
-        check_size()?;
+        check_size(vma, addr)?;
     }
     let old = table.get(addr);
     let protected = old.as_marker() == Some(Marker::UffdWp);
@@ -126,6 +121,22 @@ fn writable_table<P: Platform>(
         Ok(table)
     } else {
         Err(UffdError::Exists)
+    }
+}
+
+/// Nothing is mapped behind the end of an object.
+///
+/// The table was made before the size is read. Truncation changes the size, then looks for tables; if it finds none, no lock
+/// is common to the two.
+fn check_size<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), UffdError> {
+    let Some(mapping) = vma.mapping else {
+        return Ok(());
+    };
+    P::smp_mb();
+    if vma.index_of(addr).0 < mapping.i_size() {
+        Ok(())
+    } else {
+        Err(UffdError::Fault)
     }
 }
 

@@ -62,12 +62,14 @@ pub(crate) fn check_at_end(world: &World, subjects: &Subjects<'_>) {
     let mut census = Census::new();
     for mm in subjects.mms.iter().flatten() {
         census.count_mm(*mm);
-        objects::check_mapped(world, *mm, subjects.objects);
         kept::check_pages(world, *mm);
     }
     for object in subjects.objects.iter().flatten() {
         census.count_object(*object);
         objects::check_object(world, *object);
+    }
+    for mm in subjects.mms.iter().flatten() {
+        objects::check_mapped(world, *mm, subjects.objects);
     }
     for (mm, kvm) in subjects.mms.iter().zip(subjects.kvms) {
         if let (Some(mm), Some(kvm)) = (mm, kvm) {
