@@ -334,6 +334,10 @@ calls! {
     RmapWalkAnon = "rmap_walk_anon"(page: MappingPage) by Cpu | Final gives Count;
     /// Collapses an object in the page cache.
     Collapse = "collapse"(object: ObjectId) by Kernel gives Status;
+    /// Makes an object so many pages long; what lies behind the new end is given up.
+    Truncate = "truncate"(object: ObjectId, pages: u64) by Cpu | Kernel gives Status;
+    /// Makes a hole of a page of an object.
+    FallocatePunch = "fallocate_punch"(page: ObjectPage) by Cpu | Kernel gives Status;
     /// Whether the mapping has a page table for its small pages.
     PageTable = "page_table"(mapping: MappingId) by Final gives Flag;
     /// Whether the mapping is mapped by a huge page.

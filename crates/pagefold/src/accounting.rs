@@ -35,6 +35,10 @@ pub enum Fact {
     Filled(u32, PageIndex, Pfn),
     /// Collapse fills page `index` of an object, which was a hole, with zeros.
     HoleFilled(u32, PageIndex),
+    /// Page `index` of an object was given up: it was in the frame, and is a hole now.
+    Emptied(u32, PageIndex, Pfn),
+    /// Page `index` of an object, which has its place in the cache, was overwritten with zeros.
+    Zeroed(u32, PageIndex),
     /// The private pages and markers in a range were given up on purpose (munmap, exit, MADV_DONTNEED).
     Discarded(u32, AddrRange),
     /// The private page at an address was given up on purpose; its marker stays (MADV_DONTNEED).

@@ -54,6 +54,14 @@ impl Folio {
         }
     }
 
+    /// How many pages the folio has.
+    pub(crate) fn pages<P: Platform>(self) -> usize {
+        match self.order::<P>() {
+            Order::Small => 1,
+            Order::Huge => P::PTRS_PER_TABLE,
+        }
+    }
+
     pub(crate) fn is_huge<P: Platform>(self) -> bool {
         self.order::<P>() == Order::Huge
     }
@@ -207,6 +215,38 @@ impl Folio {
             P::step(Step::Folio("free_frame", self.0));
             P::free_frames(self.0, self.order::<P>());
         }
+    }
+
+    /// Makes sure that nobody gets a reference until [`unfreeze`](Self::unfreeze), if there are exactly `expected` now. Whether
+    /// it did. (Linux: `folio_ref_freeze`)
+    pub(crate) fn freeze<P: Platform>(self, expected: usize) -> bool {
+        P::step(Step::Folio("folio_ref_freeze", self.0));
+        self.frame::<P>().refcount.freeze(expected as u64)
+    }
+
+    /// Allows references again, with `n` of them given out. (Linux: `folio_ref_unfreeze`)
+    pub(crate) fn unfreeze<P: Platform>(self, n: usize) {
+        P::step(Step::Folio("folio_ref_unfreeze", self.0));
+        self.frame::<P>().refcount.unfreeze(n as u64);
+    }
+
+    /// Makes frame `i` of this huge folio, which is frozen, a small folio of the same object. The lock of the first frame is the
+    /// caller's already; that of another one becomes so with [`lock_new`](Self::lock_new).
+    pub(crate) fn init_part<P: Platform>(
+        self,
+        i: usize,
+        mapping: Ref<P, Mapping<P>>,
+        index: PageIndex,
+    ) {
+        let uptodate = self.frame::<P>().has(FLAG_UPTODATE);
+        P::step(Step::Folio("init small folio", self.0.add(i)));
+        let part = P::frame(self.0.add(i));
+        part.become_small(self.0.add(i), if uptodate { FLAG_UPTODATE } else { 0 });
+        part.mapping.store_protected(Some(mapping));
+        part.index.store_protected(index.0);
+        // It is not known which pages of the huge one were written.
+        part.dirty()
+            .store_protected(self.frame::<P>().dirty().load_protected());
     }
 
     /// References now. What was done to the folio by those who gave theirs back, has happened before.

@@ -111,6 +111,13 @@ impl<P: Platform> Frame<P> {
         frame.refcount.init(1);
     }
 
+    /// Makes a frame of a huge folio that is being split one of its own.
+    pub(crate) fn become_small(&self, pfn: Pfn, flags: u64) {
+        self.head.store_protected(pfn.0);
+        self.flags.store_protected(flags);
+        self.next.store_protected(0);
+    }
+
     /// References to the folio now, for oracles and reports.
     pub fn refcount(&self) -> &P::RefCount {
         &self.refcount

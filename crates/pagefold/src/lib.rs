@@ -33,6 +33,7 @@ pub mod rmap;
 pub mod step;
 mod sync;
 mod tlb;
+pub mod truncate;
 pub mod userfault;
 pub mod vma;
 mod zap;

@@ -4,15 +4,17 @@
 //! the same tree at the top of `mm/rmap.c`; the model machine checks it at each acquisition.
 //!
 //! ```text
-//! mmap_lock                       address space: the set of VMAs              sleeps
-//!   vma_lock                      one VMA, against faults of its range        sleeps
-//!     folio_lock                  identity and content of a folio             sleeps
-//!       i_mmap_rwsem              the VMAs that map an object                 sleeps
-//!         anon_vma                the VMAs that may map an anonymous page     sleeps
-//!           mmu_lock              the table of a KVM-like secondary MMU       spins
-//!             pmd_lock            one table of huge-page entries              spins
-//!               ptl               one table of small-page entries             spins
-//!                 xa_lock         the slots of a page cache                   spins
+//! i_rwsem                          an object: truncation, hole punching         sleeps
+//!  mmap_lock                      address space: the set of VMAs               sleeps
+//!    vma_lock                     one VMA, against faults of its range         sleeps
+//!      invalidate_lock            pages of a file come in, or are given up     sleeps
+//!        folio_lock               identity and content of a folio              sleeps
+//!          i_mmap_rwsem           the VMAs that map an object                  sleeps
+//!            anon_vma             the VMAs that may map an anonymous page      sleeps
+//!              mmu_lock           the table of a KVM-like secondary MMU        spins
+//!                pmd_lock         one table of huge-page entries               spins
+//!                  ptl            one table of small-page entries              spins
+//!                    xa_lock      the slots of a page cache                    spins
 //! ```
 //!
 //! With unsplit page-table locks, `pmd_lock` and `ptl` are both the `page_table_lock` of the address space: it
@@ -27,10 +29,14 @@
 /// The kinds of locks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LockClass {
+    /// `inode->i_rwsem`.
+    IRwsem,
     /// `mm->mmap_lock`.
     MmapLock,
     /// `vma->vm_lock`.
     VmaLock,
+    /// `mapping->invalidate_lock`.
+    InvalidateLock,
     /// The lock bit of a folio.
     FolioLock,
     /// `mapping->i_mmap_rwsem`.
@@ -52,9 +58,11 @@ pub enum LockClass {
 
 impl LockClass {
     /// All classes, in the order in which they may be taken.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
+        Self::IRwsem,
         Self::MmapLock,
         Self::VmaLock,
+        Self::InvalidateLock,
         Self::FolioLock,
         Self::IMmap,
         Self::AnonVma,
@@ -69,8 +77,10 @@ impl LockClass {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::IRwsem => "i_rwsem",
             Self::MmapLock => "mmap_lock",
             Self::VmaLock => "vma_lock",
+            Self::InvalidateLock => "invalidate_lock",
             Self::FolioLock => "folio_lock",
             Self::IMmap => "i_mmap_rwsem",
             Self::AnonVma => "anon_vma",
@@ -94,7 +104,13 @@ impl LockClass {
     pub const fn sleeps(self) -> bool {
         matches!(
             self,
-            Self::MmapLock | Self::VmaLock | Self::FolioLock | Self::IMmap | Self::AnonVma
+            Self::IRwsem
+                | Self::MmapLock
+                | Self::VmaLock
+                | Self::InvalidateLock
+                | Self::FolioLock
+                | Self::IMmap
+                | Self::AnonVma
         )
     }
 }

@@ -80,6 +80,12 @@ pub trait RefCount: Sized + 'static {
     /// Gives back `n` references that the caller has, after everything that was read and written before it (release).
     /// Whether they were the last; if so, all that follows comes after everybody's use (acquire).
     fn put(&self, n: u64) -> bool;
+    /// Makes the count zero if it is exactly `expected`: nobody gets a reference until [`unfreeze`](Self::unfreeze). Whether it
+    /// did; if so, everybody's use that is over has happened before (acquire).
+    fn freeze(&self, expected: u64) -> bool;
+    /// Ends a [`freeze`](Self::freeze), with `value` references, after everything that was read and written before it
+    /// (release).
+    fn unfreeze(&self, value: u64);
     /// The count now, in no order to anything else.
     fn read(&self) -> u64;
     /// The count now; all that follows is read and written after it (acquire).

@@ -150,6 +150,32 @@ safeguards! {
     AtomicEntryChange = "atomic_entry_change",
     /// What a dirty entry says is kept in the folio when the entry is emptied.
     KeepDirty = "keep_dirty",
+    /// Collapse makes no huge page where it finds only holes.
+    RefuseEmpty = "refuse_empty",
+    /// A huge page is marked up to date before it is put into the cache.
+    UptodateFirst = "uptodate_first",
+    /// Truncation first changes the size, then unmaps and removes pages.
+    SizeFirst = "size_first",
+    /// A new page is put into the cache only if the size, read under `xa_lock`, still allows it.
+    SizeAtInsert = "size_at_insert",
+    /// Userfaultfd reads the size with the lock of the table held that it puts a page into.
+    CopySizeUnderLock = "copy_size_under_lock",
+    /// Truncation unmaps once more when the pages are removed: private copies may have been made of them meanwhile.
+    SecondUnmap = "second_unmap",
+    /// Hole punching leaves private copies alone.
+    SparePrivate = "spare_private",
+    /// A page that is removed from the cache is unmapped once more, with its lock held.
+    UnmapRemoved = "unmap_removed",
+    /// Truncation and hole punching wait for pages that are locked.
+    WaitForLocked = "wait_for_locked",
+    /// If the page that was waited for was replaced, truncation and hole punching look at what took its place.
+    RetryReplaced = "retry_replaced",
+    /// The part of a huge page that is given up is cleared before the huge page is split, which may fail.
+    ZeroPart = "zero_part",
+    /// A huge page is split only while nobody else has a reference to it, and nobody gets one meanwhile.
+    FreezeSplit = "freeze_split",
+    /// The small pages of a split are what they will be before they can be found.
+    InitBeforePublish = "init_before_publish",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

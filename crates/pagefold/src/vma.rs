@@ -99,6 +99,17 @@ impl<P: Platform> Vma<P> {
         self.range.contains(addr).then_some(addr)
     }
 
+    /// Where pages `from` up to, not including, `to` of the object are mapped, as far as they are.
+    pub(crate) fn range_of(&self, from: u64, to: u64) -> Option<AddrRange> {
+        let pages = self.range.end.page() - self.range.start.page();
+        let first = from.max(self.pgoff.0) - self.pgoff.0;
+        let end = to.saturating_sub(self.pgoff.0).min(pages);
+        (first < end).then(|| AddrRange {
+            start: self.range.start.add_pages(first),
+            end: self.range.start.add_pages(end),
+        })
+    }
+
     /// The range of the huge page around `addr`, if the VMA covers it and the object has it at a huge index.
     pub(crate) fn huge_range(&self, addr: VirtAddr) -> Option<AddrRange> {
         let pages = P::PTRS_PER_TABLE;

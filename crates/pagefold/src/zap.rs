@@ -10,7 +10,7 @@
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::{Format, Marker, PMD_LEVEL};
+use crate::arch::{Format, Marker, PMD_LEVEL, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -29,8 +29,26 @@ use crate::vma::Vma;
 pub(crate) enum Markers {
     /// Write-protection set by userfaultfd and guards stay (MADV_DONTNEED).
     Keep,
+    /// It stays, and so do private pages: only what the object has goes (hole punching). (Linux: `even_cows`)
+    KeepAndPrivate,
     /// Nothing stays (munmap, exit).
     Drop,
+}
+
+impl Markers {
+    /// Whether write-protection stays.
+    fn keep_protection(self) -> bool {
+        self != Self::Drop
+    }
+
+    /// Whether what is there stays as it is, as it is the process's own.
+    fn spare<P: Platform>(self, old: Pte) -> bool {
+        let private = match old.as_marker() {
+            Some(marker) => marker == Marker::Poison,
+            None => old.is_present() && Folio::of::<P>(old.pfn()).is_anon::<P>(),
+        };
+        self == Self::KeepAndPrivate && private
+    }
 }
 
 /// What happens to tables that a zap has emptied, all entries of which are in the range.
@@ -109,7 +127,10 @@ fn zap_pmd<P: Platform>(
             } else {
                 split_huge_pmd(vma, pmd);
             }
-            continue;
+            // The entry was empty, if it names no table: what is there now came later.
+            if !pmd.read_once("read pmd").is_table() {
+                return;
+            }
         }
         // A table that vanished meanwhile: look at the same entry again.
         if zap_ptes(vma, pmd, part, markers, tables, gather) {
@@ -186,9 +207,12 @@ fn zap_pte<P: Platform>(
     let page = AddrRange::pages(addr, 1);
     let protected = old.is_uffd_wp() || old.as_marker() == Some(Marker::UffdWp);
     let kept = protected || old.as_marker() == Some(Marker::Guard);
-    let stays = kept && markers == Markers::Keep;
+    let stays = kept && markers.keep_protection();
     if old.is_none() || (!old.is_present() && stays) {
         return old.is_none();
+    }
+    if markers.spare::<P>(old) {
+        return false;
     }
     P::observe(if stays {
         Fact::DiscardedPage(vma.mm.id, addr)

@@ -89,6 +89,19 @@ impl RefCount {
         count == 0
     }
 
+    /// Makes the count zero if it is exactly `expected`, so that nobody gets a reference; whether it did. Who gave references back
+    /// before has done so with all it did. [`set_ordered`](Self::set_ordered) ends this.
+    #[inline]
+    pub fn freeze(&self, expected: u64) -> bool {
+        let turn = rt::ordered(&self.object, Shape::Counter, Kind::Rmw, 0, Ordering::AcqRel);
+        let count = self.get_quiet();
+        if count == expected {
+            turn.set(&self.object, 0);
+        }
+        turn.outcome(|| format!(": {count}, expected {expected}"));
+        count == expected
+    }
+
     /// Sets the count, of an object that begins a new life while others may still be trying to get a reference. If that is not a
     /// release, who gets one does not see what was done before references were given back in the earlier life.
     #[inline]

@@ -151,6 +151,16 @@ impl RefCount for HostRefCount {
         self.0.load(Acquire)
     }
     #[inline(always)]
+    fn freeze(&self, expected: u64) -> bool {
+        self.0
+            .compare_exchange(expected, 0, Acquire, Relaxed)
+            .is_ok()
+    }
+    #[inline(always)]
+    fn unfreeze(&self, value: u64) {
+        self.0.store(value, Release);
+    }
+    #[inline(always)]
     fn init(&self, value: u64) {
         self.0.store(value, Release);
     }
@@ -159,6 +169,15 @@ impl RefCount for HostRefCount {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frozen_count_gives_no_reference() {
+        let count = HostRefCount::new(2);
+        assert!(!count.freeze(1) && count.freeze(2));
+        assert!(!count.try_get());
+        count.unfreeze(1);
+        assert!(count.try_get() && count.read() == 2);
+    }
 
     #[test]
     fn a_count_at_zero_gives_no_reference() {

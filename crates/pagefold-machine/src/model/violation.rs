@@ -61,6 +61,10 @@ kinds! {
     SecondaryMapping = "secondary-mapping",
     /// A page of an object that was stored to is dirty: its folio, or an entry that maps it.
     DirtyLost = "dirty-lost",
+    /// Nothing behind the end of an object is cached or mapped, but for a huge page that reaches over the end.
+    BeyondEnd = "beyond-end",
+    /// What is mapped as a page of an object is the page that the object has.
+    Orphan = "orphan",
     /// No RETRY entry is left in a page cache.
     RetryEntry = "retry-entry",
     /// A hole that a process registered MISSING saw as a hole is not filled without an event.

@@ -173,6 +173,13 @@ impl RefCount for ModelRefCount {
     fn read_acquire(&self) -> u64 {
         self.0.read_ordered(site::order(Asked::Acquire))
     }
+    fn freeze(&self, expected: u64) -> bool {
+        self.0.freeze(expected)
+    }
+    #[track_caller]
+    fn unfreeze(&self, value: u64) {
+        self.0.set_ordered(value, site::order(Asked::Release));
+    }
     #[track_caller]
     fn init(&self, value: u64) {
         if world::is_used_again(std::ptr::from_ref(self).cast()) {

@@ -213,6 +213,13 @@ impl World {
         self.books.note_store(mm, addr, pfn, value, through);
     }
 
+    /// The content of a frame is no page of an object any more. To whoever may be using it, that is a write.
+    pub(crate) fn give_up_content(&self, pfn: Pfn) {
+        let content = self.content(pfn);
+        explore::label(|| format!("frame {} leaves its object", pfn.0));
+        explore::write_range(ptr::from_ref(content).cast(), size_of::<ModelWord>());
+    }
+
     pub(crate) fn alloc_frames(&self, order: Order) -> Option<Pfn> {
         if order == Order::Small
             && let Some(pfn) = self.free_list.as_ref().and_then(FreeList::pop)
@@ -245,6 +252,7 @@ impl World {
         slot.state.set(Use::Allocated);
         slot.table_of.set(None);
         slot.used_again.set(true);
+        self.books.begin_frame(pfn);
     }
 
     pub(crate) fn free_frames(&self, pfn: Pfn, order: Order) {

@@ -123,7 +123,7 @@ impl<P: Platform> Gathered<P> {
             P::step(Step::Named("try_to_unmap_flush"));
             batch.flush();
         }
-        if result.is_ok() && self.first.is_none() {
+        if result.is_ok() && self.first.is_none() && P::enforces(Safeguard::RefuseEmpty) {
             // Truncated or punched since the scan: nothing is to be made out of nothing.
             return Err(ScanResult::Truncated);
         }
@@ -187,8 +187,10 @@ impl<P: Platform> Gathered<P> {
     /// Puts the new folio into the cache.
     fn commit(&self, new: Folio) -> Result<(), ScanResult> {
         let mapping = self.mapping;
-        // Before the insertion: a lookup takes a folio that is not up to date for one that was never written, and clears it.
-        new.mark_uptodate::<P>();
+        // Before the insertion: a lookup takes a folio that is not up to date for one that was never written.
+        if P::enforces(Safeguard::UptodateFirst) {
+            new.mark_uptodate::<P>();
+        }
         // Of the old pages some may be dirty, and there is no other copy of a hole.
         new.mark_dirty::<P>();
         if self.holes > 0 {
@@ -225,6 +227,9 @@ impl<P: Platform> Gathered<P> {
         }
         new.get::<P>(P::PTRS_PER_TABLE);
         self.mapping.store_huge(self.start, new);
+        if !P::enforces(Safeguard::UptodateFirst) {
+            new.mark_uptodate::<P>();
+        }
     }
 
     /// Marks the holes as changing, so that nobody sees a hole any more that will be filled without an event: from

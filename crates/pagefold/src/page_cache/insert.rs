@@ -5,6 +5,7 @@ use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_cache::{CacheError, Entry, Mapping};
 use crate::platform::{Order, Platform, Word};
+use crate::protocol::Safeguard;
 use crate::step::Step;
 
 impl<P: Platform> Mapping<P> {
@@ -14,10 +15,11 @@ impl<P: Platform> Mapping<P> {
         folio: Folio,
         index: PageIndex,
     ) -> Result<(), CacheError> {
-        if index.0 >= this.i_size() {
+        let _xa = this.lock_pages();
+        // Truncation changes the size under this lock, and then looks for pages to remove.
+        if index.0 >= this.i_size() && P::enforces(Safeguard::SizeAtInsert) {
             return Err(CacheError::BeyondEnd);
         }
-        let _xa = this.lock_pages();
         let node = this.create_range(index)?;
         let slot = Self::node_slot(node, index);
         if slot.load_protected() != Entry::None.bits() {

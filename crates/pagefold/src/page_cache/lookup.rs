@@ -62,10 +62,12 @@ impl<P: Platform> Mapping<P> {
         }
     }
 
-    /// Whether page `index` is in the cache, found without a lock. (Linux: `mincore`)
+    /// Whether page `index` is in the cache and has content, found without a lock. (Linux: `mincore`)
     pub fn is_cached(&self, index: PageIndex) -> bool {
-        self.get_folio(index)
-            .inspect(|folio| folio.put::<P>(1))
-            .is_some()
+        self.get_folio(index).is_some_and(|folio| {
+            let valid = folio.is_uptodate::<P>();
+            folio.put::<P>(1);
+            valid
+        })
     }
 }

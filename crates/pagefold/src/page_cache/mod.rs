@@ -4,7 +4,7 @@
 //! comes in and goes out only with its folio lock held. Lookups take no lock: they find an entry under RCU, try to get a
 //! reference, and look again whether the entry is still there.
 //!
-//! Locks, in order: folio lock, `i_mmap_rwsem` (the list of VMAs that map the object), `xa_lock`.
+//! Locks, in order: `i_rwsem` (who gives up pages), folio lock, `i_mmap_rwsem` (the list of VMAs that map the object), `xa_lock`.
 //!
 //! Slots are words in frames: a root whose entry for each huge range is empty, or a node with a slot for each page, or
 //! the one huge folio that caches the whole range (a multi-index entry: one store replaces all slots at once).
@@ -14,11 +14,13 @@ mod entry;
 mod evict;
 mod insert;
 mod lookup;
+mod remove;
 mod slots;
+mod split;
 
 pub use entry::Entry;
 
-use crate::addr::{PageIndex, Pfn, VirtAddr};
+use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
@@ -42,6 +44,8 @@ pub enum CacheError {
 pub struct Mapping<P: Platform> {
     /// A number that tells objects apart.
     pub id: u32,
+    /// The lock of who gives up pages of the object.
+    pub(crate) i_rwsem: P::RwSem,
     /// The lock of the list of VMAs.
     pub(crate) i_mmap_rwsem: P::RwSem,
     /// The VMAs that map the object.
@@ -70,6 +74,7 @@ impl<P: Platform> Mapping<P> {
         crate::page_table::clear_table::<P>(root);
         Some(Ref::new(Self {
             id,
+            i_rwsem: P::RwSem::new(LockClass::IRwsem),
             i_mmap_rwsem: P::RwSem::new(LockClass::IMmap),
             i_mmap: P::Link::new(None),
             xa_lock: P::Lock::new(LockClass::XaLock),
@@ -84,7 +89,17 @@ impl<P: Platform> Mapping<P> {
         self.i_size.read_once()
     }
 
-    /// Pages of the object; nobody changes it now.
+    /// Changes the size. The caller has `i_rwsem` for writing.
+    ///
+    /// Under `xa_lock`: who puts a page in reads the size under it. Either it sees this size, or what it put in is found by who
+    /// looks at the slots after this.
+    pub(crate) fn set_i_size(&self, pages: u64) {
+        let _xa = self.lock_pages();
+        P::step(Step::Named("change i_size"));
+        self.i_size.write_once(pages);
+    }
+
+    /// Pages of the object; the caller has `i_rwsem`, or nobody changes it now.
     pub fn pages_protected(&self) -> u64 {
         self.i_size.load_protected()
     }
@@ -107,14 +122,29 @@ impl<P: Platform> Mapping<P> {
         LockGuard::lock(&self.xa_lock)
     }
 
+    /// The VMAs that map some of the pages `from` up to, not including, `to` of the object, and where. The caller has
+    /// `i_mmap_rwsem`.
+    pub(crate) fn vmas_over(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> impl Iterator<Item = (Ref<P, Vma<P>>, AddrRange)> {
+        self.vmas()
+            .filter_map(move |vma| Some((vma, vma.range_of(from, to)?)))
+    }
+
+    fn vmas(&self) -> impl Iterator<Item = Ref<P, Vma<P>>> + use<P> {
+        core::iter::successors(self.i_mmap.load_protected(), |vma| {
+            vma.i_mmap_next.load_protected()
+        })
+    }
+
     /// The VMAs that map page `index` of the object, and where. The caller has `i_mmap_rwsem`.
     pub(crate) fn vmas_of(
         &self,
         index: PageIndex,
     ) -> impl Iterator<Item = (Ref<P, Vma<P>>, VirtAddr)> {
-        core::iter::successors(self.i_mmap.load_protected(), |vma| {
-            vma.i_mmap_next.load_protected()
-        })
-        .filter_map(move |vma| Some((vma, vma.addr_of(index)?)))
+        self.vmas()
+            .filter_map(move |vma| Some((vma, vma.addr_of(index)?)))
     }
 }

@@ -81,6 +81,29 @@ impl<P: Platform> Mapping<P> {
         self.store_empty(index, Entry::None);
     }
 
+    /// Makes holes of the slots of `folio`. The caller has `xa_lock` and the folio's lock.
+    pub(super) fn clear_slots(&self, folio: Folio) {
+        let index = folio.index::<P>();
+        if folio.is_huge::<P>() {
+            P::step(Step::SetSlot("xas_store huge", self.id, index, Entry::None));
+            self.root_slot(index).write_once(Entry::None.bits());
+        } else {
+            self.store_empty(index, Entry::None);
+        }
+    }
+
+    /// Replaces the huge folio that starts at `start` by a node, which holds what will be found there. The caller has `xa_lock`.
+    pub(super) fn store_node(&self, start: PageIndex, node: Pfn) {
+        P::step(Step::SetSlot(
+            "xas_split",
+            self.id,
+            start,
+            Entry::Node(node),
+        ));
+        self.root_slot(start)
+            .store_release(Entry::Node(node).bits());
+    }
+
     /// Stores an entry through which nothing is reached.
     fn store_empty(&self, index: PageIndex, entry: Entry) {
         if let Entry::Node(node) = Entry::from_bits(self.root_slot(index).load_protected()) {

@@ -100,6 +100,9 @@ fn writable_table<P: Platform>(
     addr: VirtAddr,
     room: Room,
 ) -> Result<PteLocked<P>, UffdError> {
+    if !P::enforces(Safeguard::CopySizeUnderLock) {
+        check_size(vma, addr)?;
+    }
     let pmd = pmd_alloc(vma.mm, addr).ok_or(UffdError::NoMemory)?;
     if pmd.read_once("read pmd").is_huge() {
         return Err(UffdError::Exists);
@@ -108,11 +111,9 @@ fn writable_table<P: Platform>(
         return Err(UffdError::NoMemory);
     }
     let table = pte_offset_map_lock(pmd).ok_or(UffdError::Again)?;
-    if vma
-        .mapping
-        .is_some_and(|mapping| vma.index_of(addr).0 >= mapping.i_size())
-    {
-        return Err(UffdError::Fault);
+    // Truncation changes the size, and then takes this lock to unmap.
+    if P::enforces(Safeguard::CopySizeUnderLock) {
+        check_size(vma, addr)?;
     }
     let old = table.get(addr);
     let protected = old.as_marker() == Some(Marker::UffdWp);
@@ -120,6 +121,22 @@ fn writable_table<P: Platform>(
         Ok(table)
     } else {
         Err(UffdError::Exists)
+    }
+}
+
+/// Nothing is mapped behind the end of an object.
+///
+/// The table was made before the size is read. Truncation changes the size, then looks for tables; if it finds none, no lock
+/// is common to the two.
+fn check_size<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), UffdError> {
+    let Some(mapping) = vma.mapping else {
+        return Ok(());
+    };
+    P::smp_mb();
+    if vma.index_of(addr).0 < mapping.i_size() {
+        Ok(())
+    } else {
+        Err(UffdError::Fault)
     }
 }
 

@@ -582,6 +582,9 @@ impl Engine {
                 ra.take_over(thread, &handed.to_all);
             }
             Access::Write if is_count && op.kind == Kind::Rmw => {
+                if acquires(op.order) {
+                    ra.take_over(thread, &handed.to_all);
+                }
                 let mine = &ra.threads[thread];
                 let message = if releases(op.order) {
                     &mine.now

@@ -164,6 +164,30 @@ fn a_slot_left_as_changing() {
     });
 }
 
+/// Maps page 0 or 1 of an address space to a frame that nobody has.
+fn map_stray_frame(machine: &Machine, mm: u32, page: usize) {
+    let mm = machine.mms[mm as usize].expect("it is there");
+    let table = entry_of(mm, PAGE_0).0.expect("there is a table");
+    let stray = Model::alloc_frames(Order::Small).expect("there are frames");
+    let entry = ModelFormat::encode(Pte::page(stray, false), PTE_LEVEL);
+    Model::entry(table, page).poke(entry);
+}
+
+#[test]
+fn a_page_that_is_mapped_and_not_the_objects() {
+    assert_fires(Kind::Orphan, |machine| map_stray_frame(machine, A, 0));
+}
+
+#[test]
+fn a_page_that_is_mapped_behind_the_end() {
+    assert_fires(Kind::BeyondEnd, |machine| {
+        let object = machine.object(ObjectId::new(0));
+        assert_eq!(pagefold::truncate::truncate(object, 1), Ok(()));
+        map_stray_frame(machine, B, 1);
+        machine.mms[1].expect("B").rss(PageKind::Shmem).add(1);
+    });
+}
+
 #[test]
 fn a_write_protection_that_vanished() {
     assert_fires(Kind::MarkerLost, |machine| {

@@ -3,7 +3,7 @@
 use std::array;
 use std::cell::Cell;
 
-use pagefold::addr::{AddrRange, Pfn, VirtAddr};
+use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use pagefold_litmus::Memory;
 
 use super::{MMS, OBJECT_PAGES, OBJECTS};
@@ -69,6 +69,8 @@ pub(crate) struct Books {
     /// Mappings of each frame as a private page and as a page of an object.
     pub(super) anon_maps: [Cell<i32>; FRAMES],
     pub(super) shmem_maps: [Cell<i32>; FRAMES],
+    /// Frames whose page was given up by its object: who has one pinned keeps it, and nothing is known of its content.
+    pub(super) gone: [Cell<bool>; FRAMES],
     /// Something was lost that is documented to get lost.
     pub(crate) exception: Cell<Option<Kind>>,
 }
@@ -92,8 +94,27 @@ impl Books {
             }),
             anon_maps: array::from_fn(|_| Cell::new(0)),
             shmem_maps: array::from_fn(|_| Cell::new(0)),
+            gone: array::from_fn(|_| Cell::new(false)),
             exception: Cell::new(None),
         }
+    }
+
+    /// A frame begins a new life.
+    pub(crate) fn begin_frame(&self, pfn: Pfn) {
+        self.gone[pfn.0 as usize].set(false);
+    }
+
+    /// Whether the object that the page in the frame belonged to has given it up.
+    pub(crate) fn is_gone(&self, pfn: Pfn) -> bool {
+        self.gone[pfn.0 as usize].get()
+    }
+
+    /// A page of an object was given up, or cleared.
+    pub(super) fn empty(&self, object: u32, index: PageIndex) {
+        let place = &self.objects[object as usize][index.0 as usize];
+        let mut contents = place.get();
+        contents.store(0, None);
+        place.set(contents);
     }
 
     pub(super) fn page(&self, mm: u32, addr: VirtAddr) -> &PageBook {
@@ -177,6 +198,9 @@ impl Books {
     /// A load through a pin of `pfn` gave `value`. The page may have been discarded from the address space meanwhile: then
     /// the pin keeps it, and nothing is known of its content.
     pub(crate) fn check_pinned_load(&self, mm: u32, addr: VirtAddr, pfn: Pfn, value: u64) {
+        if self.is_gone(pfn) {
+            return;
+        }
         let page = self.page(mm, addr);
         let is_shared = page.backing.get().is_some_and(|backing| backing.shared);
         let is_current = page.private.get().is_some_and(|copy| copy.pfn == pfn);
@@ -194,6 +218,9 @@ impl Books {
         value: u64,
         through: Through,
     ) {
+        if through == Through::Pin && self.is_gone(pfn) {
+            return;
+        }
         let page = self.page(mm, addr);
         let cpu = World::current().current_cpu().map(|cpu| cpu.number);
         if let Some(backing) = page.backing.get().filter(|backing| backing.shared) {

@@ -8,6 +8,7 @@ use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
 
+use super::OBJECT_PAGES;
 use super::walk::read;
 use crate::model::format::ModelFormat;
 use crate::model::violation::{Kind, fail};
@@ -113,7 +114,7 @@ impl Census {
                 self.table[node.0 as usize] = true;
             }
         }
-        for index in 0..object.pages_protected() {
+        for index in 0..OBJECT_PAGES as u64 {
             if let Entry::Folio(folio) = object.load_protected(PageIndex(index)) {
                 self.cached[folio.pfn().0 as usize] += 1;
             }

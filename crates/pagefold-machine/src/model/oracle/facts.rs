@@ -45,6 +45,15 @@ impl World {
                 books.set_content(object as usize, index.0 as usize, value);
             }
             Fact::HoleFilled(object, index) => self.check_hole_filled(object, index),
+            Fact::Emptied(object, index, pfn) => {
+                // In an order to all accesses to the page: those that come later are too late.
+                self.give_up_content(pfn);
+                books.empty(object, index);
+                books.written[object as usize][index.0 as usize].set(false);
+                books.holes_filled[object as usize][index.0 as usize].set(false);
+                books.gone[pfn.0 as usize].set(true);
+            }
+            Fact::Zeroed(object, index) => books.empty(object, index),
             Fact::Discarded(mm, range) => {
                 for page in books.pages_in(mm, range) {
                     page.discard();

@@ -1,16 +1,14 @@
 //! What is there at the end is what the books say: nothing was lost.
 
 use pagefold::Ref;
-use pagefold::addr::{PageIndex, VirtAddr};
+use pagefold::addr::VirtAddr;
 use pagefold::arch::Marker;
 use pagefold::mm::Mm;
-use pagefold::page_cache::{Entry, Mapping};
-use pagefold::platform::Platform;
 
 use super::facts::fail_for_hole;
 use super::walk::entry_of;
 use crate::model::violation::{Kind, fail};
-use crate::model::world::{VIRT_PAGES, World};
+use crate::model::world::World;
 use crate::model::{Model, names};
 
 /// Private pages, protections, poison and guards are where the books say.
@@ -63,69 +61,6 @@ pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
                 format!(
                     "the guard of {} is lost: an access there goes through",
                     names::page(mm.id, addr)
-                ),
-            );
-        }
-    }
-}
-
-/// An object holds what was stored to it.
-pub(super) fn check_object(world: &World, object: Ref<Model, Mapping<Model>>) {
-    for index in 0..object.pages_protected() {
-        let expected = world.books.objects[object.id as usize][index as usize]
-            .get()
-            .last();
-        let name = || format!("{}[{index}]", names::object(object.id));
-        match object.load_protected(PageIndex(index)) {
-            Entry::Folio(folio) => {
-                let first = Model::frame(folio.pfn()).folio_index().0;
-                let page = folio.pfn().add((index - first) as usize);
-                let value = world.content(page).peek();
-                if value != expected {
-                    fail(
-                        Kind::Content,
-                        format!("{} holds {value}, but {expected} was stored", name()),
-                    );
-                }
-            }
-            Entry::Retry | Entry::Node(_) => fail(
-                Kind::RetryEntry,
-                format!("the slot of {} is left as changing", name()),
-            ),
-            Entry::None if expected != 0 => fail(
-                Kind::Content,
-                format!("{} is a hole, but {expected} was stored", name()),
-            ),
-            Entry::None => {}
-        }
-    }
-}
-
-/// What was stored to an object will be written back: its folio says so, or an entry from which the folio will have it.
-pub(super) fn check_dirty(
-    world: &World,
-    object: Ref<Model, Mapping<Model>>,
-    mms: &[Option<Ref<Model, Mm<Model>>>],
-) {
-    for index in 0..object.pages_protected() {
-        let written = &world.books.written[object.id as usize][index as usize];
-        let Entry::Folio(folio) = object.load_protected(PageIndex(index)) else {
-            continue;
-        };
-        let frame = Model::frame(folio.pfn());
-        let page = folio.pfn().add((index - frame.folio_index().0) as usize);
-        let dirty_entry = |mm: &Ref<Model, Mm<Model>>| {
-            (0..VIRT_PAGES as u64).any(|number| {
-                let (_, pte) = entry_of(*mm, VirtAddr::of_page(number));
-                pte.is_dirty() && pte.pfn() == page
-            })
-        };
-        if written.get() && frame.dirty().peek() == 0 && !mms.iter().flatten().any(dirty_entry) {
-            fail(
-                Kind::DirtyLost,
-                format!(
-                    "{}[{index}] was stored to, but neither its folio nor an entry is dirty: reclaim takes it for clean",
-                    names::object(object.id)
                 ),
             );
         }

@@ -18,13 +18,14 @@
 //!
 //! Everything else is looked at when all threads have been joined, and so everything is known.
 //!
-//! `books.rs` says what should be, `facts.rs` what the engine tells, `census.rs` and `kept.rs` what is there at the end,
+//! `books.rs` says what should be, `facts.rs` what the engine tells, `census.rs`, `objects.rs` and `kept.rs` what is there at the end,
 //! `translations.rs` what is cached of it, `walk.rs` reads page tables without being part of the execution.
 
 mod books;
 mod census;
 mod facts;
 mod kept;
+mod objects;
 mod translations;
 mod walk;
 
@@ -65,8 +66,11 @@ pub(crate) fn check_at_end(world: &World, subjects: &Subjects<'_>) {
     }
     for object in subjects.objects.iter().flatten() {
         census.count_object(*object);
-        kept::check_object(world, *object);
-        kept::check_dirty(world, *object, subjects.mms);
+        objects::check_object(world, *object);
+        objects::check_dirty(world, *object, subjects.mms);
+    }
+    for mm in subjects.mms.iter().flatten() {
+        objects::check_mapped(world, *mm, subjects.objects);
     }
     for (mm, kvm) in subjects.mms.iter().zip(subjects.kvms) {
         if let (Some(mm), Some(kvm)) = (mm, kvm) {

@@ -4,6 +4,7 @@
 
 mod access;
 mod collapse;
+mod file;
 mod fork;
 mod gup;
 mod look;
@@ -143,6 +144,9 @@ impl Session<'_> {
             Call::GupFast(page) => self.gup_fast(who, page),
             Call::Vmsplice(page) => self.vmsplice(who, page),
             Call::GupFastWrite(page, value) => self.gup_fast_write(who, page, value),
+
+            Call::Truncate(object, pages) => file::truncate(who, object, pages),
+            Call::FallocatePunch(page) => file::fallocate_punch(who, page),
 
             Call::Scan(mm) => self.scan(who, mm),
             Call::Collapse(object) => self.collapse(who, object),

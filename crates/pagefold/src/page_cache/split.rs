@@ -1,0 +1,89 @@
+//! A huge folio becomes small ones, in its place in the cache (Linux: `split_huge_page`).
+//!
+//! Guarantee: whoever looks up one of its pages finds the huge folio, or the small one as it will be; who has a reference to the
+//! huge folio keeps it whole.
+//!
+//! Locks, in order: the folio lock (the caller's), `i_mmap_rwsem`, page-table locks, `xa_lock`.
+//!
+//! Why that is enough: nobody maps the folio once it is unmapped, since that needs its lock. Then, under `xa_lock`, its count is
+//! frozen, if it is what the cache and the caller have: so nobody has it pinned, nobody waits for its lock (who got that
+//! lock later would take the first small folio for the huge one), and who finds it in its slot or in an old copy of
+//! an entry gets no reference, and looks again. The small folios are made ready, and only then can be found. The
+//! count of the first one, by whose name the huge one was known, is the last to be given free: who gets a reference by that name
+//! looks again at where it found it, and sees the node.
+
+use crate::addr::PageIndex;
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::page_cache::{Entry, Mapping};
+use crate::platform::{Order, Platform, Word};
+use crate::protocol::Safeguard;
+use crate::truncate::unmap_mapping_range;
+use crate::zap::Markers;
+
+/// The folio is huge as before: somebody has a reference to it, or there is no memory. (Linux: `-EAGAIN`, `-ENOMEM`)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Busy;
+
+impl<P: Platform> Mapping<P> {
+    /// Splits a huge folio of the cache, whose lock and one reference the caller has; these are then those of the first
+    /// small folio. Its pages are not mapped afterwards.
+    pub(crate) fn split_folio(this: Ref<P, Self>, folio: Folio) -> Result<(), Busy> {
+        let start = folio.index::<P>();
+        let pages = P::PTRS_PER_TABLE;
+        let node = P::alloc_frames(Order::Small).ok_or(Busy)?;
+        unmap_mapping_range(
+            this,
+            start.0..start.0 + pages as u64,
+            Markers::KeepAndPrivate,
+        );
+        {
+            let _xa = this.lock_pages();
+            let frozen = folio.freeze::<P>(pages + 1);
+            if !frozen && P::enforces(Safeguard::FreezeSplit) {
+                P::free_frames(node, Order::Small);
+                return Err(Busy);
+            }
+            for i in 0..pages {
+                Self::node_slot(node, start.add(i as u64))
+                    .store_protected(Entry::Folio(part(folio, i)).bits());
+            }
+            let ready = P::enforces(Safeguard::InitBeforePublish);
+            if ready {
+                Self::init_parts(this, folio, start);
+            }
+            // One reference is the cache's, one is ours.
+            for i in 1..pages {
+                part(folio, i).unfreeze::<P>(2);
+            }
+            this.store_node(start, node);
+            if frozen {
+                folio.unfreeze::<P>(2);
+            } else {
+                folio.put::<P>(pages - 1);
+            }
+            if !ready {
+                Self::init_parts(this, folio, start);
+            }
+        }
+        for i in 1..pages {
+            part(folio, i).unlock::<P>();
+            part(folio, i).put::<P>(1);
+        }
+        Ok(())
+    }
+
+    fn init_parts(this: Ref<P, Self>, folio: Folio, start: PageIndex) {
+        for i in (0..P::PTRS_PER_TABLE).rev() {
+            folio.init_part::<P>(i, this, start.add(i as u64));
+            if i > 0 {
+                part(folio, i).lock_new::<P>();
+            }
+        }
+    }
+}
+
+/// Frame `i` of a huge folio as a folio of its own.
+fn part(folio: Folio, i: usize) -> Folio {
+    Folio(folio.pfn().add(i))
+}
