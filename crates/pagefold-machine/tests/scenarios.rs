@@ -202,8 +202,6 @@ const NEEDED: &[&str] = &[
     "page_table/walk.rs pmd_alloc, release, ra: deadlock in fill-vs-wait",
     "page_table/walk.rs read_dependent, dependent read, ra: content in content-before-entry",
     "page_table/walk.rs set, release, ra: content in content-before-entry",
-    "userfault/event.rs wake, release, ra: deadlock in fill-vs-wait",
-    "userfault/event.rs handle_userfault, acquire, ra: deadlock in fill-vs-wait",
     "userfault/register.rs register, full barrier, ra: uffd-missing in hole-vs-register",
     "userfault/register.rs register, full barrier, tso: not shown",
 ];
@@ -211,6 +209,16 @@ const NEEDED: &[&str] = &[
 #[test]
 fn the_orders_of_memory() {
     assert_as_expected("memory");
+}
+
+#[test]
+fn the_system_around_the_thread() {
+    assert_as_expected("system");
+}
+
+#[test]
+fn the_kernels_own_tests() {
+    assert_as_expected("selftests");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //!             pmd_lock            one table of huge-page entries              spins
 //!               ptl               one table of small-page entries             spins
 //!                 xa_lock         the slots of a page cache                   spins
+//!                 userfaultfd     who waits for a userfaultfd                 spins
 //! ```
 //!
 //! With unsplit page-table locks, `pmd_lock` and `ptl` are both the `page_table_lock` of the address space: it
@@ -48,11 +49,13 @@ pub enum LockClass {
     Ptl,
     /// `mapping->i_pages.xa_lock`.
     XaLock,
+    /// The locks of a userfaultfd's wait queues.
+    Userfaultfd,
 }
 
 impl LockClass {
     /// All classes, in the order in which they may be taken.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::MmapLock,
         Self::VmaLock,
         Self::FolioLock,
@@ -63,6 +66,7 @@ impl LockClass {
         Self::Pml,
         Self::Ptl,
         Self::XaLock,
+        Self::Userfaultfd,
     ];
 
     /// Linux' name of the lock.
@@ -79,6 +83,7 @@ impl LockClass {
             Self::Pml => "pmd_lock",
             Self::Ptl => "ptl",
             Self::XaLock => "xa_lock",
+            Self::Userfaultfd => "userfaultfd lock",
         }
     }
 
