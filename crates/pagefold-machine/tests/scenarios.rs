@@ -212,11 +212,6 @@ fn the_orders_of_memory() {
 }
 
 #[test]
-fn the_system_around_the_thread() {
-    assert_as_expected("system");
-}
-
-#[test]
 fn the_kernels_own_tests() {
     assert_as_expected("selftests");
 }
