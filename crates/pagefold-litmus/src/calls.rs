@@ -177,7 +177,13 @@ pub(crate) const LOAD: CallSpec = CallSpec {
     name: "load",
     form: Form::Load,
     parameters: &[parameter::<MappingPage>("page")],
-    roles: &[Role::Cpu, Role::Device, Role::Vcpu, Role::Final],
+    roles: &[
+        Role::Cpu,
+        Role::Device,
+        Role::Vcpu,
+        Role::Monitor,
+        Role::Final,
+    ],
     returns: Returns::Content,
     doc: "Reads a page.",
 };
@@ -316,6 +322,14 @@ calls! {
     UffdioWriteprotect = "uffdio_writeprotect"(page: MappingPage, protection: Protection) by Cpu | Monitor gives Status;
     /// Marks a missing page as poisoned.
     UffdioPoison = "uffdio_poison"(page: MappingPage) by Cpu | Monitor gives Status;
+    /// Maps a page that the object has.
+    UffdioContinue = "uffdio_continue"(page: MappingPage) by Cpu | Monitor gives Status;
+    /// Waits for an event of a mapping that has a userfaultfd from the start, and gives its page; EINTR once all others have ended.
+    UffdRead = "uffd_read"(mapping: MappingId) by Monitor gives Content;
+    /// As `uffd_read`, and answers: fills the page with a copy, or maps the object's, or takes the protection away.
+    UffdAnswer = "uffd_answer"(mapping: MappingId, value: u64) by Monitor gives Content;
+    /// Closes the userfaultfd that the mapping has from the start.
+    UffdClose = "uffd_close"(mapping: MappingId) by Cpu | Monitor gives Status;
     /// Pins a page by the lock-free walk, reads it and lets it go.
     GupFast = "gup_fast"(page: MappingPage) by Cpu gives Content;
     /// Pins a page for writing by the lock-free walk, writes it and lets it go.

@@ -72,42 +72,45 @@ constants! {
         Missing = "MISSING";
         /// A write to a page that is write-protected.
         Wp = "WP";
+        /// A fault on a page that the object has and that is not mapped.
+        Minor = "MINOR";
+        /// Changes of the layout: `madvise(x, MADV_DONTNEED)` and `munmap(x)` wait until they were read of.
+        Changes = "CHANGES";
+        /// Not an event: a write takes the protection away by itself (`UFFD_FEATURE_WP_ASYNC`).
+        WpAsync = "WP_ASYNC";
         /// Not an event of its own: who faults gets SIGBUS and does not wait (`UFFD_FEATURE_SIGBUS`).
         Sigbus = "SIGBUS_ON_FAULT";
     }
 }
 
-/// The events for which a mapping is registered with userfaultfd; at least one.
+/// The events for which a mapping is registered with userfaultfd, and how; at least one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct UffdModes {
-    /// Faults on pages that are not there.
-    pub missing: bool,
-    /// Writes to pages that are write-protected.
-    pub wp: bool,
-    /// Faults raise SIGBUS instead of waiting.
-    pub sigbus: bool,
-}
+pub struct UffdModes(u8);
 
 impl UffdModes {
+    /// These modes.
+    pub fn of(modes: &[UffdMode]) -> Self {
+        Self(modes.iter().fold(0, |bits, mode| bits | 1 << *mode as u8))
+    }
+
+    /// Whether the mode is among them.
+    pub fn has(self, mode: UffdMode) -> bool {
+        self.0 & 1 << mode as u8 != 0
+    }
+
     /// Adds a mode; false if it was there already.
     pub(crate) fn insert(&mut self, mode: UffdMode) -> bool {
-        let flag = match mode {
-            UffdMode::Missing => &mut self.missing,
-            UffdMode::Wp => &mut self.wp,
-            UffdMode::Sigbus => &mut self.sigbus,
-        };
-        !std::mem::replace(flag, true)
+        let new = !self.has(mode);
+        self.0 |= 1 << mode as u8;
+        new
     }
 
     /// The modes one by one.
     pub fn iter(self) -> impl Iterator<Item = UffdMode> {
-        [
-            (self.missing, UffdMode::Missing),
-            (self.wp, UffdMode::Wp),
-            (self.sigbus, UffdMode::Sigbus),
-        ]
-        .into_iter()
-        .filter_map(|(set, mode)| set.then_some(mode))
+        UffdMode::MEMBERS
+            .iter()
+            .map(|(_, mode)| *mode)
+            .filter(move |mode| self.has(*mode))
     }
 }
 

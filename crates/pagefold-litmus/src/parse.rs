@@ -31,6 +31,7 @@ pub(crate) const KEYWORDS: &[&str] = &[
     "hole",
     "loop",
     "mm",
+    "monitor",
     "repeat",
     "shmem",
     "true",

@@ -206,8 +206,6 @@ const NEEDED: &[&str] = &[
     "page_table/walk.rs set, release, ra: content in content-before-entry",
     "truncate.rs truncate, full barrier, ra: beyond-end in size-vs-fill",
     "truncate.rs truncate, full barrier, tso: not shown",
-    "userfault/event.rs wake, release, ra: deadlock in fill-vs-wait",
-    "userfault/event.rs handle_userfault, acquire, ra: deadlock in fill-vs-wait",
     "userfault/fill.rs check_size, full barrier, ra: beyond-end in size-vs-fill",
     "userfault/fill.rs check_size, full barrier, tso: not shown",
     "userfault/register.rs register, full barrier, ra: uffd-missing in hole-vs-register",
@@ -217,6 +215,11 @@ const NEEDED: &[&str] = &[
 #[test]
 fn the_orders_of_memory() {
     assert_as_expected("memory");
+}
+
+#[test]
+fn the_kernels_own_tests() {
+    assert_as_expected("selftests");
 }
 
 #[test]

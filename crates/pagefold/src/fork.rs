@@ -37,7 +37,7 @@ use crate::protocol::Safeguard;
 use crate::rmap::{add_mapping, anon_vma_clone, link_vma};
 use crate::step::Step;
 use crate::tlb::{EVERYTHING, flush_tlb_range};
-use crate::vma::{VM_MAYBE_GUARD, VM_UFFD_MISSING, VM_UFFD_WP, Vma};
+use crate::vma::{VM_MAYBE_GUARD, VM_UFFD, Vma};
 
 /// There was no frame for a page or table of the child (ENOMEM).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,7 +73,7 @@ fn dup_vma<P: Platform>(old: Ref<P, Vma<P>>, child: Ref<P, Mm<P>>) -> Result<(),
         old.start_write();
     }
     // The child is not registered with the parent's userfaultfd.
-    let flags = old.flags_protected() & !(VM_UFFD_MISSING | VM_UFFD_WP);
+    let flags = old.flags_protected() & !VM_UFFD;
     let new = Vma::new(child, old.range, old.mapping, old.pgoff, flags);
     if P::enforces(Safeguard::ForkAnonVmaFirst) {
         anon_vma_clone(new, old);

@@ -15,6 +15,7 @@
 //!                pmd_lock         one table of huge-page entries               spins
 //!                  ptl            one table of small-page entries              spins
 //!                    xa_lock      the slots of a page cache                    spins
+//!                    userfaultfd  who waits for a userfaultfd                  spins
 //! ```
 //!
 //! With unsplit page-table locks, `pmd_lock` and `ptl` are both the `page_table_lock` of the address space: it
@@ -54,11 +55,13 @@ pub enum LockClass {
     Ptl,
     /// `mapping->i_pages.xa_lock`.
     XaLock,
+    /// The locks of a userfaultfd's wait queues.
+    Userfaultfd,
 }
 
 impl LockClass {
     /// All classes, in the order in which they may be taken.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::IRwsem,
         Self::MmapLock,
         Self::VmaLock,
@@ -71,6 +74,7 @@ impl LockClass {
         Self::Pml,
         Self::Ptl,
         Self::XaLock,
+        Self::Userfaultfd,
     ];
 
     /// Linux' name of the lock.
@@ -89,6 +93,7 @@ impl LockClass {
             Self::Pml => "pmd_lock",
             Self::Ptl => "ptl",
             Self::XaLock => "xa_lock",
+            Self::Userfaultfd => "userfaultfd lock",
         }
     }
 

@@ -12,6 +12,8 @@ use crate::mmap::MmapError;
 use crate::page_table::{pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
+use crate::userfault::Event;
+use crate::userfault::change::Change;
 use crate::vma::Vma;
 use crate::zap::{Markers, discard_range, split_huge_pmd, zap_range};
 
@@ -20,7 +22,10 @@ use crate::zap::{Markers, discard_range, split_huge_pmd, zap_range};
 /// # Errors
 /// [`MmapError::Invalid`] if no VMA covers the range.
 pub fn dontneed<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    with_vma(mm, range, |vma| discard_range(vma, range)).ok_or(MmapError::Invalid)
+    with_vma(mm, range, Some(Event::Remove), |vma| {
+        discard_range(vma, range)
+    })
+    .ok_or(MmapError::Invalid)
 }
 
 /// Makes each access to a range raise SIGSEGV, and gives up the pages that are there. The mapping stays.
@@ -30,7 +35,7 @@ pub fn dontneed<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), 
 /// [`MmapError::Invalid`] if no VMA covers the range, [`MmapError::NoMemory`]; [`MmapError::Again`] if others map pages
 /// there as fast as they are unmapped (Linux then makes the call again by itself). Some guards may be there then.
 pub fn guard_install<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    with_vma(mm, range, |vma| {
+    with_vma(mm, range, None, |vma| {
         // Before any guard: who finds the flag unset under the lock of a table finds no guard in the table.
         if P::enforces(Safeguard::GuardFlagFirst) {
             vma.set_maybe_guard();
@@ -47,7 +52,7 @@ pub fn guard_install<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result
 /// # Errors
 /// [`MmapError::Invalid`] if no VMA covers the range.
 pub fn guard_remove<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    with_vma(mm, range, |vma| {
+    with_vma(mm, range, None, |vma| {
         for addr in pages(range) {
             let table = pmd_offset(mm, addr).and_then(pte_offset_map_lock);
             if let Some(table) = table
@@ -103,12 +108,14 @@ fn install_guard<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(),
     Err(MmapError::Again)
 }
 
-/// What `advise` gives for the VMA that covers `range`, which stays meanwhile; `None` if there is none.
+/// What `advise` gives for the VMA that covers `range`, which stays meanwhile; `None` if there is none. Userfaultfd is told
+/// of `event` before.
 ///
 /// Tries with the lock of the VMA alone, but not where userfaultfd is to be told of it, for which `mmap_lock` is needed.
 fn with_vma<P: Platform, R>(
     mm: Ref<P, Mm<P>>,
     range: AddrRange,
+    event: Option<Event>,
     advise: impl FnOnce(Ref<P, Vma<P>>) -> R,
 ) -> Option<R> {
     if P::protocol().madvise_under_vma_lock
@@ -122,9 +129,21 @@ fn with_vma<P: Platform, R>(
         vma.end_read();
     }
     mm.mmap_read_lock();
-    let vma = mm
-        .find_vma(range.start)
-        .filter(|vma| vma.range.covers(range));
+    let covering = || {
+        mm.find_vma(range.start)
+            .filter(|vma| vma.range.covers(range))
+    };
+    let mut vma = covering();
+    let change = vma
+        .zip(event)
+        .and_then(|(vma, event)| Change::begin(vma, event, range));
+    if let Some(change) = change {
+        mm.mmap_read_unlock();
+        change.tell();
+        mm.mmap_read_lock();
+        // It may be gone by now.
+        vma = covering();
+    }
     let result = vma.map(advise);
     mm.mmap_read_unlock();
     result

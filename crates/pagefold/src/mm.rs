@@ -13,7 +13,7 @@ use crate::lock_order::LockClass;
 use crate::notifier::Subscription;
 use crate::platform::{Counter, Link, Platform, RawLock, RawRwSem, RefCount, Word};
 use crate::step::Step;
-use crate::sync::RcuGuard;
+use crate::sync::{LockGuard, RcuGuard};
 use crate::vma::Vma;
 
 /// An address space.
@@ -30,6 +30,8 @@ pub struct Mm<P: Platform> {
     pub(crate) mm_users: P::RefCount,
     /// Counts how often the VMAs were changed: VMAs that carry the number are write-locked.
     mm_lock_seq: P::Word,
+    /// Changes of the layout that userfaultfds have yet to tell of. Changes under `page_table_lock`.
+    mmap_changing: P::Word,
     /// VMAs by ascending address.
     pub(crate) vmas: P::Link<Vma<P>>,
     rss_shmem: P::Counter,
@@ -57,6 +59,7 @@ impl<P: Platform> Mm<P> {
             root,
             mm_users: P::RefCount::new(1),
             mm_lock_seq: P::Word::new(1),
+            mmap_changing: P::Word::new(0),
             vmas: P::Link::new(None),
             rss_shmem: P::Counter::new(0),
             rss_anon: P::Counter::new(0),
@@ -88,6 +91,32 @@ impl<P: Platform> Mm<P> {
     pub(crate) fn is_exiting(&self) -> bool {
         P::step(Step::Mm("test mm_users", self.id));
         self.mm_users.read() == 0
+    }
+
+    /// Notes that the layout is about to change; the caller has `mmap_lock`.
+    pub(crate) fn begin_change(&self) {
+        self.count_changes(1);
+    }
+
+    /// Notes that everybody was told of a change.
+    pub(crate) fn end_change(&self) {
+        self.count_changes(-1);
+    }
+
+    fn count_changes(&self, by: i64) {
+        P::step(Step::Mm("page_table_lock", self.id));
+        let _guard = LockGuard::lock(&self.page_table_lock);
+        let changing = self.mmap_changing.load_protected();
+        P::step(Step::Mm("change mmap_changing", self.id));
+        self.mmap_changing
+            .write_once(changing.wrapping_add_signed(by));
+    }
+
+    /// Whether a change is under way that was not told of yet. (Linux: `mmap_changing` of the userfaultfd) The caller has
+    /// `mmap_lock`, and so sees a change that was begun with `mmap_lock` held for writing.
+    pub(crate) fn is_changing(&self) -> bool {
+        P::step(Step::Mm("test mmap_changing", self.id));
+        self.mmap_changing.read_once() != 0
     }
 
     /// The VMA that `addr` lies in. The caller has `mmap_lock`.

@@ -15,6 +15,8 @@ use crate::page_table::{pmd_offset, pte_offset_map};
 use crate::platform::{Link, Order, Platform, RefCount};
 use crate::rmap::{link_vma, put_anon_vma_of_vma};
 use crate::step::Step;
+use crate::userfault::Event;
+use crate::userfault::change::Change;
 use crate::vma::{VM_SHARED, Vma};
 use crate::zap::{Markers, free_pgtables, zap_range};
 
@@ -127,6 +129,7 @@ pub fn munmap<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), Mm
         mm.mmap_write_unlock();
         return Err(MmapError::Invalid);
     };
+    let change = Change::begin(vma, Event::Unmap, range);
     vma.start_write();
     mm.remove_vma(vma);
     vma.mark_detached();
@@ -135,6 +138,9 @@ pub fn munmap<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), Mm
     free_pgtables(mm, vma);
     mm.mmap_read_unlock();
     free_vma(vma);
+    if let Some(change) = change {
+        change.tell();
+    }
     Ok(())
 }
 

@@ -43,9 +43,6 @@ pub trait Word: Sized + 'static {
     fn store_release(&self, value: u64);
     /// Writes `value` and returns what was there, as one step, in no order to anything else (Linux: `xchg_relaxed`).
     fn xchg_relaxed(&self, value: u64) -> u64;
-    /// Adds one, as one step, after everything that was read and written before it (Linux:
-    /// `atomic_fetch_inc_release`).
-    fn inc_release(&self);
     /// Reads a word that cannot change now, because the caller holds the lock under which it is written
     /// (Linux: `rcu_dereference_protected`). The lock is the order.
     fn load_protected(&self) -> u64;

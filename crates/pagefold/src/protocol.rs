@@ -93,6 +93,20 @@ safeguards! {
     CopyAnonVmaFirst = "copy_anon_vma_first",
     /// UFFDIO_WRITEPROTECT flushes the translation caches.
     FlushOnProtect = "flush_on_protect",
+    /// UFFDIO_CONTINUE has the folio locked that it maps.
+    ContinueFolioLock = "continue_folio_lock",
+    /// A fault in a mapping registered MINOR maps no pages around.
+    MinorNoFaultAround = "minor_no_fault_around",
+    /// Fillers are told to try again while the layout changes, until the monitor has read of it (`mmap_changing`).
+    LayoutChanging = "layout_changing",
+    /// A monitor that wants to know of changes of the layout is told, and waited for.
+    TellChange = "tell_change",
+    /// Who fills pages of another process keeps it from being taken apart meanwhile.
+    UserfaultfdUser = "userfaultfd_user",
+    /// The protections of a mapping are taken back when its registration ends.
+    UnprotectOnClose = "unprotect_on_close",
+    /// Who waits for a userfaultfd is woken when the registration ends.
+    WakeOnClose = "wake_on_close",
     /// A KVM-like user samples the sequence count before it translates, and looks again before it maps.
     KvmRetry = "kvm_retry",
     /// Virtual CPUs are made to leave guest mode when an entry is taken from them.

@@ -29,6 +29,10 @@ pub const VM_SHARED: u64 = 1;
 pub const VM_UFFD_MISSING: u64 = 2;
 /// Registered with userfaultfd for writes to protected pages.
 pub const VM_UFFD_WP: u64 = 4;
+/// Registered with userfaultfd for pages that the object has and that are not mapped.
+pub const VM_UFFD_MINOR: u64 = 8;
+/// Registered with userfaultfd.
+pub const VM_UFFD: u64 = VM_UFFD_MISSING | VM_UFFD_WP | VM_UFFD_MINOR;
 /// There may be guards among the entries. Once set, it stays.
 pub const VM_MAYBE_GUARD: u64 = 1 << 16;
 
@@ -146,9 +150,14 @@ impl<P: Platform> Vma<P> {
         self.flags.load_protected() & VM_UFFD_WP != 0
     }
 
+    /// Whether the VMA is registered for pages that are not mapped; the caller has `mmap_lock` or the VMA lock, for reading.
+    pub(crate) fn is_uffd_minor_protected(&self) -> bool {
+        self.flags.load_protected() & VM_UFFD_MINOR != 0
+    }
+
     /// Whether the VMA is registered at all; the caller has `mmap_lock` or the VMA lock, for reading.
     pub(crate) fn is_uffd_armed_protected(&self) -> bool {
-        self.flags.load_protected() & (VM_UFFD_MISSING | VM_UFFD_WP) != 0
+        self.flags.load_protected() & VM_UFFD != 0
     }
 
     /// The flags, read by somebody who may have no lock that keeps them.

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use pagefold_litmus::{
     ACTORS, Advice, CALLS, Call, Form, MappingId, MappingPage, MappingRange, PageRange, Protection,
-    Role, StatementKind, UffdModes,
+    Role, StatementKind, UffdMode, UffdModes,
 };
 
 use crate::common::check;
@@ -23,13 +23,13 @@ fn the_table() {
         })
         .collect();
     assert_snapshot!(rows.join("\n"), @r#"
-    "r = x[i]" [Cpu, Device, Vcpu, Final] Content
+    "r = x[i]" [Cpu, Device, Vcpu, Monitor, Final] Content
         Reads a page.
     "x[i] = v" [Cpu, Device, Vcpu] Nothing
         Writes a page.
     "x: mmap(f/ANON[n], MAP_SHARED/MAP_PRIVATE)" [Start, Cpu] Nothing
         Maps the whole object, or anonymous memory.
-    "uffd(x, MISSING|WP|SIGBUS_ON_FAULT)" [Start] Nothing
+    "uffd(x, MISSING|WP|MINOR|CHANGES|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
     "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED)" [Cpu] Status
         Collapses pages of a mapping into huge ones, or drops what they map.
@@ -39,7 +39,7 @@ fn the_table() {
         Copies the address space to one that is declared as forked from it, whose threads then begin.
     "exit()" [Cpu] Nothing
         Ends the thread; with the last one of the process its address space goes.
-    "uffd_register(x, MISSING|WP|SIGBUS_ON_FAULT)" [Cpu] Status
+    "uffd_register(x, MISSING|WP|MINOR|CHANGES|WP_ASYNC|SIGBUS_ON_FAULT)" [Cpu] Status
         Registers the mapping with userfaultfd.
     "uffd_unregister(x)" [Cpu] Status
         Ends the registration with userfaultfd.
@@ -51,6 +51,14 @@ fn the_table() {
         Write-protects a page; with 0, takes the protection away.
     "uffdio_poison(x[i])" [Cpu, Monitor] Status
         Marks a missing page as poisoned.
+    "uffdio_continue(x[i])" [Cpu, Monitor] Status
+        Maps a page that the object has.
+    "uffd_read(x)" [Monitor] Content
+        Waits for an event of a mapping that has a userfaultfd from the start, and gives its page; EINTR once all others have ended.
+    "uffd_answer(x, v)" [Monitor] Content
+        As `uffd_read`, and answers: fills the page with a copy, or maps the object's, or takes the protection away.
+    "uffd_close(x)" [Cpu, Monitor] Status
+        Closes the userfaultfd that the mapping has from the start.
     "gup_fast(x[i])" [Cpu] Content
         Pins a page by the lock-free walk, reads it and lets it go.
     "gup_fast_write(x[i], v)" [Cpu] Status
@@ -181,11 +189,7 @@ fn arguments_arrive() {
         mapping,
         pages: pages.map(|(first, end)| PageRange { first, end }),
     };
-    let modes = UffdModes {
-        missing: true,
-        wp: true,
-        sigbus: false,
-    };
+    let modes = UffdModes::of(&[UffdMode::Missing, UffdMode::Wp]);
     assert_eq!(
         calls,
         [

@@ -2,7 +2,8 @@
 
 use insta::assert_snapshot;
 use pagefold_litmus::{
-    Actor, Created, Quantifier, Scenario, Sharing, StatementKind, ThreadId, Verdict,
+    Actor, Created, Quantifier, Scenario, Sharing, StatementKind, ThreadId, UffdMode, UffdModes,
+    Verdict,
 };
 
 use crate::common::{UFFD, check};
@@ -29,7 +30,7 @@ fn uffd_copy_vs_retract() {
     assert_eq!(scenario[object].name, "f");
     assert_eq!(y.sharing, Sharing::Private);
     assert_eq!(y.created, Created::Start);
-    assert!(y.uffd.is_some_and(|modes| modes.missing && !modes.wp));
+    assert_eq!(y.uffd, Some(UffdModes::of(&[UffdMode::Missing])));
 
     let registers: Vec<&str> = scenario
         .registers

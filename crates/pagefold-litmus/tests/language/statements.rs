@@ -413,7 +413,7 @@ fn unknown_call() {
     10 |     load(x[0]);
        |     ^^^^ expected a call for a thread of a process
        |
-       = help: known are `madvise`, `munmap`, `fork`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `gup_fast`, `gup_fast_write`, `vmsplice`, `mincore`, `prefetch`, `rmap_walk_anon`
+       = help: known are `madvise`, `munmap`, `fork`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `uffdio_continue`, `uffd_close`, `gup_fast`, `gup_fast_write`, `vmsplice`, `mincore`, `prefetch`, `rmap_walk_anon`
     ");
 }
 
@@ -490,13 +490,13 @@ forall (r = 1)")), @r"
      --> test.litmus:7:29
       |
     7 | P0 (kernel) { x[0] = 1; r = x[0]; }
-      |                             ^^^^ expected in a thread of a process, a `device`, a `vcpu` or `final`
+      |                             ^^^^ expected in a thread of a process, a `device`, a `vcpu`, a `monitor` or `final`
 
     error: `khugepaged` cannot read a page
      --> test.litmus:8:19
       |
     8 | P1 (khugepaged) { x[0]; }
-      |                   ^^^^ expected in a thread of a process, a `device`, a `vcpu` or `final`
+      |                   ^^^^ expected in a thread of a process, a `device`, a `vcpu`, a `monitor` or `final`
     ");
 }
 

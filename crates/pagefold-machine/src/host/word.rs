@@ -52,10 +52,6 @@ impl Word for HostWord {
         self.0.swap(value, Relaxed)
     }
     #[inline(always)]
-    fn inc_release(&self) {
-        self.0.fetch_add(1, Release);
-    }
-    #[inline(always)]
     fn load_protected(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -240,6 +240,8 @@ struct Plan<'a> {
     /// Run before the checks at the end; the tests of the oracles break something there.
     before_checks: fn(&Machine),
     weakened: Option<Site>,
+    /// Somebody reads userfaultfds.
+    monitored: bool,
     /// The places passed, if they are to be noted.
     sites: Option<Mutex<BTreeSet<Site>>>,
 }
@@ -294,6 +296,10 @@ impl<'a> Plan<'a> {
             findings: Findings::default(),
             before_checks: |_| (),
             weakened: config.weakened,
+            monitored: scenario
+                .threads
+                .iter()
+                .any(|thread| matches!(thread.actor, Actor::Monitor(_))),
             sites: None,
         })
     }
@@ -391,6 +397,13 @@ impl<'a> Session<'a> {
         let world = World::current();
         self.spawn_threads(&machine, None);
         world.join_spawned();
+        if self.plan.monitored {
+            // Nothing that a monitor could wait for will come any more.
+            for userfaultfd in machine.userfaultfds.iter().flatten() {
+                userfaultfd.hang_up();
+            }
+            world.join_monitors();
+        }
         world.rcu_barrier();
         explore::quiet(|| self.finish(&machine));
     }
@@ -424,7 +437,11 @@ impl<'a> Session<'a> {
             if let Some(cpu) = self.plan.layout.cpu_of_thread[index] {
                 world.place_thread(id, cpu);
             }
-            world.note_spawned(id);
+            if matches!(thread.actor, Actor::Monitor(_)) {
+                world.note_monitor(id);
+            } else {
+                world.note_spawned(id);
+            }
         }
     }
 

@@ -67,11 +67,6 @@ impl Word for ModelWord {
         self.check();
         old
     }
-    #[track_caller]
-    fn inc_release(&self) {
-        self.0.fetch_add(1, site::order(Asked::Release));
-        self.check();
-    }
     // The caller says that a lock protects the word. That is to be checked, not believed: an access that is protected costs
     // an event, but no execution.
     fn load_protected(&self) -> u64 {

@@ -69,9 +69,12 @@ pub(crate) struct World {
     cpu_of_thread: [Cell<u8>; THREADS],
     /// RCU callbacks of this execution.
     callbacks: [Cell<Option<explore::thread::ThreadId>>; THREADS],
-    /// The scenario's threads that run or have run, in the order in which they were spawned.
+    /// The scenario's threads that run or have run, but for monitors, in the order in which they were spawned.
     spawned: [Cell<Option<explore::thread::ThreadId>>; THREADS],
     nr_spawned: Cell<usize>,
+    /// The monitors, which have to be told that it is over.
+    monitors: [Cell<Option<explore::thread::ThreadId>>; THREADS],
+    nr_monitors: Cell<usize>,
     /// Whether each address space has been made by a fork.
     pub(crate) forked: [ModelWord; MMS],
     pub(crate) books: Books,
@@ -122,6 +125,8 @@ impl World {
             callbacks: std::array::from_fn(|_| Cell::new(None)),
             spawned: std::array::from_fn(|_| Cell::new(None)),
             nr_spawned: Cell::new(0),
+            monitors: std::array::from_fn(|_| Cell::new(None)),
+            nr_monitors: Cell::new(0),
             forked: std::array::from_fn(|_| ModelWord::new(0)),
             books: Books::new(),
         };
@@ -315,7 +320,23 @@ impl World {
         self.nr_spawned.set(number + 1);
     }
 
-    /// Waits for all threads of the scenario, those that are spawned meanwhile included.
+    /// Remembers a monitor.
+    pub(crate) fn note_monitor(&self, thread: explore::thread::ThreadId) {
+        let number = self.nr_monitors.get();
+        self.monitors[number].set(Some(thread));
+        self.nr_monitors.set(number + 1);
+    }
+
+    /// Waits for the monitors.
+    pub(crate) fn join_monitors(&self) {
+        for thread in &self.monitors[..self.nr_monitors.get()] {
+            if let Some(thread) = thread.get() {
+                explore::thread::join(thread);
+            }
+        }
+    }
+
+    /// Waits for all threads of the scenario but monitors, those that are spawned meanwhile included.
     pub(crate) fn join_spawned(&self) {
         for thread in &self.spawned {
             let Some(thread) = thread.get() else {

@@ -11,7 +11,7 @@ use crate::folio::Folio;
 use crate::page_table::{PmdRef, PteLocked, pte_alloc, pte_offset_map_lock};
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
-use crate::userfault::{Reason, handle_userfault};
+use crate::userfault::{Event, handle_userfault};
 
 /// Maps the page of zeros or a new page. (Linux: `do_anonymous_page`)
 pub(super) fn do_anonymous_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Fault<P> {
@@ -49,7 +49,7 @@ fn map_new<P: Platform>(
     if vmf.vma.is_uffd_missing_protected() {
         // Only now: before the lock was taken, the page may have come.
         drop(table);
-        return handle_userfault(vmf.vma, vmf.addr, Reason::Missing).map(|()| false);
+        return handle_userfault(vmf.vma, vmf.addr, Event::Missing).map(|()| false);
     }
     match new {
         Some(folio) => set_anon_pte(vmf.vma, &table, vmf.addr, folio),

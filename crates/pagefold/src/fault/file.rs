@@ -14,8 +14,9 @@ use crate::handle::Ref;
 use crate::page_cache::{CacheError, Mapping};
 use crate::page_table::{PmdRef, PteLocked, pte_alloc, pte_offset_map_lock};
 use crate::platform::{Order, Platform};
+use crate::protocol::Safeguard;
 use crate::rmap::add_mapping;
-use crate::userfault::{Reason, handle_userfault};
+use crate::userfault::{Event, handle_userfault};
 use crate::vma::Vma;
 
 /// A fault where nothing is mapped, in a mapping of an object.
@@ -27,8 +28,11 @@ pub(super) fn do_fault<P: Platform>(
     if vmf.write && !vmf.vma.is_shared() {
         return do_cow_fault(vmf, mapping, pmd);
     }
-    // No fault-around where each page may have a marker of its own.
-    if !vmf.write && !vmf.vma.is_uffd_wp_protected() && do_fault_around(vmf, mapping, pmd)? {
+    // No fault-around where each page may have a marker of its own, or is an event of its own.
+    // (Linux: `uffd_disable_fault_around`)
+    let each_its_own = vmf.vma.is_uffd_wp_protected()
+        || vmf.vma.is_uffd_minor_protected() && P::enforces(Safeguard::MinorNoFaultAround);
+    if !vmf.write && !each_its_own && do_fault_around(vmf, mapping, pmd)? {
         return Ok(());
     }
     let Some(folio) = shmem_fault(vmf, mapping)? else {
@@ -138,6 +142,10 @@ fn shmem_fault<P: Platform>(
         if index.0 >= mapping.i_size() {
             return Err(FaultError::SigBus);
         }
+        if vmf.vma.is_uffd_minor_protected() && mapping.is_cached(index) {
+            handle_userfault(vmf.vma, vmf.addr, Event::Minor)?;
+            return Ok(None);
+        }
         if let Some(folio) = mapping.lock_folio(index) {
             if !folio.is_uptodate::<P>() {
                 // Allocated, never written: Linux takes it for a page of fallocate and clears it.
@@ -147,7 +155,7 @@ fn shmem_fault<P: Platform>(
             return Ok(Some(folio));
         }
         if vmf.vma.is_uffd_missing_protected() {
-            handle_userfault(vmf.vma, vmf.addr, Reason::Missing)?;
+            handle_userfault(vmf.vma, vmf.addr, Event::Missing)?;
             return Ok(None);
         }
         let folio = Folio::alloc::<P>(Order::Small, false).ok_or(FaultError::OutOfMemory)?;

@@ -23,7 +23,7 @@ use crate::mm::Mm;
 use crate::page_table::{PteLocked, pmd_alloc, pte_offset_map_lock, pte_offset_map_nolock};
 use crate::platform::Platform;
 use crate::rmap::{add_mapping, anon_vma_prepare};
-use crate::userfault::Userfaultfd;
+use crate::userfault::{Userfaultfd, Waiter};
 use crate::vma::Vma;
 use crate::zap::split_huge_pmd;
 
@@ -40,7 +40,8 @@ pub enum FaultError<P: Platform> {
     /// No frame is free.
     OutOfMemory,
     /// Waiting for user space to fill or unprotect the page.
-    Userfault(Ref<P, Userfaultfd<P>>, u64),
+    #[expect(private_interfaces, reason = "nobody outside gets one")]
+    Userfault(Ref<P, Userfaultfd<P>>, Ref<P, Waiter<P>>),
     /// The VMA lock is not enough: try again with `mmap_lock`.
     NeedsMmapLock,
 }
@@ -82,8 +83,8 @@ pub fn handle_user_fault<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, write: 
         };
         mm.mmap_read_unlock();
     }
-    if let Err(FaultError::Userfault(userfaultfd, seen)) = result {
-        userfaultfd.wait(seen);
+    if let Err(FaultError::Userfault(userfaultfd, waiter)) = result {
+        userfaultfd.wait(waiter);
         return Ok(());
     }
     result
@@ -151,7 +152,7 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
         };
     }
     if vmf.write && !vmf.orig.is_writable() {
-        return wp::do_wp_page(&vmf, pmd);
+        return wp::do_wp_page(&mut vmf, pmd);
     }
     // Somebody else has mapped it; or the entry is gone and was read too early to see that. Having held the lock, the next look
     // sees what this one may have missed. (Linux looks at the entry again under the lock as well.)

@@ -9,6 +9,7 @@
 //! Locks: those of [`fault`](super), lock of the table; it is given up while a page is copied, so the entry is looked at again.
 
 use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
+use crate::accounting::Fact;
 use crate::addr::AddrRange;
 use crate::folio::Folio;
 use crate::notifier::NotifierRange;
@@ -17,10 +18,10 @@ use crate::platform::{FlushKind, Order, Platform};
 use crate::protocol::Safeguard;
 use crate::rmap::remove_mapping;
 use crate::tlb::flush_tlb_range_notify;
-use crate::userfault::{Reason, handle_userfault};
+use crate::userfault::{Event, handle_userfault};
 
 /// A write to a page that is mapped read-only. (Linux: `do_wp_page`)
-pub(super) fn do_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Fault<P> {
+pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault<P> {
     let Some(table) = pte_offset_map_lock(pmd) else {
         return Ok(());
     };
@@ -28,8 +29,18 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>) -> Fault<P> 
         return Ok(());
     }
     if vmf.orig.is_uffd_wp() {
-        drop(table);
-        return handle_userfault(vmf.vma, vmf.addr, Reason::WriteProtected);
+        let asynchronous = vmf
+            .vma
+            .userfaultfd()
+            .is_some_and(|userfaultfd| userfaultfd.features().wp_async);
+        if !asynchronous {
+            drop(table);
+            return handle_userfault(vmf.vma, vmf.addr, Event::WriteProtected);
+        }
+        // The missing protection is what tells of the write. Nothing is flushed, as no access becomes impossible.
+        P::observe(Fact::Unprotected(vmf.vma.mm.id, vmf.addr));
+        vmf.orig = vmf.orig.clear_uffd_wp();
+        table.set(vmf.addr, vmf.orig);
     }
     if vmf.vma.is_shared() {
         table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());

@@ -1,38 +1,105 @@
-//! Events: a fault that user space has to resolve waits until it has.
+//! Events: who waits until user space has read or resolved something.
 //!
-//! Guarantee: a fault waits only for what has not happened yet, and is woken when it has happened.
+//! Guarantees: a fault waits only for what has not happened yet, and is woken when it has happened. A change of the layout waits
+//! until somebody has read of it.
 //!
-//! Why that is enough: a filler first changes the entry, then counts a wake-up. A fault reads the count, then the entry, and
-//! sleeps only while the count is as it was; both may be wrong by then only to the side of looking once more.
+//! Locks: `lock`, a spin lock inside all others. It guards the list of those who wait. Who waits is on the list from before it
+//! looks whether there is still anything to wait for until it goes on, and owns its place there.
+//!
+//! Why that is enough: who resolves a fault changes the entry, then wakes those on the list. A fault puts itself on the list, then
+//! looks at the entry. Both take the lock in between, so either the fault is on the list, or it sees the new entry.
 
 use crate::accounting::Fact;
-use crate::addr::VirtAddr;
+use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::Marker;
 use crate::fault::FaultError;
 use crate::handle::Ref;
+use crate::lock_order::LockClass;
 use crate::page_table::{PteMap, pmd_offset, pte_offset_map};
-use crate::platform::{Counter, Platform, Word};
+use crate::platform::{Counter, Link, Platform, RawLock, Word};
 use crate::step::Step;
+use crate::sync::LockGuard;
 use crate::vma::Vma;
+
+/// What a userfaultfd does besides raising events.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Features {
+    /// Faults get SIGBUS instead of waiting (`UFFD_FEATURE_SIGBUS`).
+    pub sigbus: bool,
+    /// A write takes the protection of its page away by itself: what is still protected has not been written since
+    /// (`UFFD_FEATURE_WP_ASYNC`).
+    pub wp_async: bool,
+    /// Changes of the layout are events as well (`UFFD_FEATURE_EVENT_REMOVE`, `UFFD_FEATURE_EVENT_UNMAP`).
+    pub changes: bool,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A page is missing. (`UFFD_EVENT_PAGEFAULT`)
+    Missing,
+    /// A page is in the cache and not mapped. (`UFFD_PAGEFAULT_FLAG_MINOR`)
+    Minor,
+    /// A page is protected against the write. (`UFFD_PAGEFAULT_FLAG_WP`)
+    WriteProtected,
+    /// Pages are about to be given up; the mapping stays. (`UFFD_EVENT_REMOVE`)
+    Remove,
+    /// The range is not mapped any more. (`UFFD_EVENT_UNMAP`)
+    Unmap,
+}
+
+impl Event {
+    /// Whether it is over once it was read: nothing is to be resolved.
+    const fn is_change(self) -> bool {
+        matches!(self, Self::Remove | Self::Unmap)
+    }
+}
+
+/// What a reader is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// What it is.
+    pub event: Event,
+    /// Where.
+    pub range: AddrRange,
+}
+
+/// One who waits. (Linux: `userfaultfd_wait_queue`)
+pub(crate) struct Waiter<P: Platform> {
+    message: Message,
+    /// The next on the list.
+    next: P::Link<Waiter<P>>,
+    /// Somebody was told.
+    read: P::Word,
+    /// Changes when there is nothing to wait for any more.
+    woken: P::Word,
+}
 
 /// A userfaultfd: where events go and waiters are woken.
 pub struct Userfaultfd<P: Platform> {
-    /// Changes whenever waiters shall look again.
-    wakeups: P::Word,
+    features: Features,
+    lock: P::Lock,
+    /// Who waits, the first to come first.
+    waiters: P::Link<Waiter<P>>,
+    /// Changes when there is something new for readers.
+    news: P::Word,
+    /// Nobody will read what is still to come.
+    hung_up: P::Word,
     /// Events raised.
     events: P::Counter,
-    /// Faults get SIGBUS instead of waiting (`UFFD_FEATURE_SIGBUS`).
-    sigbus: bool,
 }
 
 impl<P: Platform> Userfaultfd<P> {
-    /// A userfaultfd. With `sigbus`, faults do not wait but raise SIGBUS.
+    /// A userfaultfd.
     #[must_use]
-    pub fn new(sigbus: bool) -> Ref<P, Self> {
+    pub fn new(features: Features) -> Ref<P, Self> {
         Ref::new(Self {
-            wakeups: P::Word::new(0),
+            features,
+            lock: P::Lock::new(LockClass::Userfaultfd),
+            waiters: P::Link::new(None),
+            news: P::Word::new(0),
+            hung_up: P::Word::new(0),
             events: P::Counter::new(0),
-            sigbus,
         })
     }
 
@@ -41,17 +108,136 @@ impl<P: Platform> Userfaultfd<P> {
         self.events.get()
     }
 
-    /// Waits until waiters are woken after `seen`.
-    pub(crate) fn wait(&self, seen: u64) {
-        P::step(Step::Named("wait for userfaultfd"));
-        self.wakeups.wait_while(seen);
+    /// What it was made to do.
+    pub(crate) fn features(&self) -> Features {
+        self.features
     }
 
-    /// Makes waiters look again, after what they wait for was done. Fillers have `mmap_lock` for reading only, so two may be
-    /// here at once: each changes the number.
-    pub(super) fn wake(&self) {
-        P::step(Step::Named("wake userfaultfd waiters"));
-        self.wakeups.inc_release();
+    /// Waits for an event that nobody has read. `None` when the reader was told to [give up](Self::hang_up).
+    ///
+    /// The first to come is read first. (Linux reads faults before other events.)
+    pub fn read(&self) -> Option<Message> {
+        loop {
+            let seen = {
+                let _guard = self.lock();
+                let unread = self
+                    .waiters()
+                    .find(|waiter| waiter.read.load_protected() == 0);
+                if let Some(waiter) = unread {
+                    waiter.read.store_protected(1);
+                    if waiter.message.event.is_change() {
+                        waiter.wake();
+                    }
+                    return Some(waiter.message);
+                }
+                if self.hung_up.load_protected() != 0 {
+                    return None;
+                }
+                self.news.load_protected()
+            };
+            P::step(Step::Named("wait for userfaultfd news"));
+            self.news.wait_while(seen);
+        }
+    }
+
+    /// Ends the waits of readers, once there is nothing to read, and of those who want to be read.
+    pub fn hang_up(&self) {
+        let _guard = self.lock();
+        self.hung_up.store_protected(1);
+        for waiter in self.waiters() {
+            if waiter.message.event.is_change() {
+                waiter.wake();
+            }
+        }
+        self.post_news();
+    }
+
+    /// Makes readers look at the list again. The caller has the lock, as readers have when they see how much they know.
+    fn post_news(&self) {
+        P::step(Step::Named("userfaultfd news"));
+        self.news.write_once(self.news.load_protected() + 1);
+    }
+
+    /// Makes faults on pages of `range` look again, after what they wait for was done.
+    pub(super) fn wake(&self, range: AddrRange) {
+        let _guard = self.lock();
+        for waiter in self.waiters() {
+            if !waiter.message.event.is_change() && waiter.message.range.overlaps(range) {
+                waiter.wake();
+            }
+        }
+    }
+
+    fn lock(&self) -> LockGuard<'_, P::Lock> {
+        P::step(Step::Named("userfaultfd lock"));
+        LockGuard::lock(&self.lock)
+    }
+
+    /// Who waits. The caller has the lock.
+    fn waiters(&self) -> impl Iterator<Item = Ref<P, Waiter<P>>> {
+        core::iter::successors(self.waiters.load_protected(), |waiter| {
+            waiter.next.load_protected()
+        })
+    }
+
+    /// Puts somebody at the end of the list and tells readers.
+    fn enqueue(&self, message: Message) -> Ref<P, Waiter<P>> {
+        let waiter = Ref::new(Waiter {
+            message,
+            next: P::Link::new(None),
+            read: P::Word::new(0),
+            woken: P::Word::new(0),
+        });
+        let _guard = self.lock();
+        match self.waiters().last() {
+            Some(last) => last.next.store_protected(Some(waiter)),
+            None => self.waiters.store_protected(Some(waiter)),
+        }
+        if message.event.is_change() && self.hung_up.load_protected() != 0 {
+            waiter.wake();
+        }
+        self.post_news();
+        waiter
+    }
+
+    /// Takes somebody off the list; its owner calls this, once.
+    fn dequeue(&self, waiter: Ref<P, Waiter<P>>) {
+        {
+            let _guard = self.lock();
+            let after = waiter.next.load_protected();
+            let before = self
+                .waiters()
+                .find(|other| other.next.load_protected() == Some(waiter));
+            match before {
+                Some(before) => before.next.store_protected(after),
+                None => self.waiters.store_protected(after),
+            }
+        }
+        // SAFETY: others find a waiter only on the list, and use it only under the lock; it is off the list, and its
+        // owner does not use it again.
+        unsafe { waiter.free() };
+    }
+
+    /// Waits until the waiter is woken, and takes it off the list.
+    pub(crate) fn wait(&self, waiter: Ref<P, Waiter<P>>) {
+        P::step(Step::Named("wait for userfaultfd"));
+        waiter.woken.wait_while(0);
+        self.dequeue(waiter);
+    }
+
+    /// Tells of a change and waits until that was read. The caller holds no lock.
+    pub(super) fn tell_change(&self, event: Event, range: AddrRange) {
+        self.events.add(1);
+        let waiter = self.enqueue(Message { event, range });
+        self.wait(waiter);
+    }
+}
+
+impl<P: Platform> Waiter<P> {
+    /// The caller has the lock of the list.
+    fn wake(&self) {
+        P::step(Step::Named("wake userfaultfd waiter"));
+        self.woken.write_once(1);
     }
 }
 
@@ -60,50 +246,44 @@ impl<P: Platform> Userfaultfd<P> {
 pub(crate) fn handle_userfault<P: Platform>(
     vma: Ref<P, Vma<P>>,
     addr: VirtAddr,
-    reason: Reason,
+    event: Event,
 ) -> Result<(), FaultError<P>> {
     let Some(userfaultfd) = vma.userfaultfd() else {
         return Err(FaultError::SigBus);
     };
     userfaultfd.events.add(1);
-    if reason == Reason::Missing {
+    if event == Event::Missing {
         P::observe(Fact::MissingEvent(vma.mm.id, addr));
     }
-    if userfaultfd.sigbus {
+    if userfaultfd.features.sigbus {
         return Err(FaultError::SigBus);
     }
-    // The order matters: a filler first changes the entry, then wakes (release). Who sees its number sees the entry, and who
-    // does not will not wait for long.
-    P::step(Step::Named("read userfaultfd wakeups"));
-    let seen = userfaultfd.wakeups.load_acquire();
-    if must_wait(vma, addr, reason) {
-        Err(FaultError::Userfault(userfaultfd, seen))
+    let waiter = userfaultfd.enqueue(Message {
+        event,
+        range: AddrRange::pages(addr, 1),
+    });
+    if must_wait(vma, addr, event) {
+        Err(FaultError::Userfault(userfaultfd, waiter))
     } else {
+        userfaultfd.dequeue(waiter);
         Ok(())
     }
 }
 
-/// What a fault met.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    Missing,
-    WriteProtected,
-}
-
 /// Whether the page is still as the fault found it. (Linux: `userfaultfd_must_wait`)
-fn must_wait<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr, reason: Reason) -> bool {
+fn must_wait<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr, event: Event) -> bool {
+    let missing = event != Event::WriteProtected;
     let Some(pmd) = pmd_offset(vma.mm, addr) else {
-        return true;
+        return missing;
     };
     let Some(table): Option<PteMap<P>> = pte_offset_map(pmd) else {
-        return !pmd.read_once("read pmd").is_huge();
+        return missing && !pmd.read_once("read pmd").is_huge();
     };
     let pte = table.read_once(addr);
-    match reason {
-        Reason::Missing => {
-            let ends = [Some(Marker::Poison), Some(Marker::Guard)].contains(&pte.as_marker());
-            !pte.is_present() && !ends
-        }
-        Reason::WriteProtected => pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp),
+    if missing {
+        let ends = [Some(Marker::Poison), Some(Marker::Guard)].contains(&pte.as_marker());
+        !pte.is_present() && !ends
+    } else {
+        pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp)
     }
 }

@@ -1,15 +1,16 @@
-//! Filling missing pages: UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_POISON.
+//! Filling missing pages: UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_POISON; and what all fillers have in common.
 //!
 //! Guarantee: a page appears, or an error says why not and nothing has changed.
 //!
 //! Locks, in order: `mmap_lock` for reading, folio lock (of a new page of the object), lock of the table.
 
 use crate::accounting::{Fact, PageKind};
-use crate::addr::{Pfn, VirtAddr};
+use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Marker, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
+use crate::mmap::{exit_mm, mmget_not_zero};
 use crate::page_cache::{CacheError, Mapping};
 use crate::page_table::{PteLocked, pmd_alloc, pte_alloc, pte_offset_map_lock};
 use crate::platform::{Order, Platform};
@@ -39,7 +40,7 @@ pub fn copy<P: Platform>(
         let folio = Folio::alloc::<P>(Order::Small, true).ok_or(UffdError::NoMemory)?;
         fill(folio.pfn());
         folio.mark_uptodate::<P>();
-        let result = install(vma, addr, folio, PageKind::Anon);
+        let result = install(vma, addr, folio, folio.pfn());
         if result.is_err() {
             folio.put::<P>(1);
         } else if !P::enforces(Safeguard::CopyAnonVmaFirst) {
@@ -70,26 +71,50 @@ pub fn poison<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), Uffd
     })
 }
 
-/// The frame of the three fillers (Linux: `mfill_atomic`): finds the VMA, makes the table, wakes waiters.
-fn fill_page<P: Platform>(
+/// The frame of all fillers (Linux: `mfill_atomic`): finds the VMA, has it filled, wakes waiters.
+pub(super) fn fill_page<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
     fill: impl FnOnce(Ref<P, Vma<P>>) -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
+    with_mm(mm, || {
+        if P::enforces(Safeguard::LayoutChanging) && mm.is_changing() {
+            return Err(UffdError::Again);
+        }
+        let vma = mm
+            .find_vma(addr)
+            .filter(|vma| vma.is_uffd_armed_protected())
+            .ok_or(UffdError::NoEntry)?;
+        fill(vma)?;
+        wake(vma, addr);
+        Ok(())
+    })
+}
+
+/// Does something to an address space that its caller need not be a thread of, with `mmap_lock` for reading. It does not go away
+/// meanwhile: its tables are not being freed already.
+pub(super) fn with_mm<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    action: impl FnOnce() -> Result<(), UffdError>,
+) -> Result<(), UffdError> {
+    let user = P::enforces(Safeguard::UserfaultfdUser);
+    if user && !mmget_not_zero(mm) {
+        return Err(UffdError::NoProcess);
+    }
     mm.mmap_read_lock();
-    let result = match mm
-        .find_vma(addr)
-        .filter(|vma| vma.is_uffd_armed_protected())
-    {
-        Some(vma) => fill(vma).inspect(|()| {
-            if let Some(userfaultfd) = vma.userfaultfd() {
-                userfaultfd.wake();
-            }
-        }),
-        None => Err(UffdError::NoEntry),
-    };
+    let result = action();
     mm.mmap_read_unlock();
+    if user {
+        exit_mm(mm);
+    }
     result
+}
+
+/// Wakes who waits for the page at `addr`.
+pub(super) fn wake<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) {
+    if let Some(userfaultfd) = vma.userfaultfd() {
+        userfaultfd.wake(AddrRange::pages(addr, 1));
+    }
 }
 
 /// The table for `addr`, made if need be, locked, with room for an entry at `addr`.
@@ -149,16 +174,21 @@ enum Room {
     NoneOrProtected,
 }
 
-/// Maps a folio, whose reference goes to the entry, where nothing or a marker is.
-/// (Linux: `mfill_atomic_install_pte`)
-fn install<P: Platform>(
+/// Maps the page of a folio in frame `pfn`, where nothing or a marker is; the reference goes to the entry. A private mapping may
+/// not write to a page of the object. (Linux: `mfill_atomic_install_pte`)
+pub(super) fn install<P: Platform>(
     vma: Ref<P, Vma<P>>,
     addr: VirtAddr,
     folio: Folio,
-    kind: PageKind,
+    pfn: Pfn,
 ) -> Result<(), UffdError> {
     let table = writable_table(vma, addr, Room::NoneOrProtected)?;
-    let mut pte = Pte::page(folio.pfn(), true).mk_dirty();
+    let kind = if folio.is_anon::<P>() {
+        PageKind::Anon
+    } else {
+        PageKind::Shmem
+    };
+    let mut pte = Pte::page(pfn, vma.is_shared() || kind == PageKind::Anon).mk_dirty();
     if table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }
@@ -186,7 +216,7 @@ fn fill_shared<P: Platform>(
     let result = match Mapping::add_folio(mapping, folio, index) {
         Ok(()) => {
             P::observe(Fact::Filled(mapping.id, index, folio.pfn()));
-            install(vma, addr, folio, PageKind::Shmem)
+            install(vma, addr, folio, folio.pfn())
         }
         Err(CacheError::Occupied) => Err(UffdError::Exists),
         Err(CacheError::BeyondEnd) => Err(UffdError::Fault),

@@ -1,7 +1,8 @@
 //! userfaultfd: user space fills and protects pages (Linux: `fs/userfaultfd.c`, `mm/userfaultfd.c`).
 //!
 //! Guarantees: in a VMA registered MISSING, the first access to a page that is not there raises an event, and the page
-//! appears only when user space fills it. In a VMA registered WP, a write to a protected page raises an event;
+//! appears only when user space fills it. In a VMA registered MINOR, so does a page that the object has and that is not
+//! mapped. In a VMA registered WP, a write to a protected page raises an event;
 //! protection of a page that is not there yet is kept in the page table as a marker.
 //!
 //! Locks, in order: `mmap_lock` (read for filling, write for registering), VMA lock (write for registering), folio lock,
@@ -10,20 +11,23 @@
 //! retraction has to look again at `anon_vma`, which is attached *before* the table's lock is taken here, and
 //! at the WP flag, which is set *before* any marker.
 //!
-//! [`mod@register`] says which VMAs are watched, [`event`] how a fault waits, [`fill`] and [`writeprotect`] how
-//! user space answers.
+//! [`mod@register`] says which VMAs are watched, [`event`] how a fault waits and a monitor reads of it, [`fill`], [`minor`] and
+//! [`writeprotect`] how it answers; [`change`] is about what else a monitor has to know of.
 
+pub mod change;
 pub mod event;
 pub mod fill;
+pub mod minor;
 pub mod register;
 pub mod writeprotect;
 
 use core::fmt;
 
-pub use event::Userfaultfd;
-pub(crate) use event::{Reason, handle_userfault};
+pub use event::{Event, Features, Message, Userfaultfd};
+pub(crate) use event::{Waiter, handle_userfault};
 pub use fill::{copy, poison, zeropage};
-pub use register::{Modes, register, unregister};
+pub use minor::continue_page;
+pub use register::{Modes, close, register, unregister};
 pub use writeprotect::writeprotect;
 
 /// Why a userfaultfd request did nothing. The errno that Linux returns has the same name.
@@ -37,10 +41,12 @@ pub enum UffdError {
     Exists,
     /// The page lies behind the end of the object (EFAULT).
     Fault,
-    /// The page table changed meanwhile: try again (EAGAIN).
+    /// The page table or the layout is changing: try again (EAGAIN).
     Again,
     /// No frame is free (ENOMEM).
     NoMemory,
+    /// The process is gone (ESRCH).
+    NoProcess,
 }
 
 impl UffdError {
@@ -54,6 +60,7 @@ impl UffdError {
             Self::Fault => "EFAULT",
             Self::Again => "EAGAIN",
             Self::NoMemory => "ENOMEM",
+            Self::NoProcess => "ESRCH",
         }
     }
 }

@@ -1,23 +1,26 @@
 //! Which VMAs are watched, and for what.
 //!
-//! Guarantee: once registration returns, no fault goes on that began without it.
+//! Guarantees: once registration returns, no fault goes on that began without it. Once it has ended, no protection is left
+//! that nobody would lift, and nobody waits any more.
 //!
 //! Locks, in order: `mmap_lock` and VMA lock, both for writing.
 
 use crate::addr::VirtAddr;
 use crate::handle::Ref;
 use crate::mm::Mm;
-use crate::platform::Platform;
+use crate::platform::{Link, Platform};
 use crate::protocol::Safeguard;
 use crate::userfault::writeprotect::unprotect;
 use crate::userfault::{UffdError, Userfaultfd};
-use crate::vma::{VM_UFFD_MISSING, VM_UFFD_WP, Vma};
+use crate::vma::{VM_UFFD, VM_UFFD_MINOR, VM_UFFD_MISSING, VM_UFFD_WP, Vma};
 
 /// Which accesses raise events.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Modes {
     /// Accesses to pages that are not there.
     pub missing: bool,
+    /// Accesses to pages that the object has, but that are not mapped.
+    pub minor: bool,
     /// Writes to protected pages.
     pub wp: bool,
 }
@@ -25,7 +28,8 @@ pub struct Modes {
 /// Registers the VMA at `addr`. (Linux: `UFFDIO_REGISTER`)
 ///
 /// # Errors
-/// [`UffdError::NoEntry`] without a VMA.
+/// [`UffdError::NoEntry`] without a VMA; [`UffdError::Invalid`] if anonymous memory is to be registered for pages that an
+/// object has.
 pub fn register<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
@@ -33,13 +37,25 @@ pub fn register<P: Platform>(
     modes: Modes,
 ) -> Result<(), UffdError> {
     let missing = if modes.missing { VM_UFFD_MISSING } else { 0 };
+    let minor = if modes.minor { VM_UFFD_MINOR } else { 0 };
     let wp = if modes.wp { VM_UFFD_WP } else { 0 };
-    change_registration(mm, addr, |vma| {
-        vma.set_userfaultfd(Some(userfaultfd));
-        vma.set_flags(vma.flags_protected() | missing | wp);
-        // Once this returns, the process may look for holes: `collapse_file` closes them, then looks at the flags.
-        P::smp_mb();
-    })
+    mm.mmap_write_lock();
+    let result = match mm.find_vma(addr) {
+        None => Err(UffdError::NoEntry),
+        Some(vma) if modes.minor && vma.is_anonymous() => Err(UffdError::Invalid),
+        Some(vma) => {
+            if P::enforces(Safeguard::RegisterVmaLock) {
+                vma.start_write();
+            }
+            vma.set_userfaultfd(Some(userfaultfd));
+            vma.set_flags(vma.flags_protected() | missing | minor | wp);
+            // Once this returns, the process may look for holes: `collapse_file` closes them, then looks at the flags.
+            P::smp_mb();
+            Ok(())
+        }
+    };
+    mm.mmap_write_unlock();
+    result
 }
 
 /// Ends the registration of the VMA at `addr`; its protections and markers go. (Linux: `UFFDIO_UNREGISTER`)
@@ -47,38 +63,46 @@ pub fn register<P: Platform>(
 /// # Errors
 /// [`UffdError::NoEntry`] without a VMA.
 pub fn unregister<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
-    change_registration(mm, addr, |vma| {
-        if vma.is_uffd_wp_protected() {
-            let mut page = vma.range.start;
-            while vma.range.contains(page) {
-                unprotect(vma, page);
-                page = page.add_pages(1);
-            }
-        }
-        vma.set_flags(vma.flags_protected() & !(VM_UFFD_MISSING | VM_UFFD_WP));
-        if let Some(userfaultfd) = vma.userfaultfd() {
-            userfaultfd.wake();
-        }
-        vma.set_userfaultfd(None);
-    })
+    mm.mmap_write_lock();
+    let vma = mm.find_vma(addr);
+    if let Some(vma) = vma {
+        end_registration(vma);
+    }
+    mm.mmap_write_unlock();
+    vma.map(|_| ()).ok_or(UffdError::NoEntry)
 }
 
-fn change_registration<P: Platform>(
-    mm: Ref<P, Mm<P>>,
-    addr: VirtAddr,
-    change: impl FnOnce(Ref<P, Vma<P>>),
-) -> Result<(), UffdError> {
+/// Ends all registrations with a userfaultfd. (Linux: `userfaultfd_release`)
+pub fn close<P: Platform>(mm: Ref<P, Mm<P>>, userfaultfd: Ref<P, Userfaultfd<P>>) {
     mm.mmap_write_lock();
-    let result = match mm.find_vma(addr) {
-        Some(vma) => {
-            if P::enforces(Safeguard::RegisterVmaLock) {
-                vma.start_write();
-            }
-            change(vma);
-            Ok(())
+    let mut next = mm.vmas.load_protected();
+    while let Some(vma) = next {
+        if vma.userfaultfd() == Some(userfaultfd) {
+            end_registration(vma);
         }
-        None => Err(UffdError::NoEntry),
-    };
+        next = vma.next.load_protected();
+    }
     mm.mmap_write_unlock();
-    result
+    userfaultfd.hang_up();
+}
+
+/// The caller has `mmap_lock` for writing.
+fn end_registration<P: Platform>(vma: Ref<P, Vma<P>>) {
+    if P::enforces(Safeguard::RegisterVmaLock) {
+        vma.start_write();
+    }
+    if vma.is_uffd_wp_protected() && P::enforces(Safeguard::UnprotectOnClose) {
+        let mut page = vma.range.start;
+        while vma.range.contains(page) {
+            unprotect(vma, page);
+            page = page.add_pages(1);
+        }
+    }
+    vma.set_flags(vma.flags_protected() & !VM_UFFD);
+    if let Some(userfaultfd) = vma.userfaultfd()
+        && P::enforces(Safeguard::WakeOnClose)
+    {
+        userfaultfd.wake(vma.range);
+    }
+    vma.set_userfaultfd(None);
 }

@@ -14,6 +14,7 @@ use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::tlb::flush_tlb_range;
 use crate::userfault::UffdError;
+use crate::userfault::fill::{wake, with_mm};
 use crate::vma::Vma;
 use crate::zap::split_huge_pmd;
 
@@ -27,20 +28,21 @@ pub fn writeprotect<P: Platform>(
     addr: VirtAddr,
     protect: bool,
 ) -> Result<(), UffdError> {
-    mm.mmap_read_lock();
-    let result = match mm.find_vma(addr).filter(|vma| vma.is_uffd_wp_protected()) {
-        None => Err(UffdError::NoEntry),
-        Some(vma) if protect => protect_page(vma, addr),
-        Some(vma) => {
-            unprotect(vma, addr);
-            if let Some(userfaultfd) = vma.userfaultfd() {
-                userfaultfd.wake();
-            }
-            Ok(())
+    with_mm(mm, || {
+        if P::enforces(Safeguard::LayoutChanging) && mm.is_changing() {
+            return Err(UffdError::Again);
         }
-    };
-    mm.mmap_read_unlock();
-    result
+        let vma = mm
+            .find_vma(addr)
+            .filter(|vma| vma.is_uffd_wp_protected())
+            .ok_or(UffdError::NoEntry)?;
+        if protect {
+            return protect_page(vma, addr);
+        }
+        unprotect(vma, addr);
+        wake(vma, addr);
+        Ok(())
+    })
 }
 
 /// Linux: `change_protection` with `MM_CP_UFFD_WP`, which makes a table to put the marker in.

@@ -9,12 +9,13 @@ use pagefold::mm::Mm;
 use pagefold::mmap::{self, Sharing};
 use pagefold::page_cache::Mapping;
 use pagefold::platform::Word;
-use pagefold::userfault::{self, Modes, Userfaultfd};
+use pagefold::userfault::{self, Userfaultfd};
 use pagefold_litmus::{
-    Actor, Created, MappingId, MappingRange, MmId, ObjectKind, Scenario, Span, Thread,
+    Actor, Created, MappingId, MappingRange, MmId, ObjectKind, Scenario, Span, Thread, UffdMode,
 };
 
 use super::execute::Machine;
+use super::execute::userfaultfd::{events, features};
 use crate::model::cpu::CpuKind;
 use crate::model::names::Names;
 use crate::model::oracle::{Backing, MMS, OBJECT_PAGES, OBJECTS};
@@ -97,6 +98,16 @@ impl Layout {
             if next[mm] > VIRT_PAGES {
                 return Err(limit("pages in an address space", VIRT_PAGES, mapping.span));
             }
+            if mapping.backing.object().is_none()
+                && mapping.uffd.is_some_and(|modes| modes.has(UffdMode::Minor))
+            {
+                return Err(ScenarioLimit {
+                    message:
+                        "MINOR is about pages of an object, which anonymous memory does not have"
+                            .into(),
+                    span: mapping.span,
+                });
+            }
             for page in 0..pages {
                 names.pages[mm][first + page] = Some(format!("{}[{page}]", mapping.name));
                 names.mappings[mm][(first + page) / PTRS_PER_TABLE] = Some(mapping.name.clone());
@@ -170,17 +181,15 @@ impl Layout {
         }
         for (index, mapping) in scenario.mappings.iter().enumerate() {
             if let Some(modes) = mapping.uffd {
-                let userfaultfd = Userfaultfd::new(modes.sigbus);
+                let userfaultfd = Userfaultfd::new(features(modes));
                 let registered = userfault::register(
                     machine.mm(mapping.mm),
                     self.ranges[index].start,
                     userfaultfd,
-                    Modes {
-                        missing: modes.missing,
-                        wp: modes.wp,
-                    },
+                    events(modes),
                 );
                 debug_assert_eq!(registered, Ok(()), "the mapping was just made");
+                machine.userfaultfds[index] = Some(userfaultfd);
             }
         }
         for thread in &scenario.threads {
@@ -263,9 +272,10 @@ impl Layout {
 /// What an actor uses the address space with; none for those who work on page tables but not through them.
 fn cpu_kind(actor: Actor) -> Option<CpuKind> {
     match actor {
-        Actor::Cpu(_) => Some(CpuKind::Cpu),
+        // A monitor reads the memory of the process, and is no thread of it.
+        Actor::Cpu(_) | Actor::Monitor(_) => Some(CpuKind::Cpu),
         Actor::Device(_) => Some(CpuKind::Device),
         Actor::Vcpu(_) => Some(CpuKind::Vcpu),
-        Actor::Monitor(_) | Actor::Khugepaged | Actor::Reclaim | Actor::Kernel => None,
+        Actor::Khugepaged | Actor::Reclaim | Actor::Kernel => None,
     }
 }

@@ -43,7 +43,7 @@ impl Session<'_> {
                     let fault = value.is_none().then(|| kvm.page_fault(addr, write));
                     (value, fault)
                 }
-                (Actor::Device(_), Some(cpu)) => {
+                (Actor::Device(_) | Actor::Monitor(_), Some(cpu)) => {
                     let value = cpu::try_access(&world.cpus[cpu], mm, addr, access);
                     let fault = value.is_none().then(|| page_request(mm, addr, write));
                     (value, fault)
@@ -68,7 +68,7 @@ impl Session<'_> {
     }
 }
 
-/// A fault of a device: the kernel handles it on behalf of a process that may be going away.
+/// A fault of a device or a monitor: the kernel handles it on behalf of a process that may be going away.
 fn page_request(
     mm: Ref<Model, Mm<Model>>,
     addr: VirtAddr,

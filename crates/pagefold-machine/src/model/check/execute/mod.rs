@@ -9,7 +9,7 @@ mod fork;
 mod gup;
 mod look;
 mod memory;
-mod userfaultfd;
+pub(super) mod userfaultfd;
 
 use std::ops::ControlFlow;
 
@@ -19,6 +19,7 @@ use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::mmap;
 use pagefold::page_cache::Mapping;
+use pagefold::userfault::Userfaultfd;
 use pagefold_explore as explore;
 use pagefold_litmus::{
     Actor, Call, MappingId, MappingPage, MappingRange, MmId, ObjectId, RegisterId, Statement,
@@ -26,9 +27,13 @@ use pagefold_litmus::{
 };
 
 use super::Session;
-use crate::model::Model;
 use crate::model::cpu::Access;
 use crate::model::oracle::{MMS, OBJECTS};
+use crate::model::world::VIRT_PAGES;
+use crate::model::{Model, PTRS_PER_TABLE};
+
+/// Mappings of a scenario.
+const MAPPINGS: usize = MMS * VIRT_PAGES / PTRS_PER_TABLE;
 
 /// The engine's objects that a scenario names.
 #[derive(Clone, Copy, Default)]
@@ -36,6 +41,8 @@ pub(super) struct Machine {
     pub(super) mms: [Option<Ref<Model, Mm<Model>>>; MMS],
     pub(super) objects: [Option<Ref<Model, Mapping<Model>>>; OBJECTS],
     pub(super) kvms: [Option<Ref<Model, Kvm<Model>>>; MMS],
+    /// Those that mappings have from the start.
+    pub(super) userfaultfds: [Option<Ref<Model, Userfaultfd<Model>>>; MAPPINGS],
 }
 
 impl Machine {
@@ -102,12 +109,7 @@ impl Session<'_> {
                 return ControlFlow::Break(());
             }
             StatementKind::Call { result, call } => {
-                let value = match who.actor {
-                    Actor::Monitor(mm) => {
-                        userfaultfd::from_outside(who.machine.mm(mm), || self.call(who, *call))
-                    }
-                    _ => self.call(who, *call),
-                };
+                let value = self.call(who, *call);
                 self.set(*result, value);
             }
             StatementKind::Repeat { times, body } => {
@@ -140,6 +142,10 @@ impl Session<'_> {
             Call::UffdioZeropage(page) => self.uffdio_zeropage(who, page),
             Call::UffdioWriteprotect(page, to) => self.uffdio_writeprotect(who, page, to),
             Call::UffdioPoison(page) => self.uffdio_poison(who, page),
+            Call::UffdioContinue(page) => self.uffdio_continue(who, page),
+            Call::UffdRead(mapping) => self.uffd_read(who, mapping),
+            Call::UffdAnswer(mapping, value) => self.uffd_answer(who, mapping, value),
+            Call::UffdClose(mapping) => self.uffd_close(who, mapping),
 
             Call::GupFast(page) => self.gup_fast(who, page),
             Call::Vmsplice(page) => self.vmsplice(who, page),

@@ -1,25 +1,32 @@
 //! What a process does with its userfaultfd.
 
-use pagefold::handle::Ref;
-use pagefold::mm::Mm;
-use pagefold::mmap;
 use pagefold::platform::Word;
-use pagefold::userfault::{self, Modes, UffdError, Userfaultfd};
+use pagefold::userfault::{self, Event, Features, Message, Modes, UffdError, Userfaultfd};
 use pagefold_explore as explore;
-use pagefold_litmus::{MappingId, MappingPage, Protection, Symbol, UffdModes, Value};
+use pagefold_litmus::{MappingId, MappingPage, Protection, Symbol, UffdMode, UffdModes, Value};
 
 use super::{Session, Who, status};
-use crate::model::Model;
 use crate::model::world::World;
 
-/// A request by who has the file and is no thread of the process: that may be going away.
-pub(super) fn from_outside(mm: Ref<Model, Mm<Model>>, request: impl FnOnce() -> Value) -> Value {
-    if !mmap::mmget_not_zero(mm) {
-        return Symbol::ESRCH.into();
+/// Tries of an answer, each of which somebody else may be in the way of, before it waits for somebody else.
+const TRIES: u32 = 4;
+
+/// The accesses that are events.
+pub(in crate::model::check) fn events(modes: UffdModes) -> Modes {
+    Modes {
+        missing: modes.has(UffdMode::Missing),
+        minor: modes.has(UffdMode::Minor),
+        wp: modes.has(UffdMode::Wp),
     }
-    let value = request();
-    mmap::exit_mm(mm);
-    value
+}
+
+/// What else a userfaultfd with these modes does.
+pub(in crate::model::check) fn features(modes: UffdModes) -> Features {
+    Features {
+        sigbus: modes.has(UffdMode::Sigbus),
+        wp_async: modes.has(UffdMode::WpAsync),
+        changes: modes.has(UffdMode::Changes),
+    }
 }
 
 impl Session<'_> {
@@ -29,11 +36,8 @@ impl Session<'_> {
         mapping: MappingId,
         modes: UffdModes,
     ) -> Value {
-        let userfaultfd = Userfaultfd::new(modes.sigbus);
-        let modes = Modes {
-            missing: modes.missing,
-            wp: modes.wp,
-        };
+        let userfaultfd = Userfaultfd::new(features(modes));
+        let modes = events(modes);
         let addr = self.plan.layout.range(mapping).start;
         uffd(userfault::register(
             self.mm_of(who, mapping),
@@ -78,6 +82,67 @@ impl Session<'_> {
             self.addr(page),
             to == Protection::Protect,
         ))
+    }
+
+    pub(super) fn uffdio_continue(&self, who: Who<'_>, page: MappingPage) -> Value {
+        uffd(userfault::continue_page(
+            self.mm_of(who, page.mapping),
+            self.addr(page),
+        ))
+    }
+
+    /// The page of the next event.
+    pub(super) fn uffd_read(&self, who: Who<'_>, mapping: MappingId) -> Value {
+        let Some(userfaultfd) = who.machine.userfaultfds[mapping.index()] else {
+            return Symbol::EINVAL.into();
+        };
+        match userfaultfd.read() {
+            Some(message) => Value::Number(self.page_of(mapping, message)),
+            None => Symbol::EINTR.into(),
+        }
+    }
+
+    /// As [`uffd_read`](Self::uffd_read), and does what a monitor does then. A change of the layout needs no answer.
+    pub(super) fn uffd_answer(&self, who: Who<'_>, mapping: MappingId, value: u64) -> Value {
+        let Some(userfaultfd) = who.machine.userfaultfds[mapping.index()] else {
+            return Symbol::EINVAL.into();
+        };
+        let Some(message) = userfaultfd.read() else {
+            return Symbol::EINTR.into();
+        };
+        let page = MappingPage {
+            mapping,
+            page: self.page_of(mapping, message) as usize,
+        };
+        explore::note(|| format!("{:?} of page {}", message.event, page.page));
+        let answer = || match message.event {
+            Event::Missing => self.uffdio_copy(who, page, value),
+            Event::Minor => self.uffdio_continue(who, page),
+            Event::WriteProtected => self.uffdio_writeprotect(who, page, Protection::Unprotect),
+            Event::Remove | Event::Unmap => Value::SUCCESS,
+        };
+        let mut tries = 0;
+        while answer() == Symbol::EAGAIN.into() {
+            tries += 1;
+            if tries == TRIES {
+                // Nothing comes of trying again before something has changed.
+                explore::hint::relax();
+                tries = 0;
+            }
+        }
+        Value::Number(page.page as u64)
+    }
+
+    fn page_of(&self, mapping: MappingId, message: Message) -> u64 {
+        message.range.start.page() - self.plan.layout.range(mapping).start.page()
+    }
+
+    pub(super) fn uffd_close(&self, who: Who<'_>, mapping: MappingId) -> Value {
+        let Some(userfaultfd) = who.machine.userfaultfds[mapping.index()] else {
+            return Symbol::EINVAL.into();
+        };
+        userfault::close(self.mm_of(who, mapping), userfaultfd);
+        Value::SUCCESS
     }
 
     pub(super) fn uffdio_poison(&self, who: Who<'_>, page: MappingPage) -> Value {

@@ -1,0 +1,48 @@
+//! UFFDIO_CONTINUE: a page that the object has is mapped.
+//!
+//! Guarantee: what is mapped is the page that the object has.
+//!
+//! Locks, in order: `mmap_lock` for reading, folio lock, lock of the table. The folio lock is what keeps collapse from replacing the
+//! page meanwhile: it has all pages that it replaces locked until their successor is in the cache.
+//!
+//! A page that collapse unmaps is one that is not mapped: its next access is an event again, unless the huge page was mapped by
+//! then. That is no event too many: who answers every event has mapped every page that is used.
+
+use crate::addr::VirtAddr;
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::platform::Platform;
+use crate::protocol::Safeguard;
+use crate::rmap::anon_vma_prepare;
+use crate::userfault::UffdError;
+use crate::userfault::fill::{fill_page, install};
+
+/// Maps the page at `addr`, which the object has. (Linux: `UFFDIO_CONTINUE`)
+///
+/// # Errors
+/// [`UffdError::Fault`] if the object has no page there, [`UffdError::Invalid`] without an object; else as
+/// [`copy`](super::copy).
+pub fn continue_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
+    fill_page(mm, addr, |vma| {
+        let mapping = vma.mapping.ok_or(UffdError::Invalid)?;
+        if !vma.is_shared() {
+            anon_vma_prepare(vma);
+        }
+        let index = vma.index_of(addr);
+        let locked = P::enforces(Safeguard::ContinueFolioLock);
+        let folio = if locked {
+            mapping.lock_folio(index)
+        } else {
+            mapping.get_folio(index)
+        };
+        let folio = folio.ok_or(UffdError::Fault)?;
+        let result = install(vma, addr, folio, folio.page::<P>(index));
+        if locked {
+            folio.unlock::<P>();
+        }
+        if result.is_err() {
+            folio.put::<P>(1);
+        }
+        result
+    })
+}
