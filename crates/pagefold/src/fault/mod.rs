@@ -182,7 +182,7 @@ fn set_anon_pte<P: Platform>(
     if table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }
-    let anon_vma = vma.anon_vma_protected();
+    let anon_vma = vma.anon_vma_of_page();
     folio.set_anon::<P>(anon_vma, vma.index_of(addr));
     add_mapping(folio, vma, 1, PageKind::Anon);
     P::observe(Fact::PrivateCopy(vma.mm.id, addr, folio.pfn()));
