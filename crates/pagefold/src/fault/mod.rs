@@ -1,7 +1,7 @@
 //! Page faults (Linux: `mm/memory.c`).
 //!
 //! Guarantees: when a fault returns `Ok`, the access is tried again, and either goes through or meets something that
-//! changed meanwhile. [`file`] maps pages of objects, [`anon`] those of anonymous memory, [`wp`] makes what is mapped
+//! changed meanwhile. `file` maps pages of objects, `anon` those of anonymous memory, `wp` makes what is mapped
 //! writable.
 //!
 //! Locks, in order: VMA lock or `mmap_lock` for reading, folio lock, pmd lock or lock of the table.

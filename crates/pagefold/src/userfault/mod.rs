@@ -10,7 +10,7 @@
 //! retraction has to look again at `anon_vma`, which is attached *before* the table's lock is taken here, and
 //! at the WP flag, which is set *before* any marker.
 //!
-//! [`mod@register`] says which VMAs are watched, [`event`] how a fault waits, [`fill`] and [`writeprotect`] how
+//! [`mod@register`] says which VMAs are watched, [`event`] how a fault waits, [`fill`] and [`mod@writeprotect`] how
 //! user space answers.
 
 pub mod event;
