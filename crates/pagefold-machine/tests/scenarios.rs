@@ -163,7 +163,10 @@ fn what_each_order_is_needed_for() {
         .map(|finding| describe(finding, &names))
         .collect();
     assert_eq!(found, NEEDED, "{found:#?}");
-    for finding in &findings {
+    for (finding, described) in findings.iter().zip(&found) {
+        if NOT_SHOWN.iter().any(|place| described.starts_with(place)) {
+            continue;
+        }
         // Under one of the models: none needs them all.
         let mut same_place = findings.iter().filter(|other| other.site == finding.site);
         assert!(
@@ -182,7 +185,13 @@ const NEEDED: &[&str] = &[
     "folio.rs put, release, ra: use-after-free in frame-reuse",
     "folio.rs unfreeze, release, ra: leak in split-count",
     "folio.rs refcount, acquire, ra: content in pin-vs-count",
+    "fork.rs copy_page_range, full barrier, ra: content in pin-vs-fork",
+    "fork.rs copy_page_range, full barrier, tso: not shown",
+    "fork.rs copy_page_range, release, ra: content in pin-vs-fork",
     "frame.rs init_folio, release, ra: condition in frame-reuse",
+    "gup.rs pin_user_page_fast, acquire, ra: content in pin-vs-fork",
+    "gup.rs pin_user_page_fast, full barrier, ra: content in pin-vs-fork",
+    "gup.rs pin_user_page_fast, full barrier, tso: not shown",
     "kvm.rs spte, dependent read, ra: content in spte-publication",
     "kvm.rs page_fault, acquire, ra: content in kvm-sequence",
     "kvm.rs install, release, ra: content in spte-publication",
@@ -197,20 +206,28 @@ const NEEDED: &[&str] = &[
     "mmap.rs exit_mm, release, ra: table-not-empty in exit-last-user",
     "page_cache/slots.rs load, dependent read, ra: use-after-free in node-publication",
     "page_cache/slots.rs create_range, release, ra: use-after-free in node-publication",
-    "page_cache/slots.rs store_node, release, ra: use-after-free in split-count",
-    "page_table/walk.rs read_dependent, dependent read, ra: use-after-free in size-vs-fill",
-    "page_table/walk.rs set, release, ra: use-after-free in fill-vs-wait",
-    "page_table/walk.rs walk_down, dependent read, ra: deadlock in fill-vs-wait",
-    "page_table/walk.rs make_upper_table, release, ra: deadlock in fill-vs-wait",
+    "page_table/walk.rs read_dependent, dependent read, ra: use-after-free in anon-vma-publication",
+    "page_table/walk.rs set, release, ra: use-after-free in anon-vma-publication",
+    "page_table/walk.rs walk_down, dependent read, ra: use-after-free in anon-vma-publication",
+    "page_table/walk.rs make_upper_table, release, ra: use-after-free in anon-vma-publication",
     "page_table/walk.rs read_dependent, dependent read, ra: content in content-before-entry",
     "page_table/walk.rs set, release, ra: content in content-before-entry",
+    "rmap/anon.rs put_anon_vma, acquire, ra: not shown",
+    "rmap/anon.rs put_anon_vma, release, ra: not shown",
+    "page_cache/slots.rs store_node, release, ra: use-after-free in split-count",
     "truncate.rs truncate, full barrier, ra: beyond-end in size-vs-fill",
     "truncate.rs truncate, full barrier, tso: not shown",
     "userfault/fill.rs check_size, full barrier, ra: beyond-end in size-vs-fill",
     "userfault/fill.rs check_size, full barrier, tso: not shown",
     "userfault/register.rs register, full barrier, ra: uffd-missing in hole-vs-register",
     "userfault/register.rs register, full barrier, tso: not shown",
+    "vma.rs set_anon_vma, release, ra: use-after-free in anon-vma-publication",
+    "vma.rs anon_vma_of_page, dependent read, ra: use-after-free in anon-vma-publication",
 ];
+
+/// What no model can show, but what a count of references gives: only of frames, not of objects, is it checked that every
+/// use has happened before they are freed.
+const NOT_SHOWN: &[&str] = &["rmap/anon.rs put_anon_vma"];
 
 #[test]
 fn the_orders_of_memory() {

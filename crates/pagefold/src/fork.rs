@@ -122,6 +122,7 @@ fn copy_page_range<P: Platform>(
     let result = copy_tables(new, old);
     if P::enforces(Safeguard::WriteProtectSeq) {
         P::step(Step::Mm("write_protect_seq ends", old.mm.id));
+        // After all entries were changed: who pins with this number finds them read-only.
         seq.store_release(before + 2);
     }
     result

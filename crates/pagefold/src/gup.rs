@@ -47,6 +47,7 @@ pub fn pin_user_page_fast<P: Platform>(
 ) -> Option<Pfn> {
     let seq = &mm.write_protect_seq;
     P::step(Step::Mm("gup: read write_protect_seq", mm.id));
+    // Before the walk: who sees the number that a fork ended with sees the entries as that left them.
     let before = seq.load_acquire();
     if before % 2 == 1 {
         return None;

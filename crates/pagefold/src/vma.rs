@@ -188,11 +188,21 @@ impl<P: Platform> Vma<P> {
         self.anon_vma.is_set()
     }
 
-    /// Sets `anon_vma`. The caller has `page_table_lock`, and `mmap_lock` for reading: who has it for writing later
-    /// may follow the link, nobody else does.
+    /// Sets `anon_vma`. The caller has `page_table_lock`, and `mmap_lock` for reading. Who maps a private page under the VMA lock names it in
+    /// the page, from where walks follow it.
     pub(crate) fn set_anon_vma(&self, anon_vma: Ref<P, AnonVma<P>>) {
         P::step(Step::Mm("attach anon_vma", self.mm.id));
-        self.anon_vma.write_once(Some(anon_vma));
+        self.anon_vma.assign(Some(anon_vma));
+    }
+
+    /// Sets `anon_vma` of a VMA that nobody knows of yet.
+    pub(crate) fn init_anon_vma(&self, anon_vma: Ref<P, AnonVma<P>>) {
+        self.anon_vma.store_protected(Some(anon_vma));
+    }
+
+    /// `anon_vma`, for a page that is about to be mapped: whoever comes by the page to it finds it made.
+    pub(crate) fn anon_vma_of_page(&self) -> Option<Ref<P, AnonVma<P>>> {
+        self.anon_vma.dereference()
     }
 
     /// `anon_vma`. The caller has `page_table_lock`, or `mmap_lock` for writing, or takes the VMA apart; or it has seen it set, as

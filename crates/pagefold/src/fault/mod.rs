@@ -1,7 +1,7 @@
 //! Page faults (Linux: `mm/memory.c`).
 //!
 //! Guarantees: when a fault returns `Ok`, the access is tried again, and either goes through or meets something that
-//! changed meanwhile. [`file`] maps pages of objects, [`anon`] those of anonymous memory, [`wp`] makes what is mapped
+//! changed meanwhile. `file` maps pages of objects, `anon` those of anonymous memory, `wp` makes what is mapped
 //! writable.
 //!
 //! Locks, in order: VMA lock or `mmap_lock` for reading, folio lock, pmd lock or lock of the table.
@@ -183,7 +183,7 @@ fn set_anon_pte<P: Platform>(
     if table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }
-    let anon_vma = vma.anon_vma_protected();
+    let anon_vma = vma.anon_vma_of_page();
     folio.set_anon::<P>(anon_vma, vma.index_of(addr));
     add_mapping(folio, vma, 1, PageKind::Anon);
     P::observe(Fact::PrivateCopy(vma.mm.id, addr, folio.pfn()));

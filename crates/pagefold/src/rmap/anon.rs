@@ -84,7 +84,7 @@ pub(crate) fn anon_vma_clone<P: Platform>(vma: Ref<P, Vma<P>>, parent: Ref<P, Vm
         return;
     };
     anon_vma.references.get(1);
-    vma.set_anon_vma(anon_vma);
+    vma.init_anon_vma(anon_vma);
     P::step(Step::Named("anon_vma_lock_write"));
     let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
     vma.anon_vma_next

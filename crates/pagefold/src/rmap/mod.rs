@@ -1,4 +1,4 @@
-//! From a page to the entries that map it (Linux: `mm/rmap.c`). This is about pages of objects; [`anon`] is about private ones.
+//! From a page to the entries that map it (Linux: `mm/rmap.c`). This is about pages of objects; `anon` is about private ones.
 //!
 //! The VMAs that map an object are in its `i_mmap` list, under `i_mmap_rwsem`. A VMA leaves the list before its upper page
 //! tables are freed; so who found a VMA in the list may walk its tables down to the table of small-page entries while

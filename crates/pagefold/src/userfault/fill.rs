@@ -194,7 +194,7 @@ pub(super) fn install<P: Platform>(
     }
     add_mapping(folio, vma, 1, kind);
     if kind == PageKind::Anon {
-        folio.set_anon::<P>(vma.anon_vma_protected(), vma.index_of(addr));
+        folio.set_anon::<P>(vma.anon_vma_of_page(), vma.index_of(addr));
         P::observe(Fact::PrivatePage(vma.mm.id, addr, folio.pfn()));
     }
     table.set(addr, pte);

@@ -12,7 +12,7 @@
 //! at the WP flag, which is set *before* any marker.
 //!
 //! [`mod@register`] says which VMAs are watched, [`event`] how a fault waits and a monitor reads of it, [`fill`], [`minor`] and
-//! [`writeprotect`] how it answers; [`change`] is about what else a monitor has to know of.
+//! [`mod@writeprotect`] how it answers; [`change`] is about what else a monitor has to know of.
 
 pub mod change;
 pub mod event;

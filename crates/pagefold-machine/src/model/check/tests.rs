@@ -18,15 +18,17 @@ use crate::model::oracle::{Through, entry_of};
 use crate::model::world::World;
 use crate::model::{Kind, Model};
 
-/// Two processes, a virtual machine, a page that is mapped, a hole, a private page, a protected page.
+/// Two processes and a child, a virtual machine, a page that is mapped, a hole, a private page that is shared with the child, a
+/// protected page.
 const SCENARIO: &str = r"
 MM books
 {
     shmem f[2] = { 1, hole };
     mm A { x: mmap(f, MAP_SHARED); uffd(x, WP); }
     mm B { y: mmap(f, MAP_PRIVATE); }
+    mm C = fork(B);
     A: x[0];
-    B: y[0] = 7;
+    B: y[0] = 7; fork(C);
 }
 P0 (A)      { uffdio_writeprotect(x[1]); }
 P1 (vcpu A) { v = x[0]; }
@@ -150,6 +152,41 @@ fn a_load_of_something_else_than_was_stored() {
     assert_fires(Kind::Content, |machine| {
         let pfn = mapped_frame(machine, B);
         World::current().books.check_load(B, PAGE_0, pfn, 8);
+    });
+}
+
+#[test]
+fn a_private_page_that_one_of_two_processes_may_write() {
+    assert_fires(Kind::Exclusive, |machine| {
+        let (table, pte) = entry_of(machine.mms[1].expect("B"), PAGE_0);
+        let word = ModelFormat::encode(pte.mk_writable(), PTE_LEVEL);
+        Model::entry(table.expect("the page is mapped by a table"), 0).poke(word);
+    });
+}
+
+#[test]
+fn a_page_of_zeros_that_may_be_written() {
+    assert_fires(Kind::Content, |machine| {
+        let (table, _) = entry_of(machine.mms[1].expect("B"), PAGE_0);
+        let word = ModelFormat::encode(Pte::page(Model::zero_page(), true), PTE_LEVEL);
+        Model::entry(table.expect("a page is mapped by the table"), 1).poke(word);
+    });
+}
+
+#[test]
+fn a_store_that_is_led_to_the_frame_of_before() {
+    assert_fires(Kind::Content, |machine| {
+        let frame = mapped_frame(machine, A);
+        World::current().store_by_user(B, PAGE_0, frame, 8, Through::Translation);
+    });
+}
+
+#[test]
+fn a_write_protection_that_nobody_asked_for() {
+    assert_fires(Kind::MarkerStray, |machine| {
+        let (table, pte) = entry_of(machine.mms[1].expect("B"), PAGE_0);
+        let word = ModelFormat::encode(pte.mk_uffd_wp(), PTE_LEVEL);
+        Model::entry(table.expect("the page is mapped by a table"), 0).poke(word);
     });
 }
 
