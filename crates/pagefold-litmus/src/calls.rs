@@ -5,7 +5,7 @@
 use crate::actors::Role;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, Scenario};
 use crate::check::Checker;
-use crate::constants::{Advice, Protection, Sharing, UffdModes};
+use crate::constants::{Advice, Permission, Protection, Sharing, UffdModes};
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::parameter::{Parameter, take};
 use crate::part::Reference;
@@ -306,6 +306,10 @@ calls! {
     Madvise = "madvise"(range: MappingRange, advice: Advice) by Cpu gives Status;
     /// Takes the mapping away, or pages of it.
     Munmap = "munmap"(range: MappingRange) by Cpu gives Status;
+    /// Changes what the process may do with the mapping, or pages of it.
+    Mprotect = "mprotect"(range: MappingRange, permission: Permission) by Cpu gives Status;
+    /// Moves the mapping, or pages of it, to where as many others are, which go away.
+    Mremap = "mremap"(from: MappingRange, to: MappingRange) by Cpu gives Status;
     /// Copies the address space to one that is declared as forked from it, whose threads then begin.
     Fork = "fork"(child: MmId) by Cpu gives Status;
     /// Ends the thread; with the last one of the process its address space goes.

@@ -66,6 +66,15 @@ constants! {
         /// Allow accesses again.
         GuardRemove = "MADV_GUARD_REMOVE";
     }
+    /// Something that `mprotect` allows.
+    Prot {
+        /// Nothing.
+        None = "PROT_NONE";
+        /// Reading.
+        Read = "PROT_READ";
+        /// Writing; only together with reading.
+        Write = "PROT_WRITE";
+    }
     /// An event that userfaultfd reports.
     UffdMode {
         /// A fault on a page that is not there.
@@ -111,6 +120,38 @@ impl UffdModes {
             .iter()
             .map(|(_, mode)| *mode)
             .filter(move |mode| self.has(*mode))
+    }
+}
+
+/// What `mprotect` leaves allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// `PROT_NONE`
+    None,
+    /// `PROT_READ`
+    Read,
+    /// `PROT_READ|PROT_WRITE`
+    ReadWrite,
+}
+
+impl Permission {
+    /// What the constants say together, if that makes sense.
+    pub(crate) fn of(constants: &[Prot]) -> Option<Self> {
+        match constants {
+            [Prot::None] => Some(Self::None),
+            [Prot::Read] => Some(Self::Read),
+            [Prot::Read, Prot::Write] | [Prot::Write, Prot::Read] => Some(Self::ReadWrite),
+            _ => None,
+        }
+    }
+
+    /// The constants for it.
+    pub(crate) const fn constants(self) -> &'static [Prot] {
+        match self {
+            Self::None => &[Prot::None],
+            Self::Read => &[Prot::Read],
+            Self::ReadWrite => &[Prot::Read, Prot::Write],
+        }
     }
 }
 

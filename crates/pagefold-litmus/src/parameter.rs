@@ -5,7 +5,7 @@ use std::slice;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, PageRange, Scenario};
 use crate::calls::Shape;
 use crate::check::Checker;
-use crate::constants::{Advice, Constant, Protection, Sharing, UffdMode, UffdModes};
+use crate::constants::{Advice, Constant, Permission, Protection, Sharing, UffdMode, UffdModes};
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::part::Reference;
 use crate::syntax::{Argument, ArgumentKind, Word};
@@ -289,6 +289,26 @@ impl Parameter for UffdModes {
 
     fn print(&self, _: &Scenario) -> Option<String> {
         let names: Vec<&str> = self.iter().map(UffdMode::name).collect();
+        Some(names.join("|"))
+    }
+}
+
+impl Parameter for Permission {
+    const SHAPE: Shape = Shape::OneOf(&["PROT_NONE", "PROT_READ", "PROT_READ|PROT_WRITE"]);
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        let Some(words) = argument.words() else {
+            return checker.misfit(argument, Self::SHAPE);
+        };
+        let mut constants = Vec::new();
+        for word in words {
+            constants.push(checker.constant(*word, Self::SHAPE)?);
+        }
+        Self::of(&constants).or_else(|| checker.misfit(argument, Self::SHAPE))
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        let names: Vec<&str> = self.constants().iter().map(|prot| prot.name()).collect();
         Some(names.join("|"))
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::mm::Mm;
+use crate::mprotect::Protection;
 use crate::platform::{Counter, Platform};
 use crate::protocol::Safeguard;
 use crate::step::Step;
@@ -63,6 +64,13 @@ pub enum Fact {
     MissingTable(u32, VirtAddr),
     /// A process learned, by asking, that the page at an address that it has registered MISSING is a hole.
     HoleSeen(u32, VirtAddr),
+    /// A range is mapped, or will be, at other addresses as well.
+    Remapped(u32, AddrRange, VirtAddr),
+    /// The private pages and markers of a range are moved to other addresses. They can be used at the old ones until those are
+    /// [`Forgotten`](Self::Forgotten).
+    Moved(u32, AddrRange, VirtAddr),
+    /// From now on accesses to a range may do so much, and no more.
+    Permitted(u32, AddrRange, Protection),
     /// The page at an address is missing and a userfaultfd event for it was raised.
     MissingEvent(u32, VirtAddr),
 }

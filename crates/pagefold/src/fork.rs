@@ -78,6 +78,7 @@ fn dup_vma<P: Platform>(old: Ref<P, Vma<P>>, child: Ref<P, Mm<P>>) -> Result<(),
     if P::enforces(Safeguard::ForkAnonVmaFirst) {
         anon_vma_clone(new, old);
     }
+    P::observe(Fact::Permitted(child.id, old.range, old.protection()));
     link_vma(new);
     child.insert_vma(new);
     let result = if vma_needs_copy(new, old) {

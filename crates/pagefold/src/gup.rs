@@ -110,7 +110,7 @@ fn walk<P: Platform>(
 
 /// A reference to the folio of an entry that allows the access.
 fn grab<P: Platform>(entry: Pte, pfn: Pfn, write: bool, purpose: Purpose) -> Option<Folio> {
-    if !entry.is_present() || (write && !entry.is_writable()) || pfn == P::zero_page() {
+    if !entry.is_accessible() || (write && !entry.is_writable()) || pfn == P::zero_page() {
         return None;
     }
     let folio = Folio::of::<P>(pfn);

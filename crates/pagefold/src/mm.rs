@@ -131,6 +131,18 @@ impl<P: Platform> Mm<P> {
         None
     }
 
+    /// The first VMA with an address in `range`. The caller has `mmap_lock`.
+    pub(crate) fn find_first_vma(&self, range: AddrRange) -> Option<Ref<P, Vma<P>>> {
+        let mut next = self.vmas.load_protected();
+        while let Some(vma) = next {
+            if vma.range.overlaps(range) {
+                return Some(vma);
+            }
+            next = vma.next.load_protected();
+        }
+        None
+    }
+
     /// Adds a VMA to the set. The caller has `mmap_lock` for writing, and the range is free.
     pub(crate) fn insert_vma(&self, vma: Ref<P, Vma<P>>) {
         let mut link = Position::Head;
@@ -146,18 +158,36 @@ impl<P: Platform> Mm<P> {
         self.set_link(link, Some(vma));
     }
 
-    /// Takes a VMA out of the set. The caller has `mmap_lock` for writing.
-    pub(crate) fn remove_vma(&self, vma: Ref<P, Vma<P>>) {
-        let mut link = Position::Head;
+    /// Puts VMAs in the place of one, in one step for who looks without a lock. The caller has `mmap_lock` for writing.
+    pub(crate) fn replace_vma(&self, old: Ref<P, Vma<P>>, parts: [Ref<P, Vma<P>>; 2]) {
+        let [first, second] = parts;
+        first.next.store_protected(Some(second));
+        second.next.store_protected(old.next.load_protected());
+        if let Some(position) = self.position_of(old) {
+            self.set_link(position, Some(first));
+        }
+    }
+
+    /// Takes out of the set what lies between two VMAs that it has, these included. They stay linked to each other and to
+    /// what follows, for who is among them. The caller has `mmap_lock` for writing.
+    pub(crate) fn remove_vmas(&self, first: Ref<P, Vma<P>>, last: Ref<P, Vma<P>>) {
+        if let Some(position) = self.position_of(first) {
+            self.set_link(position, last.next.load_protected());
+        }
+    }
+
+    /// Where the link to a VMA of the set is.
+    fn position_of(&self, vma: Ref<P, Vma<P>>) -> Option<Position<P>> {
+        let mut position = Position::Head;
         let mut next = self.vmas.load_protected();
         while let Some(other) = next {
             if other == vma {
-                self.set_link(link, other.next.load_protected());
-                return;
+                return Some(position);
             }
-            link = Position::After(other);
+            position = Position::After(other);
             next = other.next.load_protected();
         }
+        None
     }
 
     fn set_link(&self, position: Position<P>, target: Option<Ref<P, Vma<P>>>) {
@@ -166,18 +196,6 @@ impl<P: Platform> Mm<P> {
             Position::Head => self.vmas.assign(target),
             Position::After(vma) => vma.next.assign(target),
         }
-    }
-
-    /// Whether a VMA overlaps `range`. The caller has `mmap_lock`.
-    pub(crate) fn is_free(&self, range: AddrRange) -> bool {
-        let mut next = self.vmas.load_protected();
-        while let Some(vma) = next {
-            if vma.range.overlaps(range) {
-                return false;
-            }
-            next = vma.next.load_protected();
-        }
-        true
     }
 
     pub(crate) fn mmap_write_lock(&self) {
@@ -254,7 +272,7 @@ impl<P: Platform> Mm<P> {
         let mut next = self.vmas.dereference();
         while let Some(vma) = next {
             if vma.range.contains(addr) {
-                return vma.start_read().then_some(vma);
+                return Vma::start_read(vma).then_some(vma);
             }
             P::step(Step::Mm("find VMA under RCU", self.id));
             next = vma.next.dereference();

@@ -1,23 +1,29 @@
 //! The system calls that change the set of VMAs: mmap, munmap, exit.
 //!
 //! Locks: `mmap_lock` for writing while the set changes. munmap then gives it up for writing and unmaps with it held for
-//! reading only ("downgraded tail"): the VMA is not in the set any more, but its page tables are still there and are
+//! reading only ("downgraded tail"): the VMAs are not in the set any more, but their page tables are still there and are
 //! being freed. Whoever works with `mmap_lock` for reading must therefore have found a VMA in the set before it
 //! walks page tables at an address.
+//!
+//! Several VMAs may share a table. It is freed with the last of them; and not before all that go together have been zapped
+//! and have left the lists of their objects, so that nobody comes to it through another one.
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::arch::Format;
 use crate::handle::Ref;
 use crate::mm::Mm;
+use crate::mprotect::Protection;
 use crate::page_cache::Mapping;
 use crate::page_table::{pmd_offset, pte_offset_map};
 use crate::platform::{Link, Order, Platform, RefCount};
-use crate::rmap::{link_vma, put_anon_vma_of_vma};
+use crate::protocol::Safeguard;
+use crate::rmap::{link_vma, put_anon_vma_of_vma, unlink_anon_vma, unlink_vma};
+use crate::split::split_around;
 use crate::step::Step;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
-use crate::vma::{VM_SHARED, Vma};
+use crate::vma::{VM_READ, VM_SHARED, VM_WRITE, Vma};
 use crate::zap::{Markers, free_pgtables, zap_range};
 
 /// Why the set of VMAs was not changed. The errno that Linux returns has the same name.
@@ -25,12 +31,14 @@ use crate::zap::{Markers, free_pgtables, zap_range};
 pub enum MmapError {
     /// Something is mapped there already (EEXIST).
     Exists,
-    /// The range is empty or reaches beyond the address space, or no VMA has exactly this range (EINVAL).
+    /// The range is empty or reaches beyond the address space (EINVAL).
     Invalid,
     /// Others were in the way all the time: try again (EAGAIN).
     Again,
     /// Nothing is mapped there, or no frame is free (ENOMEM).
     NoMemory,
+    /// Nothing is mapped at the address of a system call that moves it (EFAULT).
+    Fault,
 }
 
 impl MmapError {
@@ -42,6 +50,7 @@ impl MmapError {
             Self::Invalid => "EINVAL",
             Self::Again => "EAGAIN",
             Self::NoMemory => "ENOMEM",
+            Self::Fault => "EFAULT",
         }
     }
 }
@@ -87,26 +96,31 @@ pub fn mmap<P: Platform>(
     range: AddrRange,
     backing: Backing<P>,
 ) -> Result<(), MmapError> {
-    if range.start >= range.end || range.end.page() > max_pages::<P>() {
+    if !is_user_range::<P>(range) {
         return Err(MmapError::Invalid);
     }
     mm.mmap_write_lock();
-    let free = mm.is_free(range);
+    let free = mm.find_first_vma(range).is_none();
     if free {
+        let access = VM_READ | VM_WRITE;
         let vma = match backing {
             Backing::Object {
                 mapping,
                 pgoff,
                 sharing,
             } => {
-                let flags = match sharing {
+                let shared = match sharing {
                     Sharing::Shared => VM_SHARED,
                     Sharing::Private => 0,
                 };
-                Vma::new(mm, range, Some(mapping), pgoff, flags)
+                Vma::new(mm, range, Some(mapping), pgoff, access | shared)
             }
-            Backing::Anonymous => Vma::new(mm, range, None, PageIndex(range.start.page()), 0),
+            Backing::Anonymous => {
+                let pgoff = PageIndex(range.start.page());
+                Vma::new(mm, range, None, pgoff, access)
+            }
         };
+        P::observe(Fact::Permitted(mm.id, range, Protection::ReadWrite));
         link_vma(vma);
         mm.insert_vma(vma);
     }
@@ -114,34 +128,106 @@ pub fn mmap<P: Platform>(
     if free { Ok(()) } else { Err(MmapError::Exists) }
 }
 
-/// Virtual pages of an address space: what its tables reach.
-fn max_pages<P: Platform>() -> u64 {
-    (P::PTRS_PER_TABLE as u64).pow(P::Format::levels())
+/// Whether a range is not empty and lies in what the tables reach.
+pub(crate) fn is_user_range<P: Platform>(range: AddrRange) -> bool {
+    let pages = (P::PTRS_PER_TABLE as u64).pow(P::Format::levels());
+    range.start < range.end && range.end.page() <= pages
 }
 
-/// Unmaps the VMA whose range is exactly `range`.
+/// Unmaps all that is mapped in a range.
 ///
 /// # Errors
-/// [`MmapError::Invalid`] if there is none.
+/// [`MmapError::Invalid`] for a range that is none.
 pub fn munmap<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    mm.mmap_write_lock();
-    let Some(vma) = mm.find_vma(range.start).filter(|vma| vma.range == range) else {
-        mm.mmap_write_unlock();
+    if !is_user_range::<P>(range) {
         return Err(MmapError::Invalid);
-    };
-    let change = Change::begin(vma, Event::Unmap, range);
-    vma.start_write();
-    mm.remove_vma(vma);
-    vma.mark_detached();
+    }
+    mm.mmap_write_lock();
+    let detached = Detached::take(mm, range);
     mm.mmap_write_downgrade();
-    zap_range(vma, range, Markers::Drop);
-    free_pgtables(mm, vma);
+    if let Some(detached) = &detached {
+        detached.unmap();
+    }
     mm.mmap_read_unlock();
-    free_vma(vma);
-    if let Some(change) = change {
-        change.tell();
+    if let Some(detached) = detached {
+        detached.free();
     }
     Ok(())
+}
+
+/// Neighbouring VMAs that have left the set, still linked to each other.
+pub(crate) struct Detached<P: Platform> {
+    first: Ref<P, Vma<P>>,
+    last: Ref<P, Vma<P>>,
+}
+
+impl<P: Platform> Detached<P> {
+    /// Takes a range out of the set of VMAs; VMAs at its ends are cut. `None` if nothing is mapped there. The caller has
+    /// `mmap_lock` for writing.
+    pub(crate) fn take(mm: Ref<P, Mm<P>>, range: AddrRange) -> Option<Self> {
+        split_around(mm, range);
+        let first = mm.find_first_vma(range)?;
+        let mut last = first;
+        while let Some(next) = last
+            .next
+            .load_protected()
+            .filter(|vma| vma.range.overlaps(range))
+        {
+            last = next;
+        }
+        let detached = Self { first, last };
+        for vma in detached.vmas() {
+            // Who unmaps takes it up again when it has given its locks back.
+            let _begun = Change::begin(vma, Event::Unmap, vma.range);
+            vma.start_write();
+        }
+        mm.remove_vmas(first, last);
+        detached.vmas().for_each(|vma| vma.mark_detached());
+        Some(detached)
+    }
+
+    fn vmas(&self) -> impl Iterator<Item = Ref<P, Vma<P>>> + use<P> {
+        let last = self.last;
+        core::iter::successors(Some(self.first), move |vma| {
+            vma.next.load_protected().filter(|_| *vma != last)
+        })
+    }
+
+    /// Unmaps the pages and frees the tables. The caller has `mmap_lock`, so that nothing new is mapped next to them.
+    pub(crate) fn unmap(&self) {
+        for vma in self.vmas() {
+            zap_range(vma, vma.range, Markers::Drop);
+        }
+        let unlink = || {
+            for vma in self.vmas() {
+                unlink_anon_vma(vma);
+                unlink_vma(vma);
+            }
+        };
+        let first = P::enforces(Safeguard::UnlinkBeforeFree);
+        if first {
+            unlink();
+        }
+        for vma in self.vmas() {
+            free_pgtables(vma.mm, vma);
+        }
+        if !first {
+            unlink();
+        }
+        for vma in self.vmas() {
+            P::observe(Fact::Permitted(vma.mm.id, vma.range, Protection::None));
+        }
+    }
+
+    /// Tells who wanted to know that the VMAs go, and frees them, as they are in no list any more. No lock is held.
+    pub(crate) fn free(self) {
+        for vma in self.vmas() {
+            if let Some(change) = Change::begun(vma, Event::Unmap, vma.range) {
+                change.tell();
+            }
+        }
+        self.vmas().for_each(free_vma);
+    }
 }
 
 /// Whether the page of the object that is mapped at `addr` is cached, looked up without a lock of the object; for
@@ -188,14 +274,17 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
     let mut next = mm.vmas.load_protected();
     while let Some(vma) = next {
         zap_range(vma, vma.range, Markers::Drop);
+        P::observe(Fact::Permitted(mm.id, vma.range, Protection::None));
         next = vma.next.load_protected();
     }
     mm.mmap_read_unlock();
     mm.mmap_write_lock();
     while let Some(vma) = mm.vmas.load_protected() {
         vma.start_write();
-        mm.remove_vma(vma);
+        mm.remove_vmas(vma, vma);
         vma.mark_detached();
+        unlink_anon_vma(vma);
+        unlink_vma(vma);
         free_pgtables(mm, vma);
         free_vma(vma);
     }
@@ -233,12 +322,17 @@ pub fn mmget_not_zero<P: Platform>(mm: Ref<P, Mm<P>>) -> bool {
 }
 
 /// Frees a VMA that is in no list any more, after a grace period: who found it under RCU may be trying its lock.
-fn free_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
-    P::call_rcu(move || {
+pub(crate) fn free_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
+    let free = move || {
         put_anon_vma_of_vma(vma);
         // SAFETY: nobody can find the VMA any more: it has left the set of VMAs and the lists of its family and object, and who
         // found it under RCU before has left the read section. Who held one of its locks or `mmap_lock` gave it back before the
         // VMA was removed.
         unsafe { vma.free() };
-    });
+    };
+    if P::enforces(Safeguard::DeferVmaFree) {
+        P::call_rcu(free);
+    } else {
+        free();
+    }
 }

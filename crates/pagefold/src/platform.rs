@@ -100,10 +100,8 @@ pub trait RawLock: Sized + 'static {
     fn new(class: LockClass) -> Self;
     /// Takes the lock.
     fn lock(&self);
-    /// Takes the lock while one of its class is held; the caller says why this cannot deadlock.
-    fn lock_nested(&self) {
-        self.lock();
-    }
+    /// Takes the lock while another one of its class is held; the caller says why this cannot deadlock.
+    fn lock_nested(&self);
     /// Takes the lock if it is free. Whether it did.
     fn try_lock(&self) -> bool;
     /// Releases the lock, which the caller holds.

@@ -190,6 +190,32 @@ safeguards! {
     FreezeSplit = "freeze_split",
     /// The small pages of a split are what they will be before they can be found.
     InitBeforePublish = "init_before_publish",
+    /// Who changes or unmaps a VMA waits for faults that have its lock, and keeps new ones out.
+    WriteLockVma = "write_lock_vma",
+    /// A VMA that leaves its address space is marked, for faults that found it before and take its lock later.
+    MarkDetached = "mark_detached",
+    /// A VMA is freed a grace period after it left its address space.
+    DeferVmaFree = "defer_vma_free",
+    /// VMAs that are unmapped leave the lists of their objects before their page tables are freed.
+    UnlinkBeforeFree = "unlink_before_free",
+    /// The parts of a VMA take its place in the list of the object under one lock.
+    ReplaceInOneStep = "replace_in_one_step",
+    /// Retraction under `i_mmap_rwsem` only tries the lock of a VMA (Linux 6.4).
+    TryVmaLock = "try_vma_lock",
+    /// mprotect flushes the translation caches before it returns.
+    FlushOnMprotect = "flush_on_mprotect",
+    /// mremap puts the new VMA behind the old one in the list of the object, so that who walks it misses no page.
+    MovedVmaBehind = "moved_vma_behind",
+    /// mremap locks the list of the object while a whole table moves.
+    MoveUnderRmapLocks = "move_under_rmap_locks",
+    /// mremap looks again, under the pmd lock, whether there is a table to be moved.
+    RecheckMovedPmd = "recheck_moved_pmd",
+    /// mremap looks again, under its lock, whether the table is attached that entries are moved to.
+    RecheckMoveTarget = "recheck_move_target",
+    /// mremap flushes the translations of the old addresses.
+    FlushOnMove = "flush_on_move",
+    /// mremap takes protections by userfaultfd from pages that move out of a registered VMA.
+    DropMovedUffdWp = "drop_moved_uffd_wp",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

@@ -1,7 +1,8 @@
 //! Virtual memory areas (Linux: `struct vm_area_struct`) and their per-VMA lock.
 //!
-//! A VMA's range, object and kind never change here; what changes is its flags, its `anon_vma` and whether it is in
-//! its address space at all.
+//! A VMA's range, object and kind never change; what changes is its flags, its `anon_vma` and whether it is in its address
+//! space at all. Where a part is to be changed or unmapped, the VMA is replaced by VMAs for its parts
+//! ([`split`](crate::split)). Linux changes the range in place; there as here, the VMA is write-locked meanwhile.
 //!
 //! * The per-VMA lock: a reader (a page fault) holds `lock` for reading. A writer has `mmap_lock` for writing, waits
 //!   for the readers once (`start_write`) and marks the VMA with the address space's sequence
@@ -13,11 +14,14 @@
 //! * `anon_vma` is set once, under `mmap_lock` for reading and `page_table_lock`, never cleared while the VMA lives.
 
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::arch::Pte;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
 use crate::mm::Mm;
+use crate::mprotect::Protection;
 use crate::page_cache::Mapping;
 use crate::platform::{Link, Platform, RawRwSem, Word};
+use crate::protocol::Safeguard;
 use crate::rmap::AnonVma;
 use crate::step::Step;
 use crate::sync::RcuGuard;
@@ -35,6 +39,10 @@ pub const VM_UFFD_MINOR: u64 = 8;
 pub const VM_UFFD: u64 = VM_UFFD_MISSING | VM_UFFD_WP | VM_UFFD_MINOR;
 /// There may be guards among the entries. Once set, it stays.
 pub const VM_MAYBE_GUARD: u64 = 1 << 16;
+/// May be read.
+pub const VM_READ: u64 = 1 << 8;
+/// May be written.
+pub const VM_WRITE: u64 = 1 << 9;
 
 /// A range of an address space that maps a range of an object, or memory of its own.
 pub struct Vma<P: Platform> {
@@ -90,6 +98,21 @@ impl<P: Platform> Vma<P> {
         })
     }
 
+    /// A VMA for a part of this one, with all that it has but its `anon_vma` and its place in the lists. The caller has
+    /// `mmap_lock` for writing and has write-locked this one; the part is write-locked as well.
+    pub(crate) fn part(&self, range: AddrRange) -> Ref<P, Self> {
+        self.sibling(range, self.index_of(range.start), self.flags_protected())
+    }
+
+    /// A VMA with the object and userfaultfd of this one, write-locked. The caller has `mmap_lock` for writing and has
+    /// write-locked this one.
+    pub(crate) fn sibling(&self, range: AddrRange, pgoff: PageIndex, flags: u64) -> Ref<P, Self> {
+        let vma = Self::new(self.mm, range, self.mapping, pgoff, flags);
+        vma.userfaultfd.store_protected(self.userfaultfd());
+        vma.lock_seq.store_protected(self.lock_seq.load_protected());
+        vma
+    }
+
     /// The page of the object that is mapped at `addr`; for anonymous memory, a number that stays the same where the page
     /// is mapped elsewhere.
     pub(crate) fn index_of(&self, addr: VirtAddr) -> PageIndex {
@@ -133,6 +156,27 @@ impl<P: Platform> Vma<P> {
     pub fn is_shared(&self) -> bool {
         // VM_SHARED never changes, so that it can be read with any of the locks or none.
         self.flags.load_protected() & VM_SHARED != 0
+    }
+
+    /// What the process may do. The caller has `mmap_lock` or the VMA lock, for reading.
+    pub(crate) fn protection(&self) -> Protection {
+        let flags = self.flags_protected();
+        if flags & VM_WRITE != 0 {
+            Protection::ReadWrite
+        } else if flags & VM_READ != 0 {
+            Protection::Read
+        } else {
+            Protection::None
+        }
+    }
+
+    /// A present entry without what the process may not do. The caller has `mmap_lock` or the VMA lock, for reading.
+    pub(crate) fn protect(&self, entry: Pte) -> Pte {
+        match self.protection() {
+            Protection::None => entry.mk_inaccessible(),
+            Protection::Read => entry.wrprotect(),
+            Protection::ReadWrite => entry,
+        }
     }
 
     /// The flags. The caller has `mmap_lock` or the VMA lock, for reading.
@@ -221,15 +265,15 @@ impl<P: Platform> Vma<P> {
     }
 
     /// Read-locks the VMA unless it is write-locked or gone. Whether it did. The caller is in an RCU section.
-    pub(crate) fn start_read(&self) -> bool {
-        P::step(Step::Mm("vma_start_read", self.mm.id));
-        if !self.lock.try_read() {
+    pub(crate) fn start_read(vma: Ref<P, Self>) -> bool {
+        P::step(Step::Mm("vma_start_read", vma.mm.id));
+        if !vma.lock.try_read() {
             return false;
         }
         // The address space's number cannot be older than the mark: who made the mark had read it, and gave the lock
         // back then. If it is newer, it is an acquire of everything that was done to the VMA while it was write-locked.
-        if self.lock_seq.load_protected() == self.mm.lock_seq() || self.is_detached() {
-            self.end_read();
+        if vma.lock_seq.load_protected() == vma.mm.lock_seq() || vma.is_detached() {
+            vma.end_read();
             return false;
         }
         true
@@ -250,6 +294,9 @@ impl<P: Platform> Vma<P> {
     /// Waits for readers of the VMA and keeps new ones out until `mmap_lock`, which the caller has for writing, is
     /// released.
     pub(crate) fn start_write(&self) {
+        if !P::enforces(Safeguard::WriteLockVma) {
+            return;
+        }
         let seq = self.mm.lock_seq_protected();
         if self.lock_seq.load_protected() == seq {
             return;
@@ -294,6 +341,8 @@ impl<P: Platform> Vma<P> {
 
     /// Marks the VMA as gone from its address space. The caller has write-locked it.
     pub(crate) fn mark_detached(&self) {
-        self.detached.store_protected(1);
+        if P::enforces(Safeguard::MarkDetached) {
+            self.detached.store_protected(1);
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::page_table::{
     take_upper_table,
 };
 use crate::platform::{FlushKind, Link, Platform};
-use crate::rmap::{remove_mapping, unlink_anon_vma, unlink_vma};
+use crate::rmap::remove_mapping;
 use crate::tlb::{Gather, flush_tlb_range};
 use crate::vma::Vma;
 
@@ -98,7 +98,7 @@ fn zap<P: Platform>(
 }
 
 /// The first address behind the table of small-page entries that serves `addr`, or the end of the range.
-fn next_table<P: Platform>(addr: VirtAddr, range: AddrRange) -> VirtAddr {
+pub(crate) fn next_table<P: Platform>(addr: VirtAddr, range: AddrRange) -> VirtAddr {
     let pages = P::PTRS_PER_TABLE;
     addr.huge_start(pages)
         .add_pages(pages as u64)
@@ -262,11 +262,10 @@ pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
 
 /// Frees the page tables of a VMA that is not in the set of VMAs any more, and whose pages are unmapped.
 ///
-/// The VMA first leaves the lists of its family and of its object: whoever walks the tables on behalf of a page holds that list's
-/// semaphore and has left then. Upper tables go if no other VMA needs them.
+/// The VMA has left the lists of its family and of its object before, and so have all others that are unmapped with it and may share
+/// a table with it: whoever walks the tables on behalf of a page holds that list's semaphore and has left then. Tables that
+/// a VMA in the set needs stay.
 pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>) {
-    unlink_anon_vma(vma);
-    unlink_vma(vma);
     let mut gather = Gather::<P>::new(mm, vma.range);
     let mut addr = vma.range.start;
     while vma.range.contains(addr) {

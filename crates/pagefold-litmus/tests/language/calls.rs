@@ -35,6 +35,10 @@ fn the_table() {
         Collapses pages of a mapping into huge ones, or drops what they map.
     "munmap(x[i..j])" [Cpu] Status
         Takes the mapping away, or pages of it.
+    "mprotect(x[i..j], PROT_NONE/PROT_READ/PROT_READ|PROT_WRITE)" [Cpu] Status
+        Changes what the process may do with the mapping, or pages of it.
+    "mremap(x[i..j], x[i..j])" [Cpu] Status
+        Moves the mapping, or pages of it, to where as many others are, which go away.
     "fork(A)" [Cpu] Status
         Copies the address space to one that is declared as forked from it, whose threads then begin.
     "exit()" [Cpu] Nothing

@@ -389,7 +389,7 @@ fn mapping_by_a_device() {
 #[test]
 fn unknown_call() {
     assert_snapshot!(errors(&in_thread(r"    madvice(x, MADV_COLLAPSE);
-    mremap(x);
+    mbind(x);
     load(x[0]);")), @"
     error: unknown call `madvice`
      --> test.litmus:8:5
@@ -399,13 +399,13 @@ fn unknown_call() {
       |
       = help: did you mean `madvise`?
 
-    error: unknown call `mremap`
+    error: unknown call `mbind`
      --> test.litmus:9:5
       |
-    9 |     mremap(x);
-      |     ^^^^^^ expected a call for a thread of a process
+    9 |     mbind(x);
+      |     ^^^^^ expected a call for a thread of a process
       |
-      = help: did you mean `munmap`?
+      = help: known are `madvise`, `munmap`, `mprotect`, `mremap`, `fork`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `uffdio_continue`, `uffd_close`, `gup_fast`, `gup_fast_write`, `vmsplice`, `mincore`, `prefetch`, `rmap_walk_anon`
 
     error: unknown call `load`
       --> test.litmus:10:5
@@ -413,7 +413,7 @@ fn unknown_call() {
     10 |     load(x[0]);
        |     ^^^^ expected a call for a thread of a process
        |
-       = help: known are `madvise`, `munmap`, `fork`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `uffdio_continue`, `uffd_close`, `gup_fast`, `gup_fast_write`, `vmsplice`, `mincore`, `prefetch`, `rmap_walk_anon`
+       = help: known are `madvise`, `munmap`, `mprotect`, `mremap`, `fork`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `uffdio_continue`, `uffd_close`, `gup_fast`, `gup_fast_write`, `vmsplice`, `mincore`, `prefetch`, `rmap_walk_anon`
     ");
 }
 

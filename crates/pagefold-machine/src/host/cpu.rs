@@ -138,7 +138,7 @@ impl HostCpu {
         Some(frame)
     }
 
-    /// The present entry of a page; that of a huge page as if it were of the small one.
+    /// The entry of a page that may be accessed; that of a huge page as if it were of the small one.
     fn find_leaf(&mut self, page: u64) -> Option<Leaf> {
         let table = match self.tlb.table(page) {
             Some(table) => table,
@@ -147,7 +147,7 @@ impl HostCpu {
                 for level in (PMD_LEVEL..HostFormat::levels()).rev() {
                     let leaf = Leaf::read(table, page, level);
                     if leaf.pte.is_huge() {
-                        return Some(leaf);
+                        return Some(leaf).filter(|leaf| leaf.pte.is_accessible());
                     }
                     if !leaf.pte.is_table() {
                         return None;
@@ -158,7 +158,7 @@ impl HostCpu {
                 table
             }
         };
-        Some(Leaf::read(table, page, PTE_LEVEL)).filter(|leaf| leaf.pte.is_page())
+        Some(Leaf::read(table, page, PTE_LEVEL)).filter(|leaf| leaf.pte.is_accessible())
     }
 }
 

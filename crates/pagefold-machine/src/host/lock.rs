@@ -22,6 +22,10 @@ impl RawLock for HostLock {
         self.0.lock();
     }
     #[inline(always)]
+    fn lock_nested(&self) {
+        self.0.lock();
+    }
+    #[inline(always)]
     fn try_lock(&self) -> bool {
         self.0.try_lock()
     }

@@ -19,7 +19,9 @@ use std::sync::{Mutex, PoisonError};
 use pagefold::protocol::{Protocol, SafeguardSet};
 use pagefold_explore as explore;
 use pagefold_explore::{Bound, Trace, Violation};
-use pagefold_litmus::{Actor, Memory, MmId, Quantifier, Scenario, Value};
+use pagefold_litmus::{
+    Actor, Call, Memory, MmId, Quantifier, Scenario, Statement, StatementKind, Value,
+};
 
 use super::arena::{Arena, Snapshot};
 use super::format::EntryFormat;
@@ -278,6 +280,26 @@ impl Findings {
     }
 }
 
+/// Whether a thread takes permissions away. Under a weak memory model the order of execution does not say what an access
+/// may do, but at the end.
+fn forbids(scenario: &Scenario) -> bool {
+    fn any(body: &[Statement]) -> bool {
+        body.iter().any(|statement| match &statement.kind {
+            StatementKind::Call { call, .. } => {
+                matches!(
+                    call,
+                    Call::Munmap(_) | Call::Mprotect(..) | Call::Mremap(..)
+                )
+            }
+            StatementKind::Repeat { body, .. } => any(body),
+            StatementKind::Store { .. } | StatementKind::Load { .. } | StatementKind::Map(_) => {
+                false
+            }
+        })
+    }
+    scenario.threads.iter().any(|thread| any(&thread.body))
+}
+
 impl<'a> Plan<'a> {
     fn new(scenario: &'a Scenario, config: &RunConfig, goal: Goal) -> Result<Self, ScenarioLimit> {
         Ok(Self {
@@ -291,6 +313,7 @@ impl<'a> Plan<'a> {
                 strict: config.strict,
                 memory: config.memory,
                 reuse_frames: scenario.reuse_frames,
+                watch_permissions: config.memory == Memory::Sc && forbids(scenario),
             },
             goal,
             findings: Findings::default(),

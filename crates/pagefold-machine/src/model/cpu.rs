@@ -98,7 +98,7 @@ impl Cpu {
         loop {
             let (word, seen) = self.read_entry(mm, addr, table, level);
             let pte = ModelFormat::decode(seen, level);
-            if pte.is_page() {
+            if pte.is_accessible() {
                 let marked = if write && pte.is_writable() {
                     pte.mk_young().mk_dirty()
                 } else {
@@ -303,6 +303,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
             let value = world.content(pfn).read_once();
             explore::note(|| format!("= {value}"));
             world.books.check_load(mm, addr, pfn, value);
+            world.check_permitted(mm, addr, access);
             value
         }
         Access::Store(value) => {
@@ -314,6 +315,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
                 )
             });
             world.store_by_user(mm, addr, pfn, value, Through::Translation);
+            world.check_permitted(mm, addr, access);
             value
         }
     }

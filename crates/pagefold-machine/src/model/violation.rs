@@ -41,6 +41,8 @@ kinds! {
     MarkerStray = "marker-stray",
     /// Each load equals the last store to that page of the object, or to the private copy.
     Content = "content",
+    /// No access goes through that mprotect forbade, or to what was unmapped, after the call returned.
+    Protection = "protection",
     /// The counts of resident pages equal what the page tables map.
     Rss = "rss",
     /// The count of page tables equals the tables that are attached.

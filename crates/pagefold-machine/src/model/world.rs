@@ -60,6 +60,10 @@ pub(crate) struct World {
     pub(crate) split_ptlocks: bool,
     pub(crate) strict: bool,
     pub(crate) memory: Memory,
+    /// Whether the order of accesses and of changes of permissions matters.
+    pub(crate) watch_permissions: bool,
+    /// For each address space, what is written when permissions change and read by each access: so the two are ordered.
+    pub(crate) permissions: [ModelWord; MMS],
     next_frame: Cell<usize>,
     /// Where the scenario says so, frames are used again.
     free_list: Option<FreeList>,
@@ -96,6 +100,8 @@ pub(crate) struct Rules {
     pub(crate) strict: bool,
     pub(crate) memory: Memory,
     pub(crate) reuse_frames: bool,
+    /// Whether permissions are taken away while threads run.
+    pub(crate) watch_permissions: bool,
 }
 
 impl World {
@@ -109,6 +115,8 @@ impl World {
             split_ptlocks: rules.split_ptlocks,
             strict: rules.strict,
             memory: rules.memory,
+            watch_permissions: rules.watch_permissions,
+            permissions: std::array::from_fn(|_| ModelWord::new(0)),
             next_frame: Cell::new(1),
             free_list: rules.reuse_frames.then(FreeList::new),
             frames: std::array::from_fn(|_| FrameSlot {

@@ -9,7 +9,7 @@
 //! | 7 | AP\[2\]: read-only | |
 //! | 8, 9 | inner shareable | |
 //! | 10 | accessed | |
-//! | 11 | not global | |
+//! | 11 | not global; if bit 0 is clear, a page that may not be accessed (Linux: `PTE_PRESENT_INVALID`) | |
 //! | 12-47 | frame number | frame number |
 //! | 51 | dirty bit modifier: writable | |
 //! | 53, 54 | execution forbidden | |
@@ -19,9 +19,9 @@
 //! it not read-only (`FEAT_HAFDBS`). Bit 55 keeps what a page that is not writable any more was. So a page is dirty
 //! if either says so.
 //!
-//! A word whose bit 0 is clear is all software's.
+//! A word whose bit 0 is clear is all software's; that of a page that may not be accessed is otherwise as if it were set.
 
-use super::pte::{DIRTY, HUGE, NUMBER, PRESENT, TABLE, UFFD_WP, WRITABLE, YOUNG};
+use super::pte::{DIRTY, HUGE, INACCESSIBLE, NUMBER, PRESENT, TABLE, UFFD_WP, WRITABLE, YOUNG};
 use super::{Format, PTE_LEVEL, Pte};
 
 const VALID: u64 = 1 << 0;
@@ -69,8 +69,13 @@ impl<const LEVELS: u32> Format for AArch64<LEVELS> {
             return bits & FRAME | VALID | NOT_BLOCK;
         }
         let dirty = pte.is_dirty();
+        let page = if pte.is_accessible() {
+            PAGE
+        } else {
+            PAGE & !VALID
+        };
         bits & FRAME
-            | PAGE
+            | page
             | if level == PTE_LEVEL { NOT_BLOCK } else { 0 }
             | bit(bits, YOUNG, ACCESSED)
             | bit(bits, WRITABLE, DIRTY_BIT_MODIFIER)
@@ -85,17 +90,18 @@ impl<const LEVELS: u32> Format for AArch64<LEVELS> {
 
     #[inline(always)]
     fn decode(word: u64, level: u32) -> Pte {
-        if word & VALID == 0 {
+        if word & (VALID | NOT_GLOBAL) == 0 {
             return Pte::from_raw(word & super::pte::NOT_PRESENT);
         }
         let frame = word & FRAME & NUMBER | PRESENT;
-        if level > PTE_LEVEL && word & NOT_BLOCK != 0 {
+        if level > PTE_LEVEL && word & (VALID | NOT_BLOCK) == VALID | NOT_BLOCK {
             return Pte::from_raw(frame | TABLE);
         }
         let written = word & (DIRTY_BIT_MODIFIER | READ_ONLY) == DIRTY_BIT_MODIFIER;
         Pte::from_raw(
             frame
                 | if level > PTE_LEVEL { HUGE } else { 0 }
+                | bit(!word, VALID, INACCESSIBLE)
                 | bit(word, ACCESSED, YOUNG)
                 | bit(word, DIRTY_BIT_MODIFIER, WRITABLE)
                 | bit(word, SOFTWARE_UFFD_WP, UFFD_WP)

@@ -3,7 +3,7 @@
 //! | entry | what it says |
 //! |---|---|
 //! | none | nothing |
-//! | page | a frame, or for a huge page the first of its frames; writable, young, dirty, write-protected by userfaultfd |
+//! | page | a frame, or for a huge page the first of its frames; writable, young, dirty, write-protected by userfaultfd; or inaccessible |
 //! | table | the frame of a lower table |
 //! | marker | no page, but something to remember |
 //! | swap entry | where the page is that was moved out |
@@ -20,6 +20,8 @@ pub(super) const WRITABLE: u64 = 1 << 1;
 pub(super) const YOUNG: u64 = 1 << 5;
 pub(super) const DIRTY: u64 = 1 << 6;
 pub(super) const HUGE: u64 = 1 << 7;
+/// The page is there, and hardware does not know it.
+pub(super) const INACCESSIBLE: u64 = 1 << 8;
 pub(super) const UFFD_WP: u64 = 1 << 10;
 pub(super) const TABLE: u64 = 1 << 11;
 /// The frame number, or the number of a swap slot: 40 bits.
@@ -117,7 +119,7 @@ impl Pte {
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
-    /// Whether a page or table is there.
+    /// Whether a page or table is there, be it one that may not be accessed.
     #[must_use]
     pub const fn is_present(self) -> bool {
         self.0 & PRESENT != 0
@@ -126,6 +128,11 @@ impl Pte {
     #[must_use]
     pub const fn is_page(self) -> bool {
         self.0 & (PRESENT | TABLE) == PRESENT
+    }
+    /// Whether there is a page that may be accessed. (Linux: not `pte_protnone`)
+    #[must_use]
+    pub const fn is_accessible(self) -> bool {
+        self.is_page() && self.0 & INACCESSIBLE == 0
     }
     /// Whether the entry of an upper table maps a huge page.
     #[must_use]
@@ -203,6 +210,16 @@ impl Pte {
     pub const fn wrprotect(self) -> Self {
         Self(self.0 & !WRITABLE)
     }
+    /// The page's entry, with all access forbidden. (Linux: `pte_modify` with `PAGE_NONE`)
+    #[must_use]
+    pub const fn mk_inaccessible(self) -> Self {
+        Self(self.wrprotect().0 | INACCESSIBLE)
+    }
+    /// The page's entry, with reading allowed.
+    #[must_use]
+    pub const fn mk_accessible(self) -> Self {
+        Self(self.0 & !INACCESSIBLE)
+    }
     /// The page's entry, accessed.
     #[must_use]
     pub const fn mk_young(self) -> Self {
@@ -262,7 +279,8 @@ impl fmt::Debug for Pte {
         let huge = if self.is_huge() { "huge " } else { "" };
         write!(f, "{huge}frame {}", self.pfn().0)?;
         for (is, word) in [
-            (!self.is_writable(), " read-only"),
+            (!self.is_accessible(), " inaccessible"),
+            (self.is_accessible() && !self.is_writable(), " read-only"),
             (self.is_uffd_wp(), " uffd-wp"),
             (!self.is_young(), " old"),
             (self.is_dirty(), " dirty"),

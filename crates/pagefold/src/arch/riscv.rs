@@ -6,13 +6,16 @@
 //! | 1, 2, 3 | readable, writable, executable: 1, ?, 0 | 0 |
 //! | 4 | user | 0 |
 //! | 6, 7 | accessed, dirty | 0 |
+//! | 8 | 1 if bit 0 is clear: a page that may not be accessed (software) | 0 |
 //! | 9 | userfaultfd write-protect (software) | 0 |
 //! | 10-53 | frame number (40 bits of it are used) | frame number |
 //!
 //! Which of the two an entry is, its own bits say: pages are readable, tables are not. Its level says whether a page is huge.
-//! A word whose bit 0 is clear is all software's.
+//! A word whose bit 0 is clear is all software's; that of a page that may not be accessed is otherwise as if it were set.
 
-use super::pte::{DIRTY, HUGE, NOT_PRESENT, NUMBER, PRESENT, TABLE, UFFD_WP, WRITABLE, YOUNG};
+use super::pte::{
+    DIRTY, HUGE, INACCESSIBLE, NOT_PRESENT, NUMBER, PRESENT, TABLE, UFFD_WP, WRITABLE, YOUNG,
+};
 use super::{Format, PTE_LEVEL, Pte};
 use crate::addr::PAGE_SHIFT;
 
@@ -23,6 +26,7 @@ const EXECUTE: u64 = 1 << 3;
 const USER: u64 = 1 << 4;
 const ACCESSED: u64 = 1 << 6;
 const WRITTEN: u64 = 1 << 7;
+const SOFTWARE_INACCESSIBLE: u64 = 1 << 8;
 const SOFTWARE_UFFD_WP: u64 = 1 << 9;
 /// From the place of the frame number in a [`Pte`] to that in a word.
 const SHIFT: u32 = PAGE_SHIFT - 10;
@@ -54,11 +58,17 @@ impl<const LEVELS: u32> Format for RiscV<LEVELS> {
         if !pte.is_present() {
             return bits;
         }
-        let frame = (bits & NUMBER) >> SHIFT | VALID;
+        let frame = (bits & NUMBER) >> SHIFT;
         if pte.is_table() {
-            return frame;
+            return frame | VALID;
         }
+        let is_there = if pte.is_accessible() {
+            VALID
+        } else {
+            SOFTWARE_INACCESSIBLE
+        };
         frame
+            | is_there
             | READABLE
             | USER
             | bit(bits, WRITABLE, WRITE)
@@ -69,7 +79,7 @@ impl<const LEVELS: u32> Format for RiscV<LEVELS> {
 
     #[inline(always)]
     fn decode(word: u64, level: u32) -> Pte {
-        if word & VALID == 0 {
+        if word & (VALID | SOFTWARE_INACCESSIBLE) == 0 {
             return Pte::from_raw(word & NOT_PRESENT);
         }
         let frame = (word & FRAME) << SHIFT | PRESENT;
@@ -79,6 +89,7 @@ impl<const LEVELS: u32> Format for RiscV<LEVELS> {
         Pte::from_raw(
             frame
                 | if level > PTE_LEVEL { HUGE } else { 0 }
+                | bit(!word, VALID, INACCESSIBLE)
                 | bit(word, WRITE, WRITABLE)
                 | bit(word, ACCESSED, YOUNG)
                 | bit(word, WRITTEN, DIRTY)

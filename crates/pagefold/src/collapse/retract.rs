@@ -213,7 +213,9 @@ fn retract_exclusively<P: Platform>(
     pmd: PmdRef<P>,
     range: AddrRange,
 ) -> Result<(), ScanResult> {
-    if !vma.try_start_write() {
+    if !P::enforces(Safeguard::TryVmaLock) {
+        vma.start_write();
+    } else if !vma.try_start_write() {
         return Err(ScanResult::Fail);
     }
     if P::enforces(Safeguard::RecheckAnonVma) && vma.has_anon_vma("recheck anon_vma") {

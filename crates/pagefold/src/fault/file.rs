@@ -253,7 +253,7 @@ pub(crate) fn do_set_pmd<P: Platform>(
     if write {
         entry = entry.mk_dirty();
     }
-    pmd.set("set_pmd", entry);
+    pmd.set("set_pmd", vma.protect(entry));
     true
 }
 
@@ -273,5 +273,5 @@ fn set_file_pte<P: Platform>(
         pte = pte.mk_uffd_wp();
     }
     add_mapping(folio, vma, 1, PageKind::Shmem);
-    table.set(addr, pte);
+    table.set(addr, vma.protect(pte));
 }

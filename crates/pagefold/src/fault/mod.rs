@@ -31,7 +31,7 @@ pub(crate) use file::do_set_pmd;
 
 /// Why an access cannot go on.
 pub enum FaultError<P: Platform> {
-    /// No VMA there, or a guard region (SIGSEGV).
+    /// No VMA there, or one that does not allow the access, or a guard region (SIGSEGV).
     SigSegv,
     /// Behind the end of the object, or a userfaultfd that asks for it (SIGBUS).
     SigBus,
@@ -124,6 +124,9 @@ impl<P: Platform> Vmf<P> {
 
 /// Linux: `handle_mm_fault`, `handle_pte_fault`.
 fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
+    if !vmf.vma.protection().permits(vmf.write) {
+        return Err(FaultError::SigSegv);
+    }
     let pmd = pmd_alloc(vmf.vma.mm, vmf.addr).ok_or(FaultError::OutOfMemory)?;
     let value = pmd.read_once("read pmd");
     if value.is_huge() {
@@ -187,5 +190,5 @@ fn set_anon_pte<P: Platform>(
     folio.set_anon::<P>(anon_vma, vma.index_of(addr));
     add_mapping(folio, vma, 1, PageKind::Anon);
     P::observe(Fact::PrivateCopy(vma.mm.id, addr, folio.pfn()));
-    table.set(addr, pte);
+    table.set(addr, vma.protect(pte));
 }

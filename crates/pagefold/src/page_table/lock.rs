@@ -51,7 +51,7 @@ impl<P: Platform> PtLock<P> {
         }
     }
 
-    /// Takes the lock while that of a table of another address space is held. `step` is what the trace calls it.
+    /// Takes the lock while that of another table is held; the caller says why this cannot deadlock.
     pub(crate) fn lock_nested(self, step: Step) -> PtLockGuard<P> {
         P::step(step);
         self.with_raw(|lock| lock.lock_nested());

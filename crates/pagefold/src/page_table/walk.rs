@@ -106,6 +106,13 @@ impl<P: Platform> PmdRef<P> {
             .lock(Step::Pmd("pmd_lock", self.mm.id, self.addr))
     }
 
+    /// As [`lock`](Self::lock), with the lock of another such table held. The caller has `mmap_lock` for writing: nobody else
+    /// in the address space takes two.
+    pub(crate) fn lock_nested(&self) -> PtLockGuard<P> {
+        self.lockptr()
+            .lock_nested(Step::Pmd("pmd_lock", self.mm.id, self.addr))
+    }
+
     /// The lock of the table of small-page entries that `value`, read from this entry, names
     /// (Linux: `pte_lockptr`, but never by reading the entry again).
     pub(crate) fn pte_lockptr(&self, value: Pte) -> PtLock<P> {

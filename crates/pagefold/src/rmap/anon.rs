@@ -92,6 +92,46 @@ pub(crate) fn anon_vma_clone<P: Platform>(vma: Ref<P, Vma<P>>, parent: Ref<P, Vm
     anon_vma.vmas.store_protected(Some(vma));
 }
 
+/// As [`anon_vma_clone`], for a VMA to which the pages of `other` are moved: who walks the list comes to `other` first.
+pub(crate) fn anon_vma_clone_behind<P: Platform>(vma: Ref<P, Vma<P>>, other: Ref<P, Vma<P>>) {
+    let Some(anon_vma) = other.anon_vma_protected() else {
+        return;
+    };
+    anon_vma.references.get(1);
+    vma.set_anon_vma(anon_vma);
+    P::step(Step::Named("anon_vma_lock_write"));
+    let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
+    vma.anon_vma_next
+        .store_protected(other.anon_vma_next.load_protected());
+    other.anon_vma_next.store_protected(Some(vma));
+}
+
+/// Gives VMAs that replace another one its `anon_vma`, if it has one, and its place in the list: who walks the list finds either
+/// the one or the others. The caller has `mmap_lock` for writing, and nobody else knows of the new VMAs.
+pub(crate) fn anon_vma_replace<P: Platform>(old: Ref<P, Vma<P>>, parts: [Ref<P, Vma<P>>; 2]) {
+    let Some(anon_vma) = old.anon_vma_protected() else {
+        return;
+    };
+    if !P::enforces(Safeguard::ReplaceInOneStep) {
+        unlink_anon_vma(old);
+        for part in parts {
+            anon_vma_clone(part, old);
+        }
+        return;
+    }
+    anon_vma.references.get(2);
+    let [first, second] = parts;
+    first.set_anon_vma(anon_vma);
+    second.set_anon_vma(anon_vma);
+    P::step(Step::Named("anon_vma_lock_write"));
+    let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
+    first.anon_vma_next.store_protected(Some(second));
+    second
+        .anon_vma_next
+        .store_protected(old.anon_vma_next.load_protected());
+    set_link_to(anon_vma, old, Some(first));
+}
+
 /// Takes a VMA out of the list of its `anon_vma`, if it has one. Its pages are unmapped. (Linux: `unlink_anon_vmas`)
 pub(crate) fn unlink_anon_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
     let Some(anon_vma) = vma.anon_vma_protected() else {
@@ -99,16 +139,24 @@ pub(crate) fn unlink_anon_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
     };
     P::step(Step::Named("anon_vma_lock_write"));
     let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
-    let after = vma.anon_vma_next.load_protected();
+    set_link_to(anon_vma, vma, vma.anon_vma_next.load_protected());
+}
+
+/// Has the list of a family name `target` where it names `vma`. The caller has its semaphore for writing.
+fn set_link_to<P: Platform>(
+    anon_vma: Ref<P, AnonVma<P>>,
+    vma: Ref<P, Vma<P>>,
+    target: Option<Ref<P, Vma<P>>>,
+) {
     let mut next = anon_vma.vmas.load_protected();
     if next == Some(vma) {
-        anon_vma.vmas.store_protected(after);
+        anon_vma.vmas.store_protected(target);
         return;
     }
     while let Some(other) = next {
         next = other.anon_vma_next.load_protected();
         if next == Some(vma) {
-            other.anon_vma_next.store_protected(after);
+            other.anon_vma_next.store_protected(target);
             return;
         }
     }

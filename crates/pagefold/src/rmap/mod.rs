@@ -9,7 +9,10 @@
 mod anon;
 
 pub use anon::{AnonVma, rmap_walk_anon};
-pub(crate) use anon::{anon_vma_clone, anon_vma_prepare, put_anon_vma_of_vma, unlink_anon_vma};
+pub(crate) use anon::{
+    anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace, put_anon_vma_of_vma,
+    unlink_anon_vma,
+};
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
@@ -45,16 +48,57 @@ pub(crate) fn unlink_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
     };
     P::step(Step::Named("i_mmap_lock_write"));
     let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
-    let after = vma.i_mmap_next.load_protected();
+    set_link_to(mapping, vma, vma.i_mmap_next.load_protected());
+}
+
+/// Puts VMAs in the place of one in the list of its object, if it has one. Whoever walks the list finds either the one or the
+/// others, and so no page is missed.
+pub(crate) fn replace_vma<P: Platform>(old: Ref<P, Vma<P>>, parts: [Ref<P, Vma<P>>; 2]) {
+    let Some(mapping) = old.mapping else {
+        return;
+    };
+    if !P::enforces(Safeguard::ReplaceInOneStep) {
+        unlink_vma(old);
+        parts.into_iter().for_each(link_vma);
+        return;
+    }
+    let [first, second] = parts;
+    P::step(Step::Named("i_mmap_lock_write"));
+    let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
+    first.i_mmap_next.store_protected(Some(second));
+    second
+        .i_mmap_next
+        .store_protected(old.i_mmap_next.load_protected());
+    set_link_to(mapping, old, Some(first));
+}
+
+/// Adds a VMA to the list of its object, if it has one, behind another one: who walks the list comes to that one first.
+pub(crate) fn link_vma_behind<P: Platform>(other: Ref<P, Vma<P>>, vma: Ref<P, Vma<P>>) {
+    let Some(mapping) = vma.mapping else {
+        return;
+    };
+    P::step(Step::Named("i_mmap_lock_write"));
+    let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
+    vma.i_mmap_next
+        .store_protected(other.i_mmap_next.load_protected());
+    other.i_mmap_next.store_protected(Some(vma));
+}
+
+/// Has the list of an object name `target` where it names `vma`. The caller has its semaphore for writing.
+fn set_link_to<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    vma: Ref<P, Vma<P>>,
+    target: Option<Ref<P, Vma<P>>>,
+) {
     let mut next = mapping.i_mmap.load_protected();
     if next == Some(vma) {
-        mapping.i_mmap.store_protected(after);
+        mapping.i_mmap.store_protected(target);
         return;
     }
     while let Some(other) = next {
         next = other.i_mmap_next.load_protected();
         if next == Some(vma) {
-            other.i_mmap_next.store_protected(after);
+            other.i_mmap_next.store_protected(target);
             return;
         }
     }

@@ -27,10 +27,14 @@ impl<P: Platform> Change<P> {
     /// Begins a change, if somebody wants to be told. The caller has `mmap_lock`. (Linux: `userfaultfd_remove`,
     /// `userfaultfd_unmap_prep`)
     pub(crate) fn begin(vma: Ref<P, Vma<P>>, event: Event, range: AddrRange) -> Option<Self> {
+        Self::begun(vma, event, range).inspect(|change| change.mm.begin_change())
+    }
+
+    /// The change that was [begun](Self::begin), for a VMA that was taken out of its address space since.
+    pub(crate) fn begun(vma: Ref<P, Vma<P>>, event: Event, range: AddrRange) -> Option<Self> {
         let userfaultfd = vma.userfaultfd().filter(|userfaultfd| {
             userfaultfd.features().changes && P::enforces(Safeguard::TellChange)
         })?;
-        vma.mm.begin_change();
         Some(Self {
             mm: vma.mm,
             userfaultfd,

@@ -197,7 +197,7 @@ pub(super) fn install<P: Platform>(
         folio.set_anon::<P>(vma.anon_vma_of_page(), vma.index_of(addr));
         P::observe(Fact::PrivatePage(vma.mm.id, addr, folio.pfn()));
     }
-    table.set(addr, pte);
+    table.set(addr, vma.protect(pte));
     Ok(())
 }
 

@@ -16,7 +16,7 @@ fn assert_round_trip<F: Format>(pte: Pte, other: Pte, level: u32) {
     );
     assert_eq!(
         word & 1 != 0,
-        pte.is_present(),
+        pte.is_accessible() || pte.is_table(),
         "hardware looks at bit 0 first"
     );
     assert_eq!(word == 0, pte.is_none(), "a cleared table is empty");
@@ -40,6 +40,15 @@ macro_rules! formats {
                     level in PMD_LEVEL..$levels,
                 ) {
                     assert_round_trip::<$format>(pte, other, level);
+                }
+
+                #[test]
+                fn pages_that_may_not_be_accessed(
+                    small in small_page(), huge in huge_page(),
+                    other in prop_oneof![small_page(), absent()], level in PMD_LEVEL..$levels,
+                ) {
+                    assert_round_trip::<$format>(small.mk_inaccessible(), other, PTE_LEVEL);
+                    assert_round_trip::<$format>(huge.mk_inaccessible(), huge, level);
                 }
 
                 #[test]

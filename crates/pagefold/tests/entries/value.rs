@@ -133,6 +133,16 @@ proptest! {
     }
 
     #[test]
+    fn what_may_not_be_accessed_is_a_page_all_the_same(pte in prop_oneof![small_page(), huge_page()]) {
+        let forbidden = pte.mk_inaccessible();
+        assert_is_one_kind(forbidden);
+        prop_assert!(pte.is_accessible() && !forbidden.is_accessible() && !forbidden.is_writable());
+        prop_assert_eq!(forbidden.mk_accessible(), pte.wrprotect());
+        prop_assert_eq!((forbidden.pfn(), forbidden.is_huge()), (pte.pfn(), pte.is_huge()));
+        prop_assert_eq!(forbidden.is_uffd_wp(), pte.is_uffd_wp());
+    }
+
+    #[test]
     fn every_entry_is_of_one_kind(
         page in small_page(), huge in huge_page(), table in frame().prop_map(Pte::table), absent in absent(),
     ) {

@@ -4,6 +4,7 @@ use std::array;
 use std::cell::Cell;
 
 use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
+use pagefold::mprotect::Protection;
 use pagefold_litmus::Memory;
 
 use super::{MMS, OBJECT_PAGES, OBJECTS};
@@ -43,6 +44,8 @@ pub(super) struct PageBook {
     pub(super) private: Cell<Option<PrivateCopy>>,
     /// A private copy that is being discarded: it can still be used through translation caches until they are flushed.
     pub(super) fading: Cell<Option<PrivateCopy>>,
+    /// What the process may do there.
+    pub(super) permitted: Cell<Protection>,
     pub(super) protected: Cell<bool>,
     pub(super) poisoned: Cell<bool>,
     pub(super) guarded: Cell<bool>,
@@ -86,6 +89,7 @@ impl Books {
                     backing: Cell::new(None),
                     private: Cell::new(None),
                     fading: Cell::new(None),
+                    permitted: Cell::new(Protection::None),
                     protected: Cell::new(false),
                     poisoned: Cell::new(false),
                     guarded: Cell::new(false),
@@ -240,6 +244,16 @@ impl Books {
                 place.set(Some(copy));
             }
         }
+        // A page that is moving is at two addresses for a while.
+        let others = self.pages[mm as usize].iter();
+        for other in others.filter(|other| !std::ptr::eq(*other, page)) {
+            for place in [&other.private, &other.fading] {
+                if let Some(mut copy) = place.get().filter(|copy| copy.pfn == pfn) {
+                    copy.contents.store(value, cpu);
+                    place.set(Some(copy));
+                }
+            }
+        }
     }
 
     /// What a parent stored while it was being copied is in the pages that it shares with its child.
@@ -251,6 +265,28 @@ impl Books {
             {
                 new.private.set(Some(old));
             }
+        }
+    }
+
+    /// A range is mapped at other addresses as well.
+    pub(super) fn remap(&self, mm: u32, range: AddrRange, to: VirtAddr) {
+        for (number, from) in self.pages_in(mm, range).enumerate() {
+            let to = self.page(mm, to.add_pages(number as u64));
+            to.backing.set(from.backing.get());
+        }
+    }
+
+    /// What is private in a range, and its markers, goes to other addresses.
+    pub(super) fn move_pages(&self, mm: u32, range: AddrRange, to: VirtAddr) {
+        for (number, from) in self.pages_in(mm, range).enumerate() {
+            let to = self.page(mm, to.add_pages(number as u64));
+            if let Some(copy) = from.private.get() {
+                from.discard();
+                to.private.set(Some(copy));
+            }
+            to.protected.set(from.protected.take());
+            to.poisoned.set(from.poisoned.take());
+            to.guarded.set(from.guarded.take());
         }
     }
 

@@ -68,6 +68,9 @@ impl World {
                     page.fading.set(None);
                 }
             }
+            Fact::Remapped(mm, range, to) => books.remap(mm, range, to),
+            Fact::Moved(mm, range, to) => books.move_pages(mm, range, to),
+            Fact::Permitted(mm, range, protection) => self.note_permitted(mm, range, protection),
             Fact::Protected(mm, addr) => books.page(mm, addr).protected.set(true),
             Fact::Unprotected(mm, addr) => books.page(mm, addr).protected.set(false),
             Fact::Poisoned(mm, addr) => books.page(mm, addr).poisoned.set(true),

@@ -11,7 +11,7 @@ use crate::model::violation::{Kind, fail};
 use crate::model::world::World;
 use crate::model::{Model, names};
 
-/// Private pages, protections, poison and guards are where the books say.
+/// Private pages, permissions, protections, poison and guards are where the books say.
 pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
     for (number, book) in world.books.pages[mm.id as usize].iter().enumerate() {
         let addr = VirtAddr::of_page(number as u64);
@@ -29,6 +29,16 @@ pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
                     ),
                 );
             }
+        }
+        let permitted = book.permitted.get();
+        if pte.is_accessible() && !permitted.permits(pte.is_writable()) {
+            fail(
+                Kind::Protection,
+                format!(
+                    "{} is mapped ({pte:?}), where {permitted:?} is permitted",
+                    names::page(mm.id, addr)
+                ),
+            );
         }
         let kept = pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp);
         if book.protected.get() && !kept {

@@ -19,13 +19,15 @@
 //! Everything else is looked at when all threads have been joined, and so everything is known.
 //!
 //! `books.rs` says what should be, `facts.rs` what the engine tells, `census.rs`, `objects.rs` and `kept.rs` what is there at the end,
-//! `translations.rs` what is cached of it, `walk.rs` reads page tables without being part of the execution.
+//! `translations.rs` what is cached of it, `permissions.rs` what accesses may do, `walk.rs` reads page tables without being part
+//! of the execution.
 
 mod books;
 mod census;
 mod facts;
 mod kept;
 mod objects;
+mod permissions;
 mod translations;
 mod walk;
 

@@ -29,7 +29,7 @@ pub(super) fn check_translations(mm: Ref<Model, Mm<Model>>, cpu: &Cpu) {
         let addr = VirtAddr::of_page(page as u64);
         if let Some(cached) = leaf.get() {
             let (_, pte) = entry_of(mm, addr);
-            let agrees = pte.is_present()
+            let agrees = pte.is_accessible()
                 && pte.pfn() == cached.pfn
                 && (pte.is_writable() || !cached.writable)
                 && (pte.is_dirty() || !cached.dirty);
@@ -60,7 +60,7 @@ pub(super) fn check_secondary(
             continue;
         };
         let (_, pte) = entry_of(mm, addr);
-        if !pte.is_present() || pte.pfn() != spte.pfn() {
+        if !pte.is_accessible() || pte.pfn() != spte.pfn() {
             let freed = world.frames[spte.pfn().0 as usize].state.get() == Use::Freed;
             fail(
                 Kind::SecondaryMapping,

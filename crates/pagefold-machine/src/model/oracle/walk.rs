@@ -20,7 +20,7 @@ pub(crate) fn access_uncached(
     access: Access,
 ) -> Option<u64> {
     let (_, pte) = entry_of(mm, addr);
-    let allowed = pte.is_present() && (pte.is_writable() || !access.is_write());
+    let allowed = pte.is_accessible() && (pte.is_writable() || !access.is_write());
     allowed.then(|| match access {
         Access::Load => {
             let value = world.content(pte.pfn()).peek();

@@ -1,7 +1,8 @@
 //! System calls that change an address space.
 
-use pagefold::{madvise, mmap};
-use pagefold_litmus::{Advice, MappingPage, MappingRange, Value};
+use pagefold::mprotect::{self, Protection};
+use pagefold::{madvise, mmap, mremap};
+use pagefold_litmus::{Advice, MappingPage, MappingRange, Permission, Symbol, Value};
 
 use super::{Session, Who, collapse, flag, status, symbol};
 
@@ -21,8 +22,33 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn munmap(&self, who: Who<'_>, pages: MappingRange) -> Value {
-        let result = mmap::munmap(self.mm_of(who, pages.mapping), self.range(pages));
+    pub(super) fn munmap(&self, who: Who<'_>, range: MappingRange) -> Value {
+        let result = mmap::munmap(self.mm_of(who, range.mapping), self.range(range));
+        status(result.map_err(|error| error.errno()))
+    }
+
+    pub(super) fn mprotect(
+        &self,
+        who: Who<'_>,
+        range: MappingRange,
+        permission: Permission,
+    ) -> Value {
+        let protection = match permission {
+            Permission::None => Protection::None,
+            Permission::Read => Protection::Read,
+            Permission::ReadWrite => Protection::ReadWrite,
+        };
+        let mm = self.mm_of(who, range.mapping);
+        let result = mprotect::mprotect(mm, self.range(range), protection);
+        status(result.map_err(|error| error.errno()))
+    }
+
+    pub(super) fn mremap(&self, who: Who<'_>, from: MappingRange, to: MappingRange) -> Value {
+        let (old, new) = (self.range(from), self.range(to));
+        if new.end.page() - new.start.page() != old.end.page() - old.start.page() {
+            return Symbol::EINVAL.into();
+        }
+        let result = mremap::mremap(self.mm_of(who, from.mapping), old, new.start);
         status(result.map_err(|error| error.errno()))
     }
 

@@ -133,6 +133,8 @@ impl Session<'_> {
 
             Call::Madvise(range, advice) => self.madvise(who, range, advice),
             Call::Munmap(range) => self.munmap(who, range),
+            Call::Mprotect(range, permission) => self.mprotect(who, range, permission),
+            Call::Mremap(from, to) => self.mremap(who, from, to),
             Call::Fork(child) => self.fork(who, child),
             Call::Mincore(page) => self.mincore(who, page),
 

@@ -1,0 +1,275 @@
+//! mremap: a mapping moves to other addresses, with its pages (Linux: `mm/mremap.c`).
+//!
+//! Guarantee: whatever was mapped at an old address is mapped at the new one, with its content, and when this returns no
+//! access goes through at the old ones. Who walks the list of the object meets each page, once or twice.
+//!
+//! Locks, in order: `mmap_lock` for writing and the locks of both VMAs for writing, so that no fault is under way in either;
+//! `i_mmap_rwsem`, and `anon_vma`, both for writing, where a whole table or huge entry moves; the locks of both tables.
+//!
+//! Both VMAs are in the list of the object meanwhile: whoever comes from a page acts on either side, retraction among them.
+//!
+//! * The new VMA stands behind the old one in the lists of the object and of the family. So a walk first looks at the place that a page moves away from,
+//!   and does not miss it.
+//! * Entries move one by one with the locks of both tables, each found to be attached. That of the new one is looked at
+//!   as well, since an entry is written where none was, and a table that was taken reads like an empty one.
+//! * A whole table moves with the locks of both upper entries, and the list locked: who walks is not between the two
+//!   VMAs. That the old entry still names a table is looked at again under its lock, as retraction takes tables under that
+//!   (6fa1066fc5d0).
+//! * The translations of the old addresses are flushed before the locks are given back: from then on somebody else may
+//!   unmap the page at its new address, and flush only that (5d1904204c99).
+//!
+//! The new VMA is not registered with userfaultfd, so protections of pages do not go with them (0cef0bb836e3); their tables are
+//! not moved whole then. What was mapped at the new addresses before is unmapped. If there is no memory for a table, what
+//! was moved is moved back.
+
+use crate::accounting::Fact;
+use crate::addr::{AddrRange, VirtAddr};
+use crate::arch::{Marker, Pte};
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::mmap::{Detached, MmapError, is_user_range};
+use crate::notifier::NotifierRange;
+use crate::page_table::{
+    PmdRef, PteMap, pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock, pte_offset_map_nolock,
+};
+use crate::platform::{FlushKind, Platform};
+use crate::protocol::Safeguard;
+use crate::rmap::{anon_vma_clone, anon_vma_clone_behind, link_vma, link_vma_behind};
+use crate::split::split_around;
+use crate::step::Step;
+use crate::sync::WriteGuard;
+use crate::tlb::flush_tlb_range;
+use crate::vma::{VM_UFFD, Vma};
+use crate::zap::{next_table, split_huge_pmd};
+
+/// Moves what is mapped at `old` to the range of the same size that begins at `to`. (Linux: `mremap` with `MREMAP_MAYMOVE |
+/// MREMAP_FIXED`)
+///
+/// # Errors
+/// [`MmapError::Invalid`] if one of the ranges is none, or they overlap; [`MmapError::Fault`] if no one VMA covers `old`;
+/// [`MmapError::NoMemory`] for page tables. What was mapped at the new addresses may be unmapped all the same.
+pub fn mremap<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    old: AddrRange,
+    to: VirtAddr,
+) -> Result<(), MmapError> {
+    let new = AddrRange::pages(to, old.end.page().saturating_sub(old.start.page()));
+    if !is_user_range::<P>(old) || !is_user_range::<P>(new) || old.overlaps(new) {
+        return Err(MmapError::Invalid);
+    }
+    mm.mmap_write_lock();
+    let covered = mm
+        .find_vma(old.start)
+        .is_some_and(|vma| vma.range.covers(old));
+    let mut gone = [None, None];
+    let result = if covered {
+        gone[0] = unmap_exclusively(mm, new);
+        let result = move_vma(mm, old, new);
+        gone[1] = unmap_exclusively(mm, if result.is_ok() { old } else { new });
+        result
+    } else {
+        Err(MmapError::Fault)
+    };
+    mm.mmap_write_unlock();
+    gone.into_iter().flatten().for_each(Detached::free);
+    result
+}
+
+/// Takes a range apart, keeping `mmap_lock` for writing.
+fn unmap_exclusively<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Option<Detached<P>> {
+    Detached::take(mm, range).inspect(Detached::unmap)
+}
+
+/// Makes the VMA at the new addresses and moves the entries. The VMA at the old ones stays, with nothing mapped; if there is
+/// no memory, the new one.
+fn move_vma<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    old: AddrRange,
+    new: AddrRange,
+) -> Result<(), MmapError> {
+    split_around(mm, old);
+    let vma = mm.find_vma(old.start).ok_or(MmapError::Fault)?;
+    vma.start_write();
+    let flags = vma.flags_protected() & !VM_UFFD;
+    let target = vma.sibling(new, vma.pgoff, flags);
+    target.set_userfaultfd(None);
+    P::observe(Fact::Remapped(mm.id, old, new.start));
+    P::observe(Fact::Permitted(mm.id, new, vma.protection()));
+    if P::enforces(Safeguard::MovedVmaBehind) {
+        anon_vma_clone_behind(target, vma);
+        link_vma_behind(vma, target);
+    } else {
+        anon_vma_clone(target, vma);
+        link_vma(target);
+    }
+    mm.insert_vma(target);
+    let result = move_page_tables(vma, target);
+    if result.is_err() {
+        // The tables of private pages, which nobody else takes away, are still there or were moved whole: this does not
+        // fail for them. Other pages are still in their object.
+        let _ = move_page_tables(target, vma);
+    }
+    result
+}
+
+/// Moves all entries from one VMA to another, both write-locked.
+fn move_page_tables<P: Platform>(
+    from: Ref<P, Vma<P>>,
+    to: Ref<P, Vma<P>>,
+) -> Result<(), MmapError> {
+    let notifier = NotifierRange::<P>::start(from.mm, from.range);
+    let mut result = Ok(());
+    let mut addr = from.range.start;
+    while from.range.contains(addr) {
+        let done = addr.page() - from.range.start.page();
+        let target = to.range.start.add_pages(done);
+        let room = next_table::<P>(target, to.range).page() - target.page();
+        let end = next_table::<P>(addr, from.range).min(addr.add_pages(room));
+        let part = Part {
+            vma: from,
+            range: AddrRange { start: addr, end },
+            target,
+            drop_protection: from.is_uffd_wp_protected() && !to.is_uffd_wp_protected(),
+        };
+        result = part.move_entries();
+        if result.is_err() {
+            break;
+        }
+        addr = end;
+    }
+    drop(notifier);
+    P::observe(Fact::Forgotten(from.mm.id, from.range));
+    result
+}
+
+/// Addresses that one upper entry serves, both where they are and where they go.
+struct Part<P: Platform> {
+    vma: Ref<P, Vma<P>>,
+    range: AddrRange,
+    target: VirtAddr,
+    /// Protections by userfaultfd do not go with the pages.
+    drop_protection: bool,
+}
+
+impl<P: Platform> Part<P> {
+    fn pages(&self) -> u64 {
+        self.range.end.page() - self.range.start.page()
+    }
+
+    fn move_entries(&self) -> Result<(), MmapError> {
+        let mm = self.vma.mm;
+        let Some(old) = pmd_offset(mm, self.range.start) else {
+            return Ok(());
+        };
+        let new = pmd_alloc(mm, self.target).ok_or(MmapError::NoMemory)?;
+        let whole = self.pages() == P::PTRS_PER_TABLE as u64;
+        loop {
+            let seen = old.read_once("read pmd");
+            if seen.is_none() {
+                return Ok(());
+            }
+            if whole && !(seen.is_table() && self.drop_protection) && self.move_pmd(old, new, seen)
+            {
+                return Ok(());
+            }
+            if seen.is_huge() {
+                split_huge_pmd(self.vma, old);
+            } else if self.move_ptes(old, new)? {
+                return Ok(());
+            }
+            // What was there has vanished meanwhile, or was split: look at the same entry again.
+        }
+    }
+
+    /// Moves a table, or a huge page, by its upper entry. Whether it did: not if there is something else by now.
+    /// (Linux: `move_normal_pmd`, `move_huge_pmd`)
+    fn move_pmd(&self, old: PmdRef<P>, new: PmdRef<P>, seen: Pte) -> bool {
+        let locked = P::enforces(Safeguard::MoveUnderRmapLocks);
+        let mapping = self.vma.mapping.filter(|_| locked);
+        let anon_vma = self.vma.anon_vma_protected().filter(|_| locked);
+        if mapping.is_some() {
+            P::step(Step::Named("i_mmap_lock_write"));
+        }
+        let _i_mmap = mapping
+            .as_ref()
+            .map(|mapping| WriteGuard::write(&mapping.i_mmap_rwsem));
+        let _anon_vma = anon_vma
+            .as_ref()
+            .map(|anon_vma| WriteGuard::write(&anon_vma.rwsem));
+        let _old_pml = old.lock();
+        let _new_pml = (new.lockptr() != old.lockptr()).then(|| new.lock_nested());
+        let recheck = P::enforces(Safeguard::RecheckMovedPmd);
+        let value = if recheck { old.load_protected() } else { seen };
+        let same_kind = !value.is_none() && value.is_huge() == seen.is_huge();
+        if !same_kind || !new.load_protected().is_none() {
+            return false;
+        }
+        // Hardware may have marked a huge page as dirty since.
+        let taken = old.take("pmd_clear");
+        self.observe_moved(self.range);
+        new.set("set_pmd", if recheck { taken } else { seen });
+        self.flush(FlushKind::LeavesAndTables);
+        true
+    }
+
+    /// Moves entries one by one. Whether it did: not if one of the tables is gone. (Linux: `move_ptes`)
+    fn move_ptes(&self, old: PmdRef<P>, new: PmdRef<P>) -> Result<bool, MmapError> {
+        if !pte_alloc(new) {
+            return Err(MmapError::NoMemory);
+        }
+        let Some(source) = pte_offset_map_lock(old) else {
+            return Ok(false);
+        };
+        let Some(target) = pte_offset_map_nolock(new) else {
+            return Ok(false);
+        };
+        // Two locks of a kind: nobody else holds one while it waits for the other, as `mmap_lock` is held for writing.
+        let _ptl = (target.lockptr() != source.lockptr()).then(|| {
+            let step = Step::Pte("ptl", self.vma.mm.id, self.target);
+            target.lockptr().lock_nested(step)
+        });
+        if P::enforces(Safeguard::RecheckMoveTarget) && new.read_once("recheck pmd") != target.seen
+        {
+            return Ok(false);
+        }
+        for page in 0..self.pages() {
+            self.move_pte(&source, &target, page);
+        }
+        self.flush(FlushKind::Leaves);
+        Ok(true)
+    }
+
+    fn move_pte(&self, source: &PteMap<P>, target: &PteMap<P>, page: u64) {
+        let from = self.range.start.add_pages(page);
+        let to = self.target.add_pages(page);
+        if source.get(from).is_none() {
+            return;
+        }
+        let old = source.take(from);
+        let drop_protection = self.drop_protection && P::enforces(Safeguard::DropMovedUffdWp);
+        if drop_protection {
+            P::observe(Fact::Unprotected(self.vma.mm.id, from));
+        }
+        self.observe_moved(AddrRange::pages(from, 1));
+        match old.as_marker() {
+            Some(Marker::UffdWp) if drop_protection => {}
+            Some(marker) => target.set_marker(to, marker),
+            None if drop_protection => target.set(to, old.clear_uffd_wp()),
+            None => target.set(to, old),
+        }
+    }
+
+    fn observe_moved(&self, range: AddrRange) {
+        let skipped = range.start.page() - self.range.start.page();
+        let to = self.target.add_pages(skipped);
+        P::observe(Fact::Moved(self.vma.mm.id, range, to));
+    }
+
+    /// Has everybody forget the old addresses. The locks of the tables are held.
+    fn flush(&self, kind: FlushKind) {
+        let mm = self.vma.mm;
+        if P::enforces(Safeguard::FlushOnMove) {
+            flush_tlb_range(mm, self.range, kind);
+        }
+    }
+}
