@@ -155,6 +155,10 @@ impl Permission {
     }
 }
 
+/// How many pages of a range `scan` accepts that are missing or shared; `None` as khugepaged usually does: no argument.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limit(pub Option<u64>);
+
 /// What `uffdio_writeprotect` does to the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protection {

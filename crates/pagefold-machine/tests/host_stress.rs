@@ -15,7 +15,7 @@ use census::Census;
 use pagefold::Ref;
 use pagefold::accounting::PageKind;
 use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
-use pagefold::collapse::{self, ScanResult};
+use pagefold::collapse::{self, Limits, ScanResult};
 use pagefold::gup;
 use pagefold::madvise;
 use pagefold::mm::Mm;
@@ -278,7 +278,7 @@ fn collapse_and_split(first: View, second: View, busy: &AtomicUsize, seed: u64) 
                 note(&mut tally, page_of(first, addr), result);
             });
         } else {
-            collapse::khugepaged_scan_mm(first.mm, |addr, result| {
+            collapse::khugepaged_scan_mm(first.mm, Limits::default_of::<Host>(), |addr, result| {
                 note(&mut tally, page_of(first, addr), result);
             });
         }

@@ -97,24 +97,25 @@ impl Folio {
         self.frame::<P>().anon_vma.load_protected()
     }
 
-    /// Whether a private folio belongs to one process alone (Linux: `PageAnonExclusive`). It becomes shared under the lock of the
+    /// Whether a private page belongs to one process alone (Linux: `PageAnonExclusive`). Each page of a huge folio has a mark of
+    /// its own, but if it is mapped by a huge entry that of the first page counts. It becomes shared under the lock of the
     /// table of the process that it belongs to, and exclusive under that of the only process that is left.
-    pub(crate) fn is_exclusive<P: Platform>(self) -> bool {
-        P::step(Step::Folio("read PageAnonExclusive", self.0));
-        self.frame::<P>().exclusive.read_once() != 0
+    pub(crate) fn is_exclusive<P: Platform>(page: Pfn) -> bool {
+        P::step(Step::Folio("read PageAnonExclusive", page));
+        P::frame(page).exclusive.read_once() != 0
     }
 
     /// See [`is_exclusive`](Self::is_exclusive).
-    pub(crate) fn set_exclusive<P: Platform>(self, exclusive: bool) {
+    pub(crate) fn set_exclusive<P: Platform>(page: Pfn, exclusive: bool) {
         P::step(Step::Folio(
             if exclusive {
                 "set PageAnonExclusive"
             } else {
                 "clear PageAnonExclusive"
             },
-            self.0,
+            page,
         ));
-        self.frame::<P>().exclusive.write_once(exclusive.into());
+        P::frame(page).exclusive.write_once(exclusive.into());
     }
 
     /// Pins the folio, to which the caller has a reference: it becomes one that says that the page will be read or written by

@@ -23,10 +23,11 @@
 //!   leaves its tables alone, as it does with those of the parent.
 
 use crate::accounting::Fact;
-use crate::addr::{AddrRange, VirtAddr};
+use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Marker, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
+use crate::huge::{NotCopied, copy_huge_pmd};
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
@@ -38,6 +39,7 @@ use crate::rmap::{add_mapping, anon_vma_clone, link_vma};
 use crate::step::Step;
 use crate::tlb::{EVERYTHING, flush_tlb_range};
 use crate::vma::{VM_MAYBE_GUARD, VM_UFFD, Vma};
+use crate::zap::split_huge_pmd;
 
 /// There was no frame for a page or table of the child (ENOMEM).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,7 +146,7 @@ fn copy_tables<P: Platform>(new: Ref<P, Vma<P>>, old: Ref<P, Vma<P>>) -> Result<
     Ok(())
 }
 
-/// The part that one upper entry serves. A huge entry maps a page of an object, and is not copied.
+/// The part that one upper entry serves. A huge page of an object is not copied.
 fn copy_table<P: Platform>(
     new: Ref<P, Vma<P>>,
     old: Ref<P, Vma<P>>,
@@ -153,7 +155,14 @@ fn copy_table<P: Platform>(
     let Some(source_pmd) = pmd_offset(old.mm, part.start) else {
         return Ok(());
     };
-    if !source_pmd.read_once("read pmd").is_table() {
+    let value = source_pmd.read_once("read pmd");
+    if value.is_huge() {
+        match copy_huge_pmd(new, old, source_pmd) {
+            Ok(()) | Err(NotCopied::NotPrivate) => return Ok(()),
+            Err(NotCopied::NoMemory) => return Err(OutOfMemory),
+            Err(NotCopied::Pinned) => split_huge_pmd(old, source_pmd),
+        }
+    } else if !value.is_table() {
         return Ok(());
     }
     let pmd = pmd_alloc(new.mm, part.start).ok_or(OutOfMemory)?;
@@ -208,12 +217,12 @@ fn copy_pte<P: Platform>(
     let folio = Folio::of::<P>(pte.pfn());
     if folio.is_anon::<P>() {
         if P::enforces(Safeguard::ForkCopyPinned) && folio.maybe_pinned::<P>() {
-            return copy_pinned(new, table, folio, addr);
+            return copy_pinned(new, table, pte.pfn(), addr);
         }
-        if folio.is_exclusive::<P>() {
-            folio.set_exclusive::<P>(false);
+        if Folio::is_exclusive::<P>(pte.pfn()) {
+            Folio::set_exclusive::<P>(pte.pfn(), false);
         }
-        P::observe(Fact::ForkedPage(old.mm.id, new.mm.id, addr, folio.pfn()));
+        P::observe(Fact::ForkedPage(old.mm.id, new.mm.id, addr, pte.pfn()));
     }
     folio.get::<P>(1);
     add_mapping(folio, new, 1, folio.kind::<P>());
@@ -237,11 +246,11 @@ fn unregistered(pte: Pte, keep_wp: bool) -> Pte {
 fn copy_pinned<P: Platform>(
     new: Ref<P, Vma<P>>,
     table: &PteMap<P>,
-    folio: Folio,
+    page: Pfn,
     addr: VirtAddr,
 ) -> Result<(), OutOfMemory> {
     let copy = Folio::alloc::<P>(Order::Small, true).ok_or(OutOfMemory)?;
-    P::copy_page(copy.pfn(), folio.pfn());
+    P::copy_page(copy.pfn(), page);
     copy.mark_uptodate::<P>();
     copy.set_anon::<P>(new.anon_vma_protected(), new.index_of(addr));
     add_mapping(copy, new, 1, copy.kind::<P>());

@@ -23,7 +23,8 @@ pub struct Frame<P: Platform> {
     pub(crate) mapping: P::Link<Mapping<P>>,
     /// For a private folio, the family that may map it. Written before it is mapped.
     pub(crate) anon_vma: P::Link<AnonVma<P>>,
-    /// For a private folio, 1 if it belongs to one process alone.
+    /// For a private page, 1 if it belongs to one process alone. For a huge page that is mapped by huge entries, that of its
+    /// first frame counts.
     pub(crate) exclusive: P::Word,
     /// The index of the folio in the object or family.
     pub(crate) index: P::Word,
@@ -34,8 +35,10 @@ pub struct Frame<P: Platform> {
     /// Whether a page of the folio was written since it was last clean, as far as that is not still in an entry that maps it.
     /// A word by itself: it is set by whoever empties an entry, when others look at the flags.
     dirty: P::Word,
-    /// The next folio on a list that the holder of the folio locks builds.
+    /// The next folio on a list that the holder of the folio locks builds; for a table in store, the next one.
     pub(crate) next: P::Word,
+    /// For a table of huge-page entries, the first of its tables in store.
+    pub(crate) deposited: P::Word,
     /// The lock of a table of small-page entries.
     pub(crate) ptl: P::Lock,
     /// The lock of a table of huge-page entries.
@@ -65,6 +68,7 @@ impl<P: Platform> Frame<P> {
             flags: P::Word::new(0),
             dirty: P::Word::new(0),
             next: P::Word::new(0),
+            deposited: P::Word::new(0),
             ptl: P::Lock::new(LockClass::Ptl),
             pml: P::Lock::new(LockClass::Pml),
         }
@@ -122,6 +126,16 @@ impl<P: Platform> Frame<P> {
     pub fn refcount(&self) -> &P::RefCount {
         &self.refcount
     }
+    /// The frames of the tables in store of a table of huge-page entries, for oracles and reports.
+    pub fn deposited(&self) -> impl Iterator<Item = Pfn> {
+        let named = |word: &P::Word| match word.load_protected() {
+            0 => None,
+            pfn => Some(Pfn(pfn)),
+        };
+        core::iter::successors(named(&self.deposited), move |table| {
+            named(&P::frame(*table).next)
+        })
+    }
     /// Mappings of the folio now, for oracles and reports.
     pub fn mapcount(&self) -> &P::Counter {
         &self.mapcount
@@ -130,7 +144,7 @@ impl<P: Platform> Frame<P> {
     pub fn is_anon(&self) -> bool {
         P::frame(self.folio_head()).has(FLAG_ANON)
     }
-    /// Whether the folio is marked as a private page of one process alone, for oracles and reports.
+    /// Whether the frame is marked as a private page of one process alone, for oracles and reports.
     pub fn is_exclusive(&self) -> bool {
         self.exclusive.load_protected() != 0
     }

@@ -86,7 +86,10 @@ fn walk<P: Platform>(
         let pages = P::PTRS_PER_TABLE as u64;
         let pfn = value.pfn().add((addr.page() % pages) as usize);
         let folio = grab::<P>(value, pfn, write, purpose)?;
-        if pmd.read_once("gup: recheck pmd") != value {
+        let shared = purpose == Purpose::Pin
+            && folio.is_anon::<P>()
+            && !Folio::is_exclusive::<P>(folio.pfn());
+        if pmd.read_once("gup: recheck pmd") != value || shared {
             give_back::<P>(folio, purpose);
             return None;
         }
@@ -98,9 +101,10 @@ fn walk<P: Platform>(
         return Some(pte.pfn());
     }
     let folio = grab::<P>(pte, pte.pfn(), write, purpose)?;
-    let moved = pmd.read_once("gup: recheck pmd") != value
+    let moved = P::enforces(Safeguard::GupRecheckPmd) && pmd.read_once("gup: recheck pmd") != value
         || P::enforces(Safeguard::GupRecheckPte) && table.read_once(addr) != pte;
-    let shared = purpose == Purpose::Pin && folio.is_anon::<P>() && !folio.is_exclusive::<P>();
+    let shared =
+        purpose == Purpose::Pin && folio.is_anon::<P>() && !Folio::is_exclusive::<P>(pte.pfn());
     if moved || shared {
         give_back::<P>(folio, purpose);
         return None;

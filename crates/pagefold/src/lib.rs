@@ -19,6 +19,7 @@ pub mod fork;
 pub mod frame;
 pub mod gup;
 pub mod handle;
+mod huge;
 pub mod kvm;
 pub mod lock_order;
 pub mod madvise;

@@ -46,7 +46,7 @@ safeguards! {
     ClearHoles = "clear_holes",
     /// Holes are kept closed with RETRY entries from the check for MISSING mappings to the insertion of the folio.
     RetryEntries = "retry_entries",
-    /// An object with holes is not collapsed while a mapping of it is registered MISSING with userfaultfd.
+    /// An object with holes, or private memory where no page is, is not collapsed while it is registered MISSING with userfaultfd.
     MissingVmaCheck = "missing_vma_check",
     /// Secondary MMUs are told when a page is unmapped from an address space.
     UnmapNotifier = "unmap_notifier",
@@ -216,6 +216,26 @@ safeguards! {
     FlushOnMove = "flush_on_move",
     /// mremap takes protections by userfaultfd from pages that move out of a registered VMA.
     DropMovedUffdWp = "drop_moved_uffd_wp",
+    /// Collapse of private pages looks up the VMA again once it has `mmap_lock` for writing.
+    CollapseRevalidate = "collapse_revalidate",
+    /// Collapse of private pages waits for those who have the VMA lock, and keeps new ones out.
+    CollapseVmaLock = "collapse_vma_lock",
+    /// It does so before it looks whether the upper entry still names the table, not after.
+    VmaLockFirst = "vma_lock_first",
+    /// Collapse of private pages looks, with `mmap_lock` for writing, whether the upper entry still names a table.
+    CollapsePmdCheck = "collapse_pmd_check",
+    /// Collapse of private pages keeps walks by page out while it takes the table away.
+    CollapseAnonVmaLock = "collapse_anon_vma_lock",
+    /// Collapse of private pages waits for walks without locks before it looks at what is in the table that it took away.
+    SyncWalkers = "sync_walkers",
+    /// `get_user_pages_fast` looks at the upper entry of a table again once it has a reference.
+    GupRecheckPmd = "gup_recheck_pmd",
+    /// Collapse of private pages refuses pages that are write-protected by userfaultfd, also if they became so after it
+    /// looked whether it is worth trying.
+    IsolateUffdWp = "isolate_uffd_wp",
+    /// The table that takes the place of a huge private page is filled, and its entries are counted, before the upper entry names
+    /// it.
+    SplitFillFirst = "split_fill_first",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

@@ -13,6 +13,7 @@ use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Format, Marker, PMD_LEVEL, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
+use crate::huge::{free_deposited_table, split_private};
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
@@ -155,7 +156,11 @@ fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut G
     let old = pmd.take("pmdp_huge_get_and_clear");
     let folio = Folio::of::<P>(old.pfn());
     folio.keep_dirty::<P>(old);
-    remove_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
+    if folio.is_anon::<P>() {
+        P::observe(Fact::Discarded(vma.mm.id, huge_range_of(pmd)));
+        free_deposited_table(pmd);
+    }
+    remove_mapping(folio, vma, P::PTRS_PER_TABLE, folio.kind::<P>());
     gather.add_page(folio);
 }
 
@@ -237,17 +242,19 @@ fn zap_pte<P: Platform>(
     !stays
 }
 
-/// Takes a huge mapping of an object away, so that its pages can be mapped singly when they are next used.
-/// (Linux: `__split_huge_pmd` of a file)
+/// Takes a huge mapping of an object away, so that its pages can be mapped singly when they are next used; maps the pages of
+/// a huge private page singly. (Linux: `__split_huge_pmd`)
 pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
-    let range = AddrRange::pages(
-        pmd.addr.huge_start(P::PTRS_PER_TABLE),
-        P::PTRS_PER_TABLE as u64,
-    );
+    let range = huge_range_of(pmd);
     let _notifier = NotifierRange::<P>::start(vma.mm, range);
     let folio = {
         let _pml = pmd.lock();
-        if !pmd.load_protected().is_huge() {
+        let value = pmd.load_protected();
+        if !value.is_huge() {
+            return;
+        }
+        if Folio::of::<P>(value.pfn()).is_anon::<P>() {
+            split_private(pmd, value, range);
             return;
         }
         let old = pmd.take("pmdp_huge_clear_flush");
@@ -258,6 +265,11 @@ pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
         folio
     };
     folio.put::<P>(1);
+}
+
+fn huge_range_of<P: Platform>(pmd: PmdRef<P>) -> AddrRange {
+    let pages = P::PTRS_PER_TABLE;
+    AddrRange::pages(pmd.addr.huge_start(pages), pages as u64)
 }
 
 /// Frees the page tables of a VMA that is not in the set of VMAs any more, and whose pages are unmapped.

@@ -1,11 +1,15 @@
-//! Collapse: the small pages of an object become one huge page, while everybody goes on using them.
+//! Collapse: small pages become one huge page, while everybody goes on using them.
+//!
+//! Pages of a process's own are replaced in its page tables, where it has to stop for that: [`anon`]. Pages of an object:
 //!
 //! The way of a collapse: [`mod@file`] gathers the pages, copies them and puts the huge folio into the page cache;
 //! [`retract`] takes the emptied page tables from every process that maps the object; [`pte_mapped`] gives the caller of
 //! `MADV_COLLAPSE` its huge entry. Others get theirs when they next fault.
 //!
-//! `MADV_COLLAPSE` and khugepaged differ in what they do at the end: khugepaged gives nobody a huge entry.
+//! `MADV_COLLAPSE` and khugepaged differ in what they do at the end of that: khugepaged gives nobody a huge entry. And khugepaged has
+//! [`Limits`] to what it thinks worth a huge page.
 
+pub mod anon;
 pub mod file;
 pub mod pte_mapped;
 pub mod retract;
@@ -70,9 +74,11 @@ scan_results! {
     AnyProcess = "SCAN_ANY_PROCESS" => "EINVAL",
     /// An entry maps something else than a page.
     PteNonPresent = "SCAN_PTE_NON_PRESENT" => "EINVAL",
-    /// The VMA is registered for write protection by userfaultfd.
+    /// A page, or the whole VMA, is registered for write protection by userfaultfd.
     PteUffdWp = "SCAN_PTE_UFFD_WP" => "EINVAL",
-    /// The VMA has private pages.
+    /// All pages are read-only to the process.
+    PageRo = "SCAN_PAGE_RO" => "EINVAL",
+    /// The VMA has private pages where it should have none, or none where it should.
     PageAnon = "SCAN_PAGE_ANON" => "EINVAL",
     /// Nothing is cached there.
     PageNull = "SCAN_PAGE_NULL" => "EINVAL",
@@ -88,6 +94,8 @@ scan_results! {
     Truncated = "SCAN_TRUNCATED" => "EINVAL",
     /// Holes may not be filled.
     ExceedNonePte = "SCAN_EXCEED_NONE_PTE" => "EBUSY",
+    /// Too many pages are shared with other processes.
+    ExceedSharedPte = "SCAN_EXCEED_SHARED_PTE" => "EINVAL",
     /// There is no memory for the slots of the cache.
     StoreFailed = "SCAN_STORE_FAILED" => "EINVAL",
     /// There is no huge page.
@@ -97,6 +105,51 @@ scan_results! {
 impl fmt::Display for ScanResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// What khugepaged thinks worth a huge page (Linux: `/sys/kernel/mm/transparent_hugepage/khugepaged/`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Of the small pages, so many may not be there.
+    pub max_ptes_none: usize,
+    /// Of the small pages, so many may be shared with other processes.
+    pub max_ptes_shared: usize,
+}
+
+impl Limits {
+    /// One page is enough, and half of them may be shared.
+    #[must_use]
+    pub const fn default_of<P: Platform>() -> Self {
+        Self {
+            max_ptes_none: P::PTRS_PER_TABLE - 1,
+            max_ptes_shared: P::PTRS_PER_TABLE / 2,
+        }
+    }
+}
+
+/// Who wants a huge page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Caller {
+    /// The process itself, which knows what it wants.
+    Madvise,
+    /// khugepaged.
+    Khugepaged(Limits),
+}
+
+impl Caller {
+    fn max_ptes_none(self) -> usize {
+        match self {
+            Self::Madvise => usize::MAX,
+            Self::Khugepaged(limits) => limits.max_ptes_none,
+        }
+    }
+
+    fn max_ptes_shared(self) -> usize {
+        match self {
+            Self::Madvise => usize::MAX,
+            Self::Khugepaged(limits) => limits.max_ptes_shared,
+        }
     }
 }
 
@@ -122,7 +175,7 @@ pub fn madvise_collapse<P: Platform>(
     while addr < range.end {
         let huge = AddrRange::pages(addr, P::PTRS_PER_TABLE as u64);
         if range.covers(huge) {
-            let result = collapse_one(mm, addr, true);
+            let result = collapse_one(mm, addr, Caller::Madvise);
             report(addr, result);
             if !matches!(result, ScanResult::Succeed | ScanResult::PmdMapped) {
                 last = Err(result);
@@ -133,9 +186,10 @@ pub fn madvise_collapse<P: Platform>(
     last
 }
 
-/// Collapses what it can of the VMAs of `mm`, as khugepaged does: no huge entry is installed.
+/// Collapses what it can of the VMAs of `mm`, as khugepaged does: no huge entry is installed for a page of an object.
 pub fn khugepaged_scan_mm<P: Platform>(
     mm: Ref<P, Mm<P>>,
+    limits: Limits,
     mut report: impl FnMut(VirtAddr, ScanResult),
 ) {
     let mut next = VirtAddr(0);
@@ -150,14 +204,16 @@ pub fn khugepaged_scan_mm<P: Platform>(
         let Some(huge) = found else {
             return;
         };
-        report(huge.start, collapse_one(mm, huge.start, false));
+        let caller = Caller::Khugepaged(limits);
+        report(huge.start, collapse_one(mm, huge.start, caller));
         next = huge.end;
     }
 }
 
 /// Collapses the huge range of an object that starts at `start`, on behalf of no process.
 pub fn collapse_mapping<P: Platform>(mapping: Ref<P, Mapping<P>>, start: PageIndex) -> ScanResult {
-    match scan_file(mapping, start) {
+    let caller = Caller::Khugepaged(Limits::default_of::<P>());
+    match scan_file(mapping, start, caller) {
         ScanResult::Succeed => file::collapse_file(mapping, start, None),
         other => other,
     }
@@ -182,25 +238,28 @@ fn huge_range_from<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<Add
     )
 }
 
-/// One huge page's worth: collapse the object's pages, then, for `install`, map the result by a huge entry.
-fn collapse_one<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, install: bool) -> ScanResult {
+/// One huge page's worth: collapse private pages; or the object's pages, and then, for `MADV_COLLAPSE`, map the result by a huge
+/// entry.
+fn collapse_one<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, caller: Caller) -> ScanResult {
     mm.mmap_read_lock();
     let found = match mm.find_vma(addr) {
         None => Err(ScanResult::VmaNull),
         Some(vma) if vma.huge_range(addr).is_none() => Err(ScanResult::VmaCheck),
         Some(vma) => match vma.mapping {
-            Some(mapping) => Ok((mapping, vma.index_of(addr))),
-            None => Err(ScanResult::VmaCheck),
+            Some(mapping) => Ok(Some((mapping, vma.index_of(addr)))),
+            None => Ok(None),
         },
     };
     mm.mmap_read_unlock();
     // The object outlives its mappings; no lock of the address space is held from here.
     let (mapping, start) = match found {
-        Ok(found) => found,
+        Ok(Some(found)) => found,
+        Ok(None) => return anon::collapse_huge_page(mm, addr, caller),
         Err(result) => return result,
     };
+    let install = caller == Caller::Madvise;
     let target = install.then_some(Target { mm, addr });
-    let result = match scan_file(mapping, start) {
+    let result = match scan_file(mapping, start, caller) {
         ScanResult::Succeed => file::collapse_file(mapping, start, target.as_ref()),
         other => other,
     };
@@ -213,8 +272,12 @@ fn collapse_one<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, install: bool) -
 }
 
 /// A look, without locks, at whether a collapse is worth trying. (Linux: `hpage_collapse_scan_file`)
-fn scan_file<P: Platform>(mapping: Ref<P, Mapping<P>>, start: PageIndex) -> ScanResult {
-    let mut present = false;
+fn scan_file<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+    caller: Caller,
+) -> ScanResult {
+    let mut present = 0;
     for i in 0..P::PTRS_PER_TABLE as u64 {
         if let Ok(Some(folio)) = mapping.peek_folio(start.add(i)) {
             let huge = folio.is_huge::<P>();
@@ -222,13 +285,15 @@ fn scan_file<P: Platform>(mapping: Ref<P, Mapping<P>>, start: PageIndex) -> Scan
             if huge {
                 return ScanResult::PteMappedHugepage;
             }
-            present = true;
+            present += 1;
         }
     }
-    if present {
-        ScanResult::Succeed
-    } else {
+    if present == 0 {
         ScanResult::PageNull
+    } else if P::PTRS_PER_TABLE - present > caller.max_ptes_none() {
+        ScanResult::ExceedNonePte
+    } else {
+        ScanResult::Succeed
     }
 }
 

@@ -25,7 +25,6 @@ use crate::platform::Platform;
 use crate::rmap::{add_mapping, anon_vma_prepare};
 use crate::userfault::{Userfaultfd, Waiter};
 use crate::vma::Vma;
-use crate::zap::split_huge_pmd;
 
 pub(crate) use file::do_set_pmd;
 
@@ -131,8 +130,7 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
     let value = pmd.read_once("read pmd");
     if value.is_huge() {
         if vmf.write && !value.is_writable() {
-            // Private: a copy of the one page is made once it is mapped singly.
-            split_huge_pmd(vmf.vma, pmd);
+            wp::do_huge_pmd_wp_page(&vmf, pmd, value);
         }
         return Ok(());
     }

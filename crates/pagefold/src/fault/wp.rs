@@ -10,7 +10,8 @@
 
 use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
 use crate::accounting::Fact;
-use crate::addr::AddrRange;
+use crate::addr::{AddrRange, Pfn};
+use crate::arch::Pte;
 use crate::folio::Folio;
 use crate::notifier::NotifierRange;
 use crate::page_table::{PmdRef, pte_offset_map_lock};
@@ -19,6 +20,7 @@ use crate::protocol::Safeguard;
 use crate::rmap::remove_mapping;
 use crate::tlb::flush_tlb_range_notify;
 use crate::userfault::{Event, handle_userfault};
+use crate::zap::split_huge_pmd;
 
 /// A write to a page that is mapped read-only. (Linux: `do_wp_page`)
 pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault<P> {
@@ -51,7 +53,7 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
         return wp_page_copy(vmf, pmd, None);
     }
     let folio = Folio::of::<P>(vmf.orig.pfn());
-    if folio.is_anon::<P>() && can_reuse::<P>(folio) {
+    if folio.is_anon::<P>() && can_reuse::<P>(folio, vmf.orig.pfn()) {
         table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());
         return Ok(());
     }
@@ -63,13 +65,32 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
     result
 }
 
+/// A write to a huge page that is mapped read-only. If it belongs to somebody else too, a copy of the one page is made once it is
+/// mapped singly. (Linux: `do_huge_pmd_wp_page`)
+pub(super) fn do_huge_pmd_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, value: Pte) {
+    {
+        let _pml = pmd.lock();
+        if pmd.load_protected() != value {
+            return;
+        }
+        let folio = Folio::of::<P>(value.pfn());
+        if folio.is_anon::<P>() && can_reuse::<P>(folio, value.pfn()) {
+            pmd.set("set_pmd", value.mk_writable().mk_young().mk_dirty());
+            return;
+        }
+    }
+    split_huge_pmd(vmf.vma, pmd);
+}
+
 /// Whether a private page that an entry maps, the lock of whose table the caller has, belongs to this process alone.
 /// (Linux: `wp_can_reuse_anon_folio`)
 ///
+/// A page of a huge one that has no mark is copied as long as other pages of it are mapped, which have references as well.
+///
 /// Others can only get a reference through an entry, of which this is the only one, or from somebody who has one. So once
 /// the one of the entry is the only one, it stays so while the lock is held; but for walks that are late and give theirs back.
-fn can_reuse<P: Platform>(folio: Folio) -> bool {
-    if folio.is_exclusive::<P>() {
+fn can_reuse<P: Platform>(folio: Folio, page: Pfn) -> bool {
+    if Folio::is_exclusive::<P>(page) {
         return true;
     }
     if !P::enforces(Safeguard::CowRefcount) {
@@ -78,7 +99,7 @@ fn can_reuse<P: Platform>(folio: Folio) -> bool {
     if folio.refcount::<P>() != 1 {
         return false;
     }
-    folio.set_exclusive::<P>(true);
+    Folio::set_exclusive::<P>(page, true);
     true
 }
 

@@ -16,15 +16,18 @@
 //!
 //! Locks, in order: pmd lock, then the lock of the table. They are one and the same where locks are not split.
 
+mod deposit;
 mod free;
 mod lock;
 mod reclaim;
 mod walk;
 
+pub(crate) use deposit::{deposit_table, withdraw_table};
 pub(crate) use free::{free_table_now, pte_free_defer};
 pub(crate) use lock::{PtLock, PtLockGuard};
 pub(crate) use reclaim::{take_emptied_table, take_empty_table};
 pub(crate) use walk::{
-    PmdRef, PteLocked, PteMap, clear_table, pmd_alloc, pmd_offset, pte_alloc, pte_offset_map,
-    pte_offset_map_copy, pte_offset_map_lock, pte_offset_map_nolock, take_upper_table,
+    PmdRef, PteLocked, PteMap, clear_table, fill_table, new_table, pmd_alloc, pmd_offset,
+    pte_alloc, pte_offset_map, pte_offset_map_copy, pte_offset_map_lock, pte_offset_map_nolock,
+    take_upper_table,
 };

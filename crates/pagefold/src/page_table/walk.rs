@@ -18,6 +18,21 @@ pub(crate) fn clear_table<P: Platform>(table: Pfn) {
     }
 }
 
+/// A new table of small-page entries, empty, that nobody else knows of. `None` when there is no memory.
+pub(crate) fn new_table<P: Platform>() -> Option<Pfn> {
+    let table = P::alloc_frames(Order::Small)?;
+    clear_table::<P>(table);
+    Some(table)
+}
+
+/// Writes each entry of a table of small-page entries that nobody else uses yet.
+pub(crate) fn fill_table<P: Platform>(table: Pfn, entry: impl Fn(usize) -> Pte) {
+    for index in 0..P::PTRS_PER_TABLE {
+        let word = P::Format::encode(entry(index), PTE_LEVEL);
+        P::entry(table, index).write_once(word);
+    }
+}
+
 /// The entry in a table of `level` that serves `addr`.
 fn entry_at<P: Platform>(table: Pfn, addr: VirtAddr, level: u32) -> &'static P::Word {
     P::entry(table, index_at::<P>(addr, level))
@@ -33,7 +48,8 @@ pub(crate) struct PmdRef<P: Platform> {
     pub(crate) mm: Ref<P, Mm<P>>,
     /// An address that the entry maps.
     pub(crate) addr: VirtAddr,
-    table: Pfn,
+    /// The table that the entry is in.
+    pub(super) table: Pfn,
 }
 
 impl<P: Platform> Clone for PmdRef<P> {
@@ -51,6 +67,11 @@ impl<P: Platform> PmdRef<P> {
 
     fn decode(word: u64) -> Pte {
         P::Format::decode(word, PMD_LEVEL)
+    }
+
+    /// Whether it is the entry at the same place.
+    pub(crate) fn is_same_entry(&self, other: Self) -> bool {
+        self.table == other.table
     }
 
     /// Reads the entry once, to look at what it is (Linux: `pmdp_get_lockless`).
@@ -234,10 +255,9 @@ pub(crate) fn pte_alloc<P: Platform>(pmd: PmdRef<P>) -> bool {
     if !pmd.read_once("read pmd").is_none() {
         return true;
     }
-    let Some(table) = P::alloc_frames(Order::Small) else {
+    let Some(table) = new_table::<P>() else {
         return false;
     };
-    clear_table::<P>(table);
     let installed = {
         let _pml = pmd.lock();
         let none = pmd.load_protected().is_none();

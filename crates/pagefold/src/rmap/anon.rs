@@ -17,7 +17,8 @@
 //! Linux up to 2.6.33 had one `anon_vma` for a family, as here. Since then each process has its own, linked into those of its
 //! ancestors, so that a walk for a page of a child does not visit the whole family. What is found is the same.
 
-use crate::addr::VirtAddr;
+use crate::addr::{PageIndex, Pfn, VirtAddr};
+use crate::arch::Pte;
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
@@ -40,8 +41,7 @@ pub struct AnonVma<P: Platform> {
 
 impl<P: Platform> AnonVma<P> {
     /// The VMAs that may map the page with this index, and where. The caller has the semaphore.
-    fn vmas_of(&self, folio: Folio) -> impl Iterator<Item = (Ref<P, Vma<P>>, VirtAddr)> {
-        let index = folio.index::<P>();
+    fn vmas_of(&self, index: PageIndex) -> impl Iterator<Item = (Ref<P, Vma<P>>, VirtAddr)> {
         core::iter::successors(self.vmas.load_protected(), |vma| {
             vma.anon_vma_next.load_protected()
         })
@@ -198,17 +198,17 @@ fn put_anon_vma<P: Platform>(anon_vma: Ref<P, AnonVma<P>>) {
 /// the page tables of the whole family. 0 if there is none. (Linux: `rmap_walk_anon`)
 pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
     mm.mmap_read_lock();
-    let folio = mm
+    let found = mm
         .find_vma(addr)
         .and_then(|_| pmd_offset(mm, addr))
         .and_then(|pmd| get_private_page(pmd, addr));
     mm.mmap_read_unlock();
     // From here on, only the reference keeps the page.
-    let Some(folio) = folio else {
+    let Some((folio, page)) = found else {
         return 0;
     };
     let found = get_anon_vma::<P>(folio).map_or(0, |anon_vma| {
-        let found = count_entries(&anon_vma, folio);
+        let found = count_entries(&anon_vma, folio, page);
         put_anon_vma(anon_vma);
         found
     });
@@ -216,33 +216,50 @@ pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
     found
 }
 
-/// The private page that is mapped at `addr`, with a reference.
-fn get_private_page<P: Platform>(pmd: PmdRef<P>, addr: VirtAddr) -> Option<Folio> {
-    let table = pte_offset_map_lock(pmd)?;
-    let pte = table.get(addr);
-    if !pte.is_present() || pte.pfn() == P::zero_page() {
-        return None;
+/// What `look` says of the entry that maps the page at `addr`, which does not change meanwhile; that of a huge page is shown as
+/// that of the small one.
+fn with_entry<P: Platform, R>(pmd: PmdRef<P>, addr: VirtAddr, look: impl FnOnce(Pte) -> R) -> R {
+    loop {
+        if let Some(table) = pte_offset_map_lock(pmd) {
+            return look(table.get(addr));
+        }
+        if !pmd.read_once("read pmd").is_huge() {
+            return look(Pte::NONE);
+        }
+        // It may be split before the lock is held.
+        let _pml = pmd.lock();
+        let value = pmd.load_protected();
+        if value.is_huge() {
+            return look(value.piece(addr.page() as usize % P::PTRS_PER_TABLE));
+        }
     }
-    let folio = Folio::of::<P>(pte.pfn());
-    if !folio.is_anon::<P>() {
-        return None;
-    }
-    folio.get::<P>(1);
-    Some(folio)
 }
 
-fn count_entries<P: Platform>(anon_vma: &AnonVma<P>, folio: Folio) -> usize {
+/// The private page that is mapped at `addr`, with a reference to its folio.
+fn get_private_page<P: Platform>(pmd: PmdRef<P>, addr: VirtAddr) -> Option<(Folio, Pfn)> {
+    with_entry(pmd, addr, |pte| {
+        if !pte.is_present() || pte.pfn() == P::zero_page() {
+            return None;
+        }
+        let folio = Folio::of::<P>(pte.pfn());
+        if !folio.is_anon::<P>() {
+            return None;
+        }
+        folio.get::<P>(1);
+        Some((folio, pte.pfn()))
+    })
+}
+
+fn count_entries<P: Platform>(anon_vma: &AnonVma<P>, folio: Folio, page: Pfn) -> usize {
     P::step(Step::Named("anon_vma_lock_read"));
     let _anon_vma = ReadGuard::read(&anon_vma.rwsem);
+    let index = folio.index::<P>().add(page.0 - folio.pfn().0);
     anon_vma
-        .vmas_of(folio)
+        .vmas_of(index)
         .filter(|(vma, addr)| {
-            pmd_offset(vma.mm, *addr)
-                .and_then(pte_offset_map_lock)
-                .is_some_and(|table| {
-                    let pte = table.get(*addr);
-                    pte.is_present() && pte.pfn() == folio.pfn()
-                })
+            pmd_offset(vma.mm, *addr).is_some_and(|pmd| {
+                with_entry(pmd, *addr, |pte| pte.is_present() && pte.pfn() == page)
+            })
         })
         .count()
 }

@@ -19,8 +19,10 @@ use crate::model::{Model, PTRS_PER_TABLE, names};
 pub(super) struct Census {
     /// Entries that map each folio, by first frame.
     maps: [i64; FRAMES],
-    /// Whether an entry allows to write each folio.
-    writable: [bool; FRAMES],
+    /// Entries that map each frame as a small page or a part of a huge one.
+    page_maps: [i64; FRAMES],
+    /// Whether one of these says that the page belongs to one process alone, or may be written.
+    owned: [bool; FRAMES],
     /// Pages that the caches hold of each folio.
     cached: [i64; FRAMES],
     /// Frames that are tables of some sort.
@@ -39,7 +41,8 @@ impl Census {
     pub(super) fn new() -> Self {
         Self {
             maps: [0; FRAMES],
-            writable: [false; FRAMES],
+            page_maps: [0; FRAMES],
+            owned: [false; FRAMES],
             cached: [0; FRAMES],
             table: [false; FRAMES],
         }
@@ -84,6 +87,7 @@ impl Census {
 
     fn count_table(&mut self, table: Pfn, level: u32, found: &mut Mapped) {
         self.note_table(table);
+        let mut huge_private = 0;
         for index in 0..PTRS_PER_TABLE {
             let pte = read(table, index, level);
             if pte.is_table() {
@@ -93,15 +97,40 @@ impl Census {
                 check_zero_page(pte);
             } else if pte.is_page() {
                 let frame = Model::frame(pte.pfn());
-                self.writable[frame.folio_head().0 as usize] |= pte.is_writable();
+                let owned = pte.is_writable() || frame.is_exclusive();
+                for page in 0..PTRS_PER_TABLE.pow(level) {
+                    let page = pte.pfn().add(page).0 as usize;
+                    self.page_maps[page] += 1;
+                    self.owned[page] |= owned;
+                }
                 self.maps[frame.folio_head().0 as usize] += 1;
                 let pages = PTRS_PER_TABLE.pow(level) as i64;
                 if frame.is_anon() {
+                    huge_private += i64::from(level == PMD_LEVEL);
                     found.anon += pages;
                 } else {
                     found.shmem += pages;
                 }
             }
+        }
+        if level == PMD_LEVEL {
+            self.count_store(table, huge_private, found);
+        }
+    }
+
+    /// The tables in store of a table of huge-page entries: one for each huge private page.
+    fn count_store(&mut self, table: Pfn, huge_private: i64, found: &mut Mapped) {
+        let mut tables = 0;
+        for stored in Model::frame(table).deposited() {
+            self.note_table(stored);
+            tables += 1;
+        }
+        found.tables += tables;
+        if tables != huge_private {
+            fail(
+                Kind::NrPtes,
+                format!("{huge_private} huge private pages have {tables} page tables in store"),
+            );
         }
     }
 
@@ -129,6 +158,15 @@ impl Census {
                 continue;
             }
             let frame = Model::frame(pfn);
+            if self.page_maps[number] > 1 && frame.is_anon() && self.owned[number] {
+                fail(
+                    Kind::Exclusive,
+                    format!(
+                        "frame {number} is a private page of {} processes, but one may write it",
+                        self.page_maps[number]
+                    ),
+                );
+            }
             let head = frame.folio_head();
             if head != pfn && world.frames[head.0 as usize].state.get() == Use::Allocated {
                 continue;
@@ -138,14 +176,6 @@ impl Census {
                 fail(
                     Kind::Leak,
                     format!("frame {number} is neither free nor in use"),
-                );
-            }
-            if maps > 1 && frame.is_anon() && (frame.is_exclusive() || self.writable[number]) {
-                fail(
-                    Kind::Exclusive,
-                    format!(
-                        "frame {number} is a private page of {maps} processes, but one may write it"
-                    ),
                 );
             }
             let mapcount = frame.mapcount().peek();

@@ -1,11 +1,11 @@
 //! Who makes huge pages of small ones.
 
 use pagefold::addr::{AddrRange, PageIndex};
-use pagefold::collapse::{self, ScanResult};
+use pagefold::collapse::{self, Limits, ScanResult};
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
 use pagefold_explore as explore;
-use pagefold_litmus::{MmId, ObjectId, Value};
+use pagefold_litmus::{Limit, MmId, ObjectId, Value};
 
 use super::{Session, Who, status};
 use crate::model::{Model, PTRS_PER_TABLE};
@@ -16,9 +16,10 @@ pub(super) fn madvise_collapse(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> V
 }
 
 impl Session<'_> {
-    pub(super) fn scan(&self, who: Who<'_>, mm: MmId) -> Value {
+    pub(super) fn scan(&self, who: Who<'_>, mm: MmId, none: Limit, shared: Limit) -> Value {
         let mut collapsed = 0;
-        collapse::khugepaged_scan_mm(who.machine.mm(mm), |_, result| {
+        let limits = limits(none, shared);
+        collapse::khugepaged_scan_mm(who.machine.mm(mm), limits, |_, result| {
             note_scan(result);
             collapsed += u64::from(result == ScanResult::Succeed);
         });
@@ -39,6 +40,15 @@ impl Session<'_> {
             start = start.add(PTRS_PER_TABLE as u64);
         }
         Value::SUCCESS
+    }
+}
+
+/// What khugepaged accepts: as usual, where the scenario says nothing.
+fn limits(none: Limit, shared: Limit) -> Limits {
+    let usual = Limits::default_of::<Model>();
+    Limits {
+        max_ptes_none: none.0.map_or(usual.max_ptes_none, |most| most as usize),
+        max_ptes_shared: shared.0.map_or(usual.max_ptes_shared, |most| most as usize),
     }
 }
 

@@ -156,7 +156,7 @@ impl Session<'_> {
             Call::Truncate(object, pages) => file::truncate(who, object, pages),
             Call::FallocatePunch(page) => file::fallocate_punch(who, page),
 
-            Call::Scan(mm) => self.scan(who, mm),
+            Call::Scan(mm, none, shared) => self.scan(who, mm, none, shared),
             Call::Collapse(object) => self.collapse(who, object),
 
             Call::Prefetch(page) => self.prefetch(who, page),

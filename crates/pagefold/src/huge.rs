@@ -1,0 +1,144 @@
+//! Huge private pages: entries of upper tables that map pages without an object.
+//!
+//! Guarantees: each such entry has one reference to its folio, and a table in store. When it is split, each page stays mapped as
+//! it was; when it goes, its table goes too.
+//!
+//! Locks: pmd lock. The table that takes the place of a huge entry is known to nobody until the upper entry names it, so
+//! its own lock is not needed.
+//!
+//! Who has only `mmap_lock` or a VMA lock for reading may split, zap and write-protect at the same time as others. Each of them
+//! looks again, with the pmd lock held, whether the huge entry is still there.
+//!
+//! Linux makes the entry invalid while it is split, as some CPUs must not have cached translations of both sizes. Here it changes
+//! at once, and is flushed before the lock is given back. Such an entry is dirty from the start, so that hardware, which does not
+//! take the lock, has nothing to note in it that could be lost.
+
+use crate::accounting::{self, Fact, PageKind};
+use crate::addr::AddrRange;
+use crate::arch::Pte;
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::page_table::{
+    PmdRef, deposit_table, fill_table, free_table_now, new_table, pmd_alloc, withdraw_table,
+};
+use crate::platform::{FlushKind, Platform};
+use crate::protocol::Safeguard;
+use crate::rmap::add_mapping;
+use crate::step::Step;
+use crate::tlb::flush_tlb_range;
+use crate::vma::Vma;
+
+/// Maps the pages of a huge private page, whose entry is `value`, singly. The caller has the pmd lock.
+/// (Linux: `__split_huge_pmd_locked`)
+pub(crate) fn split_private<P: Platform>(pmd: PmdRef<P>, value: Pte, range: AddrRange) {
+    let table = withdraw_table(pmd);
+    let folio = Folio::of::<P>(value.pfn());
+    if P::enforces(Safeguard::SplitFillFirst) {
+        fill_with_pieces::<P>(table, folio, value);
+        pmd.set("pmd_populate", Pte::table(table));
+    } else {
+        pmd.set("pmd_populate", Pte::table(table));
+        fill_with_pieces::<P>(table, folio, value);
+    }
+    flush_tlb_range(pmd.mm, range, FlushKind::LeavesAndTables);
+}
+
+/// The entries have references and are counted before anybody can take one of them away.
+fn fill_with_pieces<P: Platform>(table: crate::addr::Pfn, folio: Folio, value: Pte) {
+    let pages = P::PTRS_PER_TABLE;
+    folio.get::<P>(pages - 1);
+    for _ in 1..pages {
+        P::observe(Fact::Mapped(folio.pfn(), PageKind::Anon, 1));
+    }
+    folio.add_mapcount::<P>(pages as i64 - 1);
+    // From here on, each page has a mark of its own.
+    let exclusive = Folio::is_exclusive::<P>(folio.pfn());
+    for page in 1..pages {
+        Folio::set_exclusive::<P>(folio.pfn().add(page), exclusive);
+    }
+    fill_table::<P>(table, |page| value.piece(page));
+}
+
+/// A huge private page was taken out of its upper entry: its table goes as well. The caller has the pmd lock. Nobody can be in the
+/// table: who was when it was attached was waited for before it was put in store. (Linux: `zap_deposited_table`)
+pub(crate) fn free_deposited_table<P: Platform>(pmd: PmdRef<P>) {
+    let table = withdraw_table(pmd);
+    accounting::mm_dec_nr_ptes::<P>(&pmd.mm);
+    free_table_now::<P>(table);
+}
+
+/// Why fork did not share what an upper entry of the parent maps.
+pub(crate) enum NotCopied {
+    /// It maps no huge private page.
+    NotPrivate,
+    /// The page is pinned: the child needs copies of its small pages.
+    Pinned,
+    /// There was no frame for a table of the child.
+    NoMemory,
+}
+
+/// Gives a child the huge private page that an upper entry of its parent maps. Both may only read it then.
+/// (Linux: `copy_huge_pmd`)
+///
+/// The caller has both `mmap_lock`s and the VMA lock of the parent, for writing.
+pub(crate) fn copy_huge_pmd<P: Platform>(
+    new: Ref<P, Vma<P>>,
+    old: Ref<P, Vma<P>>,
+    source: PmdRef<P>,
+) -> Result<(), NotCopied> {
+    if !old.is_anonymous() {
+        return Err(NotCopied::NotPrivate);
+    }
+    let pmd = pmd_alloc(new.mm, source.addr).ok_or(NotCopied::NoMemory)?;
+    let table = new_table::<P>().ok_or(NotCopied::NoMemory)?;
+    let result = {
+        let _pml = pmd.lock();
+        // Of two locks of one class: see `fork`.
+        let _source_pml =
+            source
+                .lockptr()
+                .lock_nested(Step::Pmd("pmd_lock", old.mm.id, source.addr));
+        share_locked(new, old, pmd, source).map(|()| {
+            accounting::mm_inc_nr_ptes::<P>(&new.mm);
+            deposit_table(pmd, table);
+        })
+    };
+    if result.is_err() {
+        free_table_now::<P>(table);
+    }
+    result
+}
+
+fn share_locked<P: Platform>(
+    new: Ref<P, Vma<P>>,
+    old: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
+    source: PmdRef<P>,
+) -> Result<(), NotCopied> {
+    let value = source.load_protected();
+    if !value.is_huge() {
+        return Err(NotCopied::NotPrivate);
+    }
+    let folio = Folio::of::<P>(value.pfn());
+    if P::enforces(Safeguard::ForkCopyPinned) && folio.maybe_pinned::<P>() {
+        return Err(NotCopied::Pinned);
+    }
+    if Folio::is_exclusive::<P>(folio.pfn()) {
+        Folio::set_exclusive::<P>(folio.pfn(), false);
+    }
+    folio.get::<P>(1);
+    add_mapping(folio, new, P::PTRS_PER_TABLE, PageKind::Anon);
+    for page in 0..P::PTRS_PER_TABLE {
+        let addr = source
+            .addr
+            .huge_start(P::PTRS_PER_TABLE)
+            .add_pages(page as u64);
+        let pfn = folio.pfn().add(page);
+        P::observe(Fact::ForkedPage(old.mm.id, new.mm.id, addr, pfn));
+    }
+    if P::enforces(Safeguard::ForkWriteProtect) && value.is_writable() {
+        source.set("pmdp_set_wrprotect", value.wrprotect());
+    }
+    pmd.set("set_pmd", value.wrprotect());
+    Ok(())
+}
