@@ -5,7 +5,7 @@
 use crate::actors::Role;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, Scenario};
 use crate::check::Checker;
-use crate::constants::{Advice, Limit, Permission, Protection, Sharing, UffdModes};
+use crate::constants::{Advice, Limit, Permission, Protection, Scope, Sharing, UffdModes};
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::parameter::{Parameter, take};
 use crate::part::Reference;
@@ -344,8 +344,8 @@ calls! {
     Mincore = "mincore"(page: MappingPage) by Cpu gives Flag;
     /// Lets the hardware walk to a page speculatively, which never faults.
     Prefetch = "prefetch"(page: MappingPage) by Cpu | Device gives Nothing;
-    /// Looks through an address space for ranges to collapse, of whose pages so many may be missing, and so many shared; gives how many it collapsed.
-    Scan = "scan"(mm: MmId, max_ptes_none: Limit, max_ptes_shared: Limit) by Khugepaged gives Count;
+    /// Looks through one address space, or all, for ranges to collapse, of whose pages so many may be missing, and so many shared; gives how many it collapsed.
+    Scan = "scan"(mm: Scope, max_ptes_none: Limit, max_ptes_shared: Limit) by Khugepaged gives Count;
     /// Visits every mapping of a page, and gives how many it saw.
     RmapWalk = "rmap_walk"(page: ObjectPage) by Reclaim | Kernel gives Count;
     /// Visits every mapping of the private page at an address, and gives how many it saw.

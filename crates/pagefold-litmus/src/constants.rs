@@ -1,5 +1,7 @@
 //! The constants that calls take, each set in one table.
 
+use crate::ids::MmId;
+
 /// A set of named constants, of which an argument takes one.
 pub(crate) trait Constant: Copy + PartialEq + 'static {
     /// The members under their names.
@@ -154,6 +156,10 @@ impl Permission {
         }
     }
 }
+
+/// What `scan` looks through: one address space, or, without an argument, all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Scope(pub Option<MmId>);
 
 /// How many pages of a range `scan` accepts that are missing or shared; `None` as khugepaged usually does: no argument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

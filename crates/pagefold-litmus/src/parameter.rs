@@ -5,7 +5,7 @@ use std::slice;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, PageRange, Scenario};
 use crate::calls::Shape;
 use crate::check::Checker;
-use crate::constants::{Advice, Constant, Limit, Permission, Protection, Sharing, UffdMode, UffdModes};
+use crate::constants::{Advice, Constant, Limit, Permission, Protection, Scope, Sharing, UffdMode, UffdModes};
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::part::Reference;
 use crate::syntax::{Argument, ArgumentKind, Word};
@@ -310,6 +310,23 @@ impl Parameter for Permission {
     fn print(&self, _: &Scenario) -> Option<String> {
         let names: Vec<&str> = self.constants().iter().map(|prot| prot.name()).collect();
         Some(names.join("|"))
+    }
+}
+
+impl Parameter for Scope {
+    const SHAPE: Shape = Shape::Mm;
+    const ABSENT: Option<Self> = Some(Self(None));
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        MmId::read(argument, checker).map(|mm| Self(Some(mm)))
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        self.0.and_then(|mm| mm.print(scenario))
+    }
+
+    fn reference(&self) -> Reference {
+        self.0.map_or(Reference::Nothing, Reference::Mm)
     }
 }
 

@@ -25,6 +25,7 @@
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Marker, Pte};
+use crate::collapse::khugepaged::khugepaged_fork;
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::huge::{NotCopied, copy_huge_pmd};
@@ -55,6 +56,7 @@ pub fn dup_mmap<P: Platform>(
 ) -> Result<(), OutOfMemory> {
     parent.mmap_write_lock();
     child.mmap_write_lock_nested();
+    khugepaged_fork(parent, child);
     let mut result = Ok(());
     let mut next = parent.vmas.load_protected();
     while let Some(vma) = next.filter(|_| result.is_ok()) {

@@ -16,6 +16,7 @@
 //!                  ptl            one table of small-page entries              spins
 //!                    xa_lock      the slots of a page cache                    spins
 //!                    userfaultfd  who waits for a userfaultfd                  spins
+//!                    khugepaged   its list of address spaces                   spins
 //! ```
 //!
 //! With unsplit page-table locks, `pmd_lock` and `ptl` are both the `page_table_lock` of the address space: it
@@ -57,11 +58,13 @@ pub enum LockClass {
     XaLock,
     /// The locks of a userfaultfd's wait queues.
     Userfaultfd,
+    /// `khugepaged_mm_lock`.
+    KhugepagedMmLock,
 }
 
 impl LockClass {
     /// All classes, in the order in which they may be taken.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::IRwsem,
         Self::MmapLock,
         Self::VmaLock,
@@ -75,6 +78,7 @@ impl LockClass {
         Self::Ptl,
         Self::XaLock,
         Self::Userfaultfd,
+        Self::KhugepagedMmLock,
     ];
 
     /// Linux' name of the lock.
@@ -94,6 +98,7 @@ impl LockClass {
             Self::Ptl => "ptl",
             Self::XaLock => "xa_lock",
             Self::Userfaultfd => "userfaultfd lock",
+            Self::KhugepagedMmLock => "khugepaged_mm_lock",
         }
     }
 

@@ -8,6 +8,7 @@
 
 use crate::accounting::PageKind;
 use crate::addr::{AddrRange, Pfn, VirtAddr};
+use crate::collapse::khugepaged::{Khugepaged, MmSlot};
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
 use crate::notifier::Subscription;
@@ -40,6 +41,10 @@ pub struct Mm<P: Platform> {
     pub(crate) nr_ptes: P::Counter,
     /// Odd while fork write-protects pages, and another number afterwards; changes under `mmap_lock` for writing.
     pub(crate) write_protect_seq: P::Word,
+    /// Who looks for pages here that may become huge; set before the address space is used.
+    pub(crate) khugepaged: P::Link<Khugepaged<P>>,
+    /// The place in its list: set with `mmap_lock` for writing, and under the lock of the list.
+    pub(crate) khugepaged_slot: P::Link<MmSlot<P>>,
     /// Secondary MMUs that follow this address space.
     pub(crate) subscriptions: P::Link<Subscription<P>>,
 }
@@ -65,6 +70,8 @@ impl<P: Platform> Mm<P> {
             rss_anon: P::Counter::new(0),
             nr_ptes: P::Counter::new(0),
             write_protect_seq: P::Word::new(0),
+            khugepaged: P::Link::new(None),
+            khugepaged_slot: P::Link::new(None),
             subscriptions: P::Link::new(None),
         }))
     }

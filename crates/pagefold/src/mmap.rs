@@ -11,6 +11,8 @@
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::arch::Format;
+use crate::collapse::huge_range_from;
+use crate::collapse::khugepaged::{khugepaged_enter, khugepaged_exit};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::mprotect::Protection;
@@ -123,6 +125,9 @@ pub fn mmap<P: Platform>(
         P::observe(Fact::Permitted(mm.id, range, Protection::ReadWrite));
         link_vma(vma);
         mm.insert_vma(vma);
+        if huge_range_from(vma, range.start).is_some() {
+            khugepaged_enter(mm);
+        }
     }
     mm.mmap_write_unlock();
     if free { Ok(()) } else { Err(MmapError::Exists) }
@@ -270,6 +275,7 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
     if !mm.mm_users.put(1) {
         return;
     }
+    khugepaged_exit(mm);
     mm.mmap_read_lock();
     let mut next = mm.vmas.load_protected();
     while let Some(vma) = next {

@@ -236,6 +236,8 @@ safeguards! {
     /// The table that takes the place of a huge private page is filled, and its entries are counted, before the upper entry names
     /// it.
     SplitFillFirst = "split_fill_first",
+    /// A process that ends while khugepaged scans it leaves its place in khugepaged's list to khugepaged.
+    ExitKeepsScannedSlot = "exit_keeps_scanned_slot",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

@@ -77,3 +77,43 @@ fn the_lock_order_lists_each_class_at_its_rank() {
         "no sleeping lock is taken under a spinning one"
     );
 }
+
+/// `madvise_collapse_errno` of Linux 6.12 has these, and `EINVAL` for all others.
+#[test]
+fn errnos_are_those_of_madvise_collapse_errno() {
+    for result in ScanResult::ALL {
+        let expected = match result {
+            ScanResult::Succeed | ScanResult::PmdMapped => "",
+            ScanResult::AllocHugePageFail => "ENOMEM",
+            ScanResult::ExceedNonePte => "EBUSY",
+            ScanResult::PageCount | ScanResult::PageLock | ScanResult::PageFilled => "EAGAIN",
+            _ => "EINVAL",
+        };
+        assert_eq!(result.errno(), expected, "{result}");
+    }
+}
+
+/// The loop of `madvise_collapse` of Linux 6.12 goes on after these, as what they say is of one huge page's range only.
+#[test]
+fn madvise_collapse_goes_on_after_some_results() {
+    let next: Vec<&str> = ScanResult::ALL
+        .iter()
+        .filter(|result| result.goes_on())
+        .map(|result| result.name())
+        .collect();
+    assert_eq!(
+        next,
+        [
+            "SCAN_SUCCEED",
+            "SCAN_PMD_MAPPED",
+            "SCAN_PMD_NULL",
+            "SCAN_PTE_NON_PRESENT",
+            "SCAN_PTE_UFFD_WP",
+            "SCAN_PAGE_RO",
+            "SCAN_PAGE_NULL",
+            "SCAN_PAGE_COMPOUND",
+            "SCAN_PAGE_LOCK",
+            "SCAN_PAGE_COUNT",
+        ]
+    );
+}

@@ -144,13 +144,9 @@ impl Tally {
         if !folio.is_anon::<P>() {
             return Err(ScanResult::PageAnon);
         }
-        // An estimate, for a huge page that is mapped by small entries. (Linux: `folio_likely_mapped_shared`)
-        let own = if folio.is_huge::<P>() {
-            P::PTRS_PER_TABLE as i64
-        } else {
-            1
-        };
-        if folio.mapcount::<P>() > own {
+        // An estimate, for a huge page: several entries may be this process's own. (Linux: `folio_likely_mapped_shared`)
+        let own = folio.is_huge::<P>() && Folio::is_exclusive::<P>(pte.pfn());
+        if folio.mapcount::<P>() > 1 && !own {
             self.shared += 1;
             if self.shared > caller.max_ptes_shared() {
                 return Err(ScanResult::ExceedSharedPte);

@@ -11,6 +11,7 @@
 
 pub mod anon;
 pub mod file;
+pub mod khugepaged;
 pub mod pte_mapped;
 pub mod retract;
 
@@ -22,10 +23,11 @@ use crate::mm::Mm;
 use crate::page_cache::Mapping;
 use crate::page_table::pmd_offset;
 use crate::platform::{Link, Platform};
+use crate::vma::Vma;
 use pte_mapped::collapse_pte_mapped_thp;
 
 macro_rules! scan_results {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal => $errno:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal => $errno:literal, $next:ident;)+) => {
         /// How a collapse of one huge page ended; the names are those of Linux' `enum scan_result`.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[non_exhaustive]
@@ -49,57 +51,65 @@ macro_rules! scan_results {
             pub const fn errno(self) -> &'static str {
                 match self { $(Self::$variant => $errno,)+ }
             }
+
+            /// Whether `MADV_COLLAPSE` then tries the next huge page of its range, or gives up. (Linux: `madvise_collapse`)
+            #[must_use]
+            pub const fn goes_on(self) -> bool {
+                match self { $(Self::$variant => scan_results!(@goes_on $next),)+ }
+            }
         }
     };
+    (@goes_on next) => { true };
+    (@goes_on stop) => { false };
 }
 
 scan_results! {
     /// The range is now one huge page.
-    Succeed = "SCAN_SUCCEED" => "",
+    Succeed = "SCAN_SUCCEED" => "", next;
     /// It was mapped by a huge entry already.
-    PmdMapped = "SCAN_PMD_MAPPED" => "",
+    PmdMapped = "SCAN_PMD_MAPPED" => "", next;
     /// The cache has a huge page; it is mapped by small entries, or not at all.
-    PteMappedHugepage = "SCAN_PTE_MAPPED_HUGEPAGE" => "EINVAL",
+    PteMappedHugepage = "SCAN_PTE_MAPPED_HUGEPAGE" => "EINVAL", stop;
     /// There is no upper entry.
-    PmdNull = "SCAN_PMD_NULL" => "EINVAL",
+    PmdNull = "SCAN_PMD_NULL" => "EINVAL", next;
     /// The upper entry is empty.
-    PmdNone = "SCAN_PMD_NONE" => "EINVAL",
+    PmdNone = "SCAN_PMD_NONE" => "EINVAL", stop;
     /// An entry is not what it must be.
-    Fail = "SCAN_FAIL" => "EINVAL",
+    Fail = "SCAN_FAIL" => "EINVAL", stop;
     /// The VMA does not allow a huge page there, or is gone.
-    VmaCheck = "SCAN_VMA_CHECK" => "EINVAL",
+    VmaCheck = "SCAN_VMA_CHECK" => "EINVAL", stop;
     /// There is no VMA.
-    VmaNull = "SCAN_VMA_NULL" => "EINVAL",
+    VmaNull = "SCAN_VMA_NULL" => "EINVAL", stop;
     /// The address space is going away.
-    AnyProcess = "SCAN_ANY_PROCESS" => "EINVAL",
+    AnyProcess = "SCAN_ANY_PROCESS" => "EINVAL", stop;
     /// An entry maps something else than a page.
-    PteNonPresent = "SCAN_PTE_NON_PRESENT" => "EINVAL",
+    PteNonPresent = "SCAN_PTE_NON_PRESENT" => "EINVAL", next;
     /// A page, or the whole VMA, is registered for write protection by userfaultfd.
-    PteUffdWp = "SCAN_PTE_UFFD_WP" => "EINVAL",
+    PteUffdWp = "SCAN_PTE_UFFD_WP" => "EINVAL", next;
     /// All pages are read-only to the process.
-    PageRo = "SCAN_PAGE_RO" => "EINVAL",
+    PageRo = "SCAN_PAGE_RO" => "EINVAL", next;
     /// The VMA has private pages where it should have none, or none where it should.
-    PageAnon = "SCAN_PAGE_ANON" => "EINVAL",
+    PageAnon = "SCAN_PAGE_ANON" => "EINVAL", stop;
     /// Nothing is cached there.
-    PageNull = "SCAN_PAGE_NULL" => "EINVAL",
+    PageNull = "SCAN_PAGE_NULL" => "EINVAL", next;
     /// The folio is of another size.
-    PageCompound = "SCAN_PAGE_COMPOUND" => "EINVAL",
+    PageCompound = "SCAN_PAGE_COMPOUND" => "EINVAL", next;
     /// Somebody has a page locked.
-    PageLock = "SCAN_PAGE_LOCK" => "EAGAIN",
+    PageLock = "SCAN_PAGE_LOCK" => "EAGAIN", next;
     /// Somebody has a reference to a page.
-    PageCount = "SCAN_PAGE_COUNT" => "EAGAIN",
+    PageCount = "SCAN_PAGE_COUNT" => "EAGAIN", next;
     /// A hole was filled meanwhile.
-    PageFilled = "SCAN_PAGE_FILLED" => "EAGAIN",
+    PageFilled = "SCAN_PAGE_FILLED" => "EAGAIN", stop;
     /// The range was truncated, or is empty.
-    Truncated = "SCAN_TRUNCATED" => "EINVAL",
+    Truncated = "SCAN_TRUNCATED" => "EINVAL", stop;
     /// Holes may not be filled.
-    ExceedNonePte = "SCAN_EXCEED_NONE_PTE" => "EBUSY",
+    ExceedNonePte = "SCAN_EXCEED_NONE_PTE" => "EBUSY", stop;
     /// Too many pages are shared with other processes.
-    ExceedSharedPte = "SCAN_EXCEED_SHARED_PTE" => "EINVAL",
+    ExceedSharedPte = "SCAN_EXCEED_SHARED_PTE" => "EINVAL", stop;
     /// There is no memory for the slots of the cache.
-    StoreFailed = "SCAN_STORE_FAILED" => "EINVAL",
+    StoreFailed = "SCAN_STORE_FAILED" => "EINVAL", stop;
     /// There is no huge page.
-    AllocHugePageFail = "SCAN_ALLOC_HUGE_PAGE_FAIL" => "ENOMEM",
+    AllocHugePageFail = "SCAN_ALLOC_HUGE_PAGE_FAIL" => "ENOMEM", stop;
 }
 
 impl fmt::Display for ScanResult {
@@ -161,7 +171,8 @@ pub(crate) struct Target<P: Platform> {
 
 /// Collapses every huge page's worth of `range` (Linux: `madvise(MADV_COLLAPSE)`), calling `report` with the result of each.
 ///
-/// Best effort: it goes on after a range that could not be collapsed.
+/// A range that could not be collapsed does not keep it from the next one, if the reason is of that range alone. It is a success if
+/// all became huge, or were so before; also if there is no whole huge page in the range.
 ///
 /// # Errors
 /// The last result that was not a success; what was collapsed stays so.
@@ -179,6 +190,9 @@ pub fn madvise_collapse<P: Platform>(
             report(addr, result);
             if !matches!(result, ScanResult::Succeed | ScanResult::PmdMapped) {
                 last = Err(result);
+            }
+            if !result.goes_on() {
+                break;
             }
         }
         addr = huge.end;
@@ -198,7 +212,7 @@ pub fn khugepaged_scan_mm<P: Platform>(
         let found = if mm.is_exiting() {
             None
         } else {
-            huge_range_from(mm, next)
+            next_huge_range(mm, next)
         };
         mm.mmap_read_unlock();
         let Some(huge) = found else {
@@ -219,23 +233,28 @@ pub fn collapse_mapping<P: Platform>(mapping: Ref<P, Mapping<P>>, start: PageInd
     }
 }
 
-/// The first huge page's worth of a VMA at or behind `addr`. The caller has `mmap_lock`.
-fn huge_range_from<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<AddrRange> {
+/// The first huge page's worth of the VMAs of `mm` at or behind `addr`. The caller has `mmap_lock`.
+fn next_huge_range<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<AddrRange> {
+    core::iter::successors(mm.vmas.load_protected(), |vma| vma.next.load_protected())
+        .find_map(|vma| huge_range_from(vma, addr))
+}
+
+/// The first huge page's worth of a VMA at or behind `addr`.
+pub(crate) fn huge_range_from<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    addr: VirtAddr,
+) -> Option<AddrRange> {
     let pages = P::PTRS_PER_TABLE as u64;
-    core::iter::successors(mm.vmas.load_protected(), |vma| vma.next.load_protected()).find_map(
-        |vma| {
-            let mut start = vma.range.start.max(addr).huge_start(P::PTRS_PER_TABLE);
-            while start < vma.range.end {
-                if start >= addr
-                    && let Some(huge) = vma.huge_range(start)
-                {
-                    return Some(huge);
-                }
-                start = start.add_pages(pages);
-            }
-            None
-        },
-    )
+    let mut start = vma.range.start.max(addr).huge_start(P::PTRS_PER_TABLE);
+    while start < vma.range.end {
+        if start >= addr
+            && let Some(huge) = vma.huge_range(start)
+        {
+            return Some(huge);
+        }
+        start = start.add_pages(pages);
+    }
+    None
 }
 
 /// One huge page's worth: collapse private pages; or the object's pages, and then, for `MADV_COLLAPSE`, map the result by a huge

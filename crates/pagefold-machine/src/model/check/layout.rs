@@ -4,6 +4,7 @@ use std::fmt;
 
 use pagefold::Ref;
 use pagefold::addr::{AddrRange, PageIndex, VirtAddr};
+use pagefold::collapse::khugepaged::Khugepaged;
 use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::mmap::{self, Sharing};
@@ -166,6 +167,17 @@ impl Layout {
         }
         for id in 0..scenario.mms.len() {
             machine.mms[id] = Some(Mm::new(id as u32).expect("a new machine has frames"));
+        }
+        if scenario
+            .threads
+            .iter()
+            .any(|thread| thread.actor == Actor::Khugepaged)
+        {
+            let khugepaged = Khugepaged::new();
+            for mm in machine.mms.iter().flatten() {
+                Khugepaged::watch(khugepaged, *mm);
+            }
+            machine.khugepaged = Some(khugepaged);
         }
         for (id, mm) in machine.mms.iter().flatten().enumerate() {
             for _ in 1..users(scenario, MmId::new(id)) {

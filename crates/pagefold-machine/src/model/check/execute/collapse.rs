@@ -5,7 +5,7 @@ use pagefold::collapse::{self, Limits, ScanResult};
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
 use pagefold_explore as explore;
-use pagefold_litmus::{Limit, MmId, ObjectId, Value};
+use pagefold_litmus::{Limit, ObjectId, Scope, Value};
 
 use super::{Session, Who, status};
 use crate::model::{Model, PTRS_PER_TABLE};
@@ -16,13 +16,18 @@ pub(super) fn madvise_collapse(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> V
 }
 
 impl Session<'_> {
-    pub(super) fn scan(&self, who: Who<'_>, mm: MmId, none: Limit, shared: Limit) -> Value {
+    pub(super) fn scan(&self, who: Who<'_>, scope: Scope, none: Limit, shared: Limit) -> Value {
         let mut collapsed = 0;
         let limits = limits(none, shared);
-        collapse::khugepaged_scan_mm(who.machine.mm(mm), limits, |_, result| {
+        let report = |_, result| {
             note_scan(result);
             collapsed += u64::from(result == ScanResult::Succeed);
-        });
+        };
+        match (scope.0, who.machine.khugepaged) {
+            (Some(mm), _) => collapse::khugepaged_scan_mm(who.machine.mm(mm), limits, report),
+            (None, Some(khugepaged)) => khugepaged.scan(limits, report),
+            (None, None) => unreachable!("only khugepaged scans"),
+        }
         Value::Number(collapsed)
     }
 

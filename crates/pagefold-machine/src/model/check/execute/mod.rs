@@ -14,6 +14,7 @@ pub(super) mod userfaultfd;
 use std::ops::ControlFlow;
 
 use pagefold::addr::{AddrRange, VirtAddr};
+use pagefold::collapse::khugepaged::Khugepaged;
 use pagefold::handle::Ref;
 use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
@@ -43,6 +44,7 @@ pub(super) struct Machine {
     pub(super) kvms: [Option<Ref<Model, Kvm<Model>>>; MMS],
     /// Those that mappings have from the start.
     pub(super) userfaultfds: [Option<Ref<Model, Userfaultfd<Model>>>; MAPPINGS],
+    pub(super) khugepaged: Option<Ref<Model, Khugepaged<Model>>>,
 }
 
 impl Machine {
@@ -156,7 +158,7 @@ impl Session<'_> {
             Call::Truncate(object, pages) => file::truncate(who, object, pages),
             Call::FallocatePunch(page) => file::fallocate_punch(who, page),
 
-            Call::Scan(mm, none, shared) => self.scan(who, mm, none, shared),
+            Call::Scan(scope, none, shared) => self.scan(who, scope, none, shared),
             Call::Collapse(object) => self.collapse(who, object),
 
             Call::Prefetch(page) => self.prefetch(who, page),
