@@ -122,11 +122,6 @@ fn the_whole_system() {
     assert_as_expected("system");
 }
 
-#[test]
-fn the_kernels_own_tests() {
-    assert_as_expected("selftests");
-}
-
 /// What an order is needed for: function and file of the place, order, memory model, verdict.
 fn describe(finding: &Finding, names: &[&str]) -> String {
     let site = finding.site;
