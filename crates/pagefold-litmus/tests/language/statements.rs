@@ -404,16 +404,12 @@ fn unknown_call() {
       |
     9 |     mbind(x);
       |     ^^^^^ expected a call for a thread of a process
-      |
-      = help: known are `madvise`, `munmap`, `mprotect`, `mremap`, `fork`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `uffdio_continue`, `uffd_close`, `gup_fast`, `gup_fast_write`, `vmsplice`, `mincore`, `prefetch`, `rmap_walk_anon`
 
     error: unknown call `load`
       --> test.litmus:10:5
        |
     10 |     load(x[0]);
        |     ^^^^ expected a call for a thread of a process
-       |
-       = help: known are `madvise`, `munmap`, `mprotect`, `mremap`, `fork`, `exit`, `uffd_register`, `uffd_unregister`, `uffdio_copy`, `uffdio_zeropage`, `uffdio_writeprotect`, `uffdio_poison`, `uffdio_continue`, `uffd_close`, `gup_fast`, `gup_fast_write`, `vmsplice`, `mincore`, `prefetch`, `rmap_walk_anon`
     ");
 }
 
