@@ -159,6 +159,7 @@ impl Folio {
         P::step(Step::Folio("folio_mark_dirty", self.0));
         let dirty = self.frame::<P>().dirty();
         if dirty.read_once() == 0 {
+            P::step(Step::Folio("folio_mark_dirty", self.0));
             dirty.write_once(1);
         }
     }

@@ -246,6 +246,7 @@ impl<P: Platform> Vma<P> {
 
     /// `anon_vma`, for a page that is about to be mapped: whoever comes by the page to it finds it made.
     pub(crate) fn anon_vma_of_page(&self) -> Option<Ref<P, AnonVma<P>>> {
+        P::step(Step::Mm("read anon_vma to name it in a page", self.mm.id));
         self.anon_vma.dereference()
     }
 
