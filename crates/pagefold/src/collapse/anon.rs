@@ -341,7 +341,8 @@ impl<P: Platform> Taken<P> {
             P::observe(Fact::PrivateCopy(vma.mm.id, addr, new.pfn().add(page)));
         }
         deposit_table(pmd, self.table.seen.pfn());
-        pmd.set("set_pmd", Pte::huge(new.pfn(), true).mk_dirty());
+        let entry = Pte::huge(new.pfn(), true).mk_dirty();
+        pmd.set("set_pmd", vma.protect(entry));
     }
 }
 
