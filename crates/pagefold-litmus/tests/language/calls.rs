@@ -31,7 +31,7 @@ fn the_table() {
         Maps the whole object, or anonymous memory.
     "uffd(x, MISSING|WP|MINOR|CHANGES|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
-    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED)" [Cpu] Status
+    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE)" [Cpu] Status
         Collapses pages of a mapping into huge ones, or drops what they map.
     "munmap(x[i..j])" [Cpu] Status
         Takes the mapping away, or pages of it.
@@ -73,14 +73,18 @@ fn the_table() {
         Whether a page is in the page cache, looked up without a lock.
     "prefetch(x[i])" [Cpu, Device] Nothing
         Lets the hardware walk to a page speculatively, which never faults.
-    "scan(A)" [Khugepaged] Count
-        Looks through an address space for ranges to collapse, and gives how many it collapsed.
+    "scan([A][, v][, v])" [Khugepaged] Count
+        Looks through one address space, or all, for ranges to collapse, of whose pages so many may be missing, and so many shared; gives how many it collapsed.
     "rmap_walk(f[i])" [Reclaim, Kernel] Count
         Visits every mapping of a page, and gives how many it saw.
     "rmap_walk_anon(x[i])" [Cpu, Final] Count
         Visits every mapping of the private page at an address, and gives how many it saw.
     "collapse(f)" [Kernel] Status
         Collapses an object in the page cache.
+    "truncate(f, v)" [Cpu, Kernel] Status
+        Makes an object so many pages long; what lies behind the new end is given up.
+    "fallocate_punch(f[i])" [Cpu, Kernel] Status
+        Makes a hole of a page of an object.
     "page_table(x)" [Final] Flag
         Whether the mapping has a page table for its small pages.
     "pmd_mapped(x)" [Final] Flag
