@@ -50,7 +50,7 @@ pub(super) fn collapse_huge_page<P: Platform>(
     let seen = scan(mm, addr, caller);
     mm.mmap_read_unlock();
     // `mmap_lock` is not held while a huge page is looked for: all may be different afterwards.
-    let (vma, pmd) = match seen {
+    let seen = match seen {
         Ok(seen) => seen,
         Err(refusal) => return refusal,
     };
@@ -58,7 +58,7 @@ pub(super) fn collapse_huge_page<P: Platform>(
         return ScanResult::AllocHugePageFail;
     };
     mm.mmap_write_lock();
-    let result = collapse_locked(mm, addr, caller, (vma, pmd), new);
+    let result = collapse_locked(mm, addr, caller, &seen, new);
     mm.mmap_write_unlock();
     match result {
         Ok(()) => ScanResult::Succeed,
@@ -82,12 +82,18 @@ fn revalidate<P: Platform>(
     Ok((vma, range))
 }
 
+/// What was found with `mmap_lock` for reading.
+struct Seen<P: Platform> {
+    vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
+}
+
 /// Whether a collapse is worth trying. The caller has `mmap_lock` for reading. (Linux: `hpage_collapse_scan_pmd`)
 fn scan<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
     caller: Caller,
-) -> Result<(Ref<P, Vma<P>>, PmdRef<P>), ScanResult> {
+) -> Result<Seen<P>, ScanResult> {
     let vma = mm.find_vma(addr).ok_or(ScanResult::VmaNull)?;
     let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;
     let pmd = find_pmd(mm, addr)?;
@@ -99,7 +105,7 @@ fn scan<P: Platform>(
         }
     }
     tally.check_all()?;
-    Ok((vma, pmd))
+    Ok(Seen { vma, pmd })
 }
 
 fn pages(range: AddrRange) -> impl Iterator<Item = VirtAddr> {
@@ -179,10 +185,10 @@ fn collapse_locked<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
     caller: Caller,
-    seen: (Ref<P, Vma<P>>, PmdRef<P>),
+    seen: &Seen<P>,
     new: Folio,
 ) -> Result<(), ScanResult> {
-    let (mut vma, pmd) = seen;
+    let Seen { mut vma, pmd } = *seen;
     if P::enforces(Safeguard::CollapseRevalidate) {
         (vma, _) = revalidate(mm, addr)?;
     }
@@ -341,7 +347,8 @@ impl<P: Platform> Taken<P> {
             P::observe(Fact::PrivateCopy(vma.mm.id, addr, new.pfn().add(page)));
         }
         deposit_table(pmd, self.table.seen.pfn());
-        pmd.set("set_pmd", Pte::huge(new.pfn(), true).mk_dirty());
+        let entry = Pte::huge(new.pfn(), true).mk_dirty();
+        pmd.set("set_pmd", vma.protect(entry));
     }
 }
 
