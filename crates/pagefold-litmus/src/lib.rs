@@ -64,7 +64,9 @@ pub use ast::{
 };
 pub use calls::{CALLS, Call, CallSpec, Form, ParameterSpec, Returns, Shape};
 pub use condition::{Condition, Expression, Operand, Quantifier, Relation};
-pub use constants::{Advice, Limit, Permission, Prot, Protection, Scope, Sharing, UffdMode, UffdModes};
+pub use constants::{
+    Advice, Limit, Permission, Prot, Protection, Scope, Sharing, UffdMode, UffdModes,
+};
 pub use diagnostic::{Diagnostic, Diagnostics, Related};
 pub use ids::{MappingId, MmId, ObjectId, RegisterId, ThreadId};
 pub use part::{Block, Part, Place};

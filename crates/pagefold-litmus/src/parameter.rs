@@ -5,7 +5,9 @@ use std::slice;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, PageRange, Scenario};
 use crate::calls::Shape;
 use crate::check::Checker;
-use crate::constants::{Advice, Constant, Limit, Permission, Protection, Scope, Sharing, UffdMode, UffdModes};
+use crate::constants::{
+    Advice, Constant, Limit, Permission, Protection, Scope, Sharing, UffdMode, UffdModes,
+};
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::part::Reference;
 use crate::syntax::{Argument, ArgumentKind, Word};
