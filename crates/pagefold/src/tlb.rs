@@ -62,18 +62,18 @@ pub(crate) fn pmdp_collapse_flush<P: Platform>(pmd: PmdRef<P>, range: AddrRange)
 /// Flushes an address space, if entries were taken from it whose flush was put off and may still be to come. For who relies
 /// on translations being gone of entries that are gone. The caller has the lock of the table.
 ///
-/// Whoever took an entry of this table has counted that under its lock. How far others have flushed is only read to save work: it
-/// is a number that was read before a flush. Of two who flush, the later one to say so may have read the smaller number; then
-/// somebody flushes once more.
+/// Whoever took an entry of this table has counted that under its lock. How far others have flushed saves work: it
+/// is a number that was read before a flush, and written when that was over. Of two who flush, the later one to say so may have
+/// read the smaller number; then somebody flushes once more.
 pub(crate) fn flush_tlb_batched_pending<P: Platform>(mm: Ref<P, Mm<P>>) {
     if !P::enforces(Safeguard::BatchedFlushPending) {
         return;
     }
     P::step(Step::Mm("flush_tlb_batched_pending", mm.id));
     let batched = mm.tlb_flush_batched.read();
-    if batched != mm.tlb_flush_done.load_acquire() {
+    if batched != mm.tlb_flush_done.read_once() {
         flush_tlb_range(mm, EVERYTHING, FlushKind::Leaves);
-        mm.tlb_flush_done.store_release(batched);
+        mm.tlb_flush_done.write_once(batched);
     }
 }
 
