@@ -10,7 +10,7 @@
 //! lock. Once it is unmapped *and flushed* nobody can write it any more but who has a reference, and these are counted
 //! after that. The flush is put off until all entries are gone, and comes before the content is moved out. Until then others find a
 //! swap entry where a translation may still be in use: who gives the impression that the range cannot be
-//! accessed any more flushes first ([`flush_tlb_batched_pending`](crate::tlb::flush_tlb_batched_pending)).
+//! accessed any more flushes first (`flush_tlb_batched_pending`).
 
 use crate::addr::{AddrRange, VirtAddr};
 use crate::folio::Folio;

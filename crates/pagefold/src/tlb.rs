@@ -71,8 +71,10 @@ pub(crate) fn flush_tlb_batched_pending<P: Platform>(mm: Ref<P, Mm<P>>) {
     }
     P::step(Step::Mm("flush_tlb_batched_pending", mm.id));
     let batched = mm.tlb_flush_batched.read();
+    P::step(Step::Mm("read how far others have flushed", mm.id));
     if batched != mm.tlb_flush_done.read_once() {
         flush_tlb_range(mm, EVERYTHING, FlushKind::Leaves);
+        P::step(Step::Mm("note the flush of", mm.id));
         mm.tlb_flush_done.write_once(batched);
     }
 }
