@@ -302,7 +302,7 @@ macro_rules! calls {
 }
 
 calls! {
-    /// Collapses pages of a mapping into huge ones, or drops what they map.
+    /// Collapses pages of a mapping into huge ones, drops what they map, or moves it out.
     Madvise = "madvise"(range: MappingRange, advice: Advice) by Cpu gives Status;
     /// Takes the mapping away, or pages of it.
     Munmap = "munmap"(range: MappingRange) by Cpu gives Status;
@@ -350,6 +350,8 @@ calls! {
     RmapWalk = "rmap_walk"(page: ObjectPage) by Reclaim | Kernel gives Count;
     /// Visits every mapping of the private page at an address, and gives how many it saw.
     RmapWalkAnon = "rmap_walk_anon"(page: MappingPage) by Cpu | Final gives Count;
+    /// Moves the private page at an address out to swap, unless somebody has got it, and gives how many it moved.
+    Reclaim = "reclaim"(page: MappingPage) by Reclaim | Kernel gives Count;
     /// Collapses an object in the page cache.
     Collapse = "collapse"(object: ObjectId) by Kernel gives Status;
     /// Makes an object so many pages long; what lies behind the new end is given up.
@@ -362,6 +364,8 @@ calls! {
     PmdMapped = "pmd_mapped"(mapping: MappingId) by Final gives Flag;
     /// Whether a page is marked as write-protected by userfaultfd.
     UffdWp = "uffd_wp"(page: MappingPage) by Final gives Flag;
+    /// Whether a page is in swap, as its entry says.
+    Swapped = "swapped"(page: MappingPage) by Final gives Flag;
     /// The pages that the address space accounts for.
     Rss = "rss" by Final gives Count;
 }

@@ -63,6 +63,8 @@ constants! {
         Collapse = "MADV_COLLAPSE";
         /// Drop what is mapped.
         DontNeed = "MADV_DONTNEED";
+        /// Move private pages out to swap.
+        PageOut = "MADV_PAGEOUT";
         /// Drop what is mapped, and make each access raise SIGSEGV.
         GuardInstall = "MADV_GUARD_INSTALL";
         /// Allow accesses again.

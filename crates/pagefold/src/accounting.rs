@@ -30,6 +30,10 @@ pub enum Fact {
     PrivateCopy(u32, VirtAddr, Pfn),
     /// Fork gave a child (the second) the private page that its parent (the first) has at an address, in this frame.
     ForkedPage(u32, u32, VirtAddr, Pfn),
+    /// Fork gave a child (the second) the page in swap that its parent (the first) has at an address.
+    ForkedSwap(u32, u32, VirtAddr),
+    /// The private page at an address is back from swap, in this frame.
+    SwappedIn(u32, VirtAddr, Pfn),
     /// Fork is done: nobody can write any more to pages that the parent shares with its child.
     Forked(u32, u32),
     /// Page `index` of an object was a hole and is now the content of the frame.
@@ -87,6 +91,12 @@ pub(crate) fn add_mm_counter<P: Platform>(mm: &Mm<P>, kind: PageKind, pages: i64
         ));
         mm.rss(kind).add(pages);
     }
+}
+
+/// Counts `entries` more (or, negative, less) pages that are in swap.
+pub(crate) fn add_swap_entries<P: Platform>(mm: &Mm<P>, entries: i64) {
+    P::step(Step::Mm("count swap entries of", mm.id));
+    mm.swap_entries().add(entries);
 }
 
 /// Counts one more page table.

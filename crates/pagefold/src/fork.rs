@@ -22,9 +22,9 @@
 //! * Collapse and reclaim find the VMA of the child as soon as it is linked. It has its `anon_vma` by then, so that retraction
 //!   leaves its tables alone, as it does with those of the parent.
 
-use crate::accounting::Fact;
+use crate::accounting::{self, Fact};
 use crate::addr::{AddrRange, Pfn, VirtAddr};
-use crate::arch::{Marker, Pte};
+use crate::arch::{Marker, Pte, Swap};
 use crate::collapse::khugepaged::khugepaged_fork;
 use crate::folio::Folio;
 use crate::handle::Ref;
@@ -38,6 +38,7 @@ use crate::platform::{FlushKind, Link, Order, Platform, Word};
 use crate::protocol::Safeguard;
 use crate::rmap::{add_mapping, anon_vma_clone, link_vma};
 use crate::step::Step;
+use crate::swap;
 use crate::tlb::{EVERYTHING, flush_tlb_range};
 use crate::vma::{VM_MAYBE_GUARD, VM_UFFD, Vma};
 use crate::zap::split_huge_pmd;
@@ -197,6 +198,10 @@ fn copy_pte<P: Platform>(
 ) -> Result<(), OutOfMemory> {
     let mut pte = source.get(addr);
     let keep_wp = new.is_uffd_wp_protected() || !P::enforces(Safeguard::ForkDropMarkers);
+    if let Some(swap) = pte.as_swap() {
+        copy_swap(new, table, old, source, addr, swap, keep_wp);
+        return Ok(());
+    }
     if !pte.is_present() {
         match pte.as_marker() {
             Some(Marker::Poison) => {
@@ -236,6 +241,35 @@ fn copy_pte<P: Platform>(
     }
     table.set(addr, unregistered(pte, keep_wp));
     Ok(())
+}
+
+/// Copies the entry of a page that is in swap: it is shared from now on. (Linux: `copy_nonpresent_pte`)
+fn copy_swap<P: Platform>(
+    new: Ref<P, Vma<P>>,
+    table: &PteMap<P>,
+    old: Ref<P, Vma<P>>,
+    source: &PteMap<P>,
+    addr: VirtAddr,
+    swap: Swap,
+    keep_wp: bool,
+) {
+    let shared = Swap {
+        exclusive: false,
+        ..swap
+    };
+    swap::get::<P>(swap.slot);
+    if swap.exclusive && P::enforces(Safeguard::ForkSwapShared) {
+        source.set_swap(addr, shared);
+    }
+    accounting::add_swap_entries(&*new.mm, 1);
+    P::observe(Fact::ForkedSwap(old.mm.id, new.mm.id, addr));
+    table.set_swap(
+        addr,
+        Swap {
+            uffd_wp: swap.uffd_wp && keep_wp,
+            ..shared
+        },
+    );
 }
 
 /// The entry for a child that has no userfaultfd, unless it shall keep what it says of one.

@@ -26,6 +26,8 @@ pub struct Frame<P: Platform> {
     /// For a private page, 1 if it belongs to one process alone. For a huge page that is mapped by huge entries, that of its
     /// first frame counts.
     pub(crate) exclusive: P::Word,
+    /// For a folio in the swap cache, the number of its slot. Changes under the folio lock and that of the slot.
+    pub(crate) swap: P::Word,
     /// The index of the folio in the object or family.
     pub(crate) index: P::Word,
     /// The first frame of the folio.
@@ -63,6 +65,7 @@ impl<P: Platform> Frame<P> {
             mapping: P::Link::new(None),
             anon_vma: P::Link::new(None),
             exclusive: P::Word::new(0),
+            swap: P::Word::new(0),
             index: P::Word::new(0),
             head: P::Word::new(0),
             flags: P::Word::new(0),

@@ -17,6 +17,7 @@
 //!                    xa_lock      the slots of a page cache                    spins
 //!                    userfaultfd  who waits for a userfaultfd                  spins
 //!                    khugepaged   its list of address spaces                   spins
+//!                      swap_slot  count and cached page of a swap slot         spins
 //! ```
 //!
 //! With unsplit page-table locks, `pmd_lock` and `ptl` are both the `page_table_lock` of the address space: it
@@ -60,11 +61,13 @@ pub enum LockClass {
     Userfaultfd,
     /// `khugepaged_mm_lock`.
     KhugepagedMmLock,
+    /// The lock of a swap slot.
+    SwapSlot,
 }
 
 impl LockClass {
     /// All classes, in the order in which they may be taken.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::IRwsem,
         Self::MmapLock,
         Self::VmaLock,
@@ -79,6 +82,7 @@ impl LockClass {
         Self::XaLock,
         Self::Userfaultfd,
         Self::KhugepagedMmLock,
+        Self::SwapSlot,
     ];
 
     /// Linux' name of the lock.
@@ -99,6 +103,7 @@ impl LockClass {
             Self::XaLock => "xa_lock",
             Self::Userfaultfd => "userfaultfd lock",
             Self::KhugepagedMmLock => "khugepaged_mm_lock",
+            Self::SwapSlot => "swap_slot",
         }
     }
 

@@ -37,8 +37,13 @@ pub struct Mm<P: Platform> {
     pub(crate) vmas: P::Link<Vma<P>>,
     rss_shmem: P::Counter,
     rss_anon: P::Counter,
+    swap_entries: P::Counter,
     /// Tables of small-page entries (Linux: `mm_nr_ptes`, shown as VmPTE).
     pub(crate) nr_ptes: P::Counter,
+    /// One more than how often an entry was taken whose flush was put off (Linux: half of `tlb_flush_batched`).
+    pub(crate) tlb_flush_batched: P::RefCount,
+    /// What that was before the last flush that was made for it (the other half).
+    pub(crate) tlb_flush_done: P::Word,
     /// Odd while fork write-protects pages, and another number afterwards; changes under `mmap_lock` for writing.
     pub(crate) write_protect_seq: P::Word,
     /// Who looks for pages here that may become huge; set before the address space is used.
@@ -68,6 +73,9 @@ impl<P: Platform> Mm<P> {
             vmas: P::Link::new(None),
             rss_shmem: P::Counter::new(0),
             rss_anon: P::Counter::new(0),
+            swap_entries: P::Counter::new(0),
+            tlb_flush_batched: P::RefCount::new(1),
+            tlb_flush_done: P::Word::new(1),
             nr_ptes: P::Counter::new(0),
             write_protect_seq: P::Word::new(0),
             khugepaged: P::Link::new(None),
@@ -87,6 +95,11 @@ impl<P: Platform> Mm<P> {
             PageKind::Shmem => &self.rss_shmem,
             PageKind::Anon => &self.rss_anon,
         }
+    }
+
+    /// Pages that are in swap (Linux: `MM_SWAPENTS`).
+    pub fn swap_entries(&self) -> &P::Counter {
+        &self.swap_entries
     }
 
     /// Tables of small-page entries.

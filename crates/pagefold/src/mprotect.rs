@@ -22,7 +22,7 @@ use crate::page_table::{PmdRef, pmd_offset, pte_offset_map_lock};
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::split::split_around;
-use crate::tlb::flush_tlb_range;
+use crate::tlb::{flush_tlb_batched_pending, flush_tlb_range};
 use crate::vma::{VM_READ, VM_WRITE, Vma};
 use crate::zap::{next_table, split_huge_pmd};
 
@@ -176,6 +176,8 @@ fn change_ptes<P: Platform>(
     protection: Protection,
 ) -> Option<bool> {
     let table = pte_offset_map_lock(pmd)?;
+    // Of pages that others have unmapped nothing is left here that would be flushed at the end.
+    flush_tlb_batched_pending(pmd.mm);
     let mut stale = false;
     let mut addr = part.start;
     while part.contains(addr) {

@@ -17,6 +17,7 @@ use crate::lock_order::LockClass;
 use crate::mm::Mm;
 use crate::protocol::{Protocol, Safeguard};
 use crate::step::Step;
+use crate::swap::SwapSlot;
 
 /// A machine word that several CPUs read and write without a lock.
 ///
@@ -243,6 +244,15 @@ pub trait Platform: Sized + 'static {
     fn copy_page(to: Pfn, from: Pfn);
     /// Fills a frame with zeros.
     fn clear_page(pfn: Pfn);
+
+    /// How many pages there is room for outside of memory; at least one.
+    fn swap_slots() -> u64;
+    /// The metadata of a swap slot.
+    fn swap_slot(slot: u64) -> &'static SwapSlot<Self>;
+    /// Moves the content of a frame out to a slot. Nobody writes the frame meanwhile.
+    fn swap_out(slot: u64, from: Pfn);
+    /// Reads the content of a slot into a frame.
+    fn swap_in(slot: u64, to: Pfn);
 
     /// Begins a section that RCU waits for. Nests.
     fn rcu_read_lock();

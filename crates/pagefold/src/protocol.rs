@@ -238,6 +238,20 @@ safeguards! {
     SplitFillFirst = "split_fill_first",
     /// A process that ends while khugepaged scans it leaves its place in khugepaged's list to khugepaged.
     ExitKeepsScannedSlot = "exit_keeps_scanned_slot",
+    /// Reclaim flushes the translation caches after it unmapped a page, before it moves the content out.
+    FlushBeforePageout = "flush_before_pageout",
+    /// Reclaim leaves a page of one process alone that somebody has got by other means than its entry, and may have pinned.
+    ReclaimPinCheck = "reclaim_pin_check",
+    /// Who brings a page back from swap puts it into the swap cache before reading the content, so that others find it.
+    SwapInByCache = "swap_in_by_cache",
+    /// Who brought a page back from swap looks again whether the entry still names the slot.
+    RecheckSwapEntry = "recheck_swap_entry",
+    /// Who brought a page back from swap looks again, with the table's lock, whether it is still the one of the slot.
+    RecheckSwapCache = "recheck_swap_cache",
+    /// Fork takes the mark that it belongs to one process alone from a swap entry that it copies.
+    ForkSwapShared = "fork_swap_shared",
+    /// Who finds entries gone that reclaim or collapse took flushes first if they may not have done so yet.
+    BatchedFlushPending = "batched_flush_pending",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

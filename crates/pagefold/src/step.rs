@@ -22,6 +22,8 @@ pub enum Step {
     SetPte(&'static str, u32, VirtAddr, Pte),
     /// An operation on a folio.
     Folio(&'static str, Pfn),
+    /// An operation on a swap slot.
+    Swap(&'static str, u64),
     /// A read of the slot of a page in the cache of an object.
     Slot(&'static str, u32, PageIndex),
     /// A write of that slot.

@@ -11,7 +11,7 @@ use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_table::{PmdRef, free_table_now};
-use crate::platform::{FlushKind, Platform};
+use crate::platform::{FlushKind, Platform, RefCount, Word};
 use crate::protocol::{Safeguard, SecondaryTlb};
 use crate::step::Step;
 
@@ -59,6 +59,26 @@ pub(crate) fn pmdp_collapse_flush<P: Platform>(pmd: PmdRef<P>, range: AddrRange)
     old
 }
 
+/// Flushes an address space, if entries were taken from it whose flush was put off and may still be to come. For who relies
+/// on translations being gone of entries that are gone. The caller has the lock of the table.
+///
+/// Whoever took an entry of this table has counted that under its lock. How far others have flushed saves work: it
+/// is a number that was read before a flush, and written when that was over. Of two who flush, the later one to say so may have
+/// read the smaller number; then somebody flushes once more.
+pub(crate) fn flush_tlb_batched_pending<P: Platform>(mm: Ref<P, Mm<P>>) {
+    if !P::enforces(Safeguard::BatchedFlushPending) {
+        return;
+    }
+    P::step(Step::Mm("flush_tlb_batched_pending", mm.id));
+    let batched = mm.tlb_flush_batched.read();
+    P::step(Step::Mm("read how far others have flushed", mm.id));
+    if batched != mm.tlb_flush_done.read_once() {
+        flush_tlb_range(mm, EVERYTHING, FlushKind::Leaves);
+        P::step(Step::Mm("note the flush of", mm.id));
+        mm.tlb_flush_done.write_once(batched);
+    }
+}
+
 /// Address spaces that wait for a flush at the same time.
 const SPACES: usize = 64;
 
@@ -81,8 +101,10 @@ impl<P: Platform> UnmapBatch<P> {
         }
     }
 
-    /// Remembers that a page of `mm` was unmapped.
+    /// Remembers that a page of `mm` was unmapped. The caller has the lock of the table.
     pub(crate) fn add(&mut self, mm: Ref<P, Mm<P>>) {
+        P::step(Step::Mm("set_tlb_ubc_flush_pending", mm.id));
+        mm.tlb_flush_batched.get(1);
         let used = &self.spaces[..self.used];
         // The pages of an object are unmapped from the same address spaces in the same order.
         let next = if self.last + 1 < used.len() {

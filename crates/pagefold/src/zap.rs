@@ -22,7 +22,8 @@ use crate::page_table::{
 };
 use crate::platform::{FlushKind, Link, Platform};
 use crate::rmap::remove_mapping;
-use crate::tlb::{Gather, flush_tlb_range};
+use crate::swap;
+use crate::tlb::{Gather, flush_tlb_batched_pending, flush_tlb_range};
 use crate::vma::Vma;
 
 /// What happens to markers in a range that is zapped.
@@ -46,6 +47,7 @@ impl Markers {
     fn spare<P: Platform>(self, old: Pte) -> bool {
         let private = match old.as_marker() {
             Some(marker) => marker == Marker::Poison,
+            None if old.as_swap().is_some() => true,
             None => old.is_present() && Folio::of::<P>(old.pfn()).is_anon::<P>(),
         };
         self == Self::KeepAndPrivate && private
@@ -180,6 +182,8 @@ fn zap_ptes<P: Platform>(
         let Some(table) = pte_offset_map_lock(pmd) else {
             return false;
         };
+        // Of pages that others have unmapped nothing is left here that would be flushed at the end.
+        flush_tlb_batched_pending(vma.mm);
         let from = addr;
         while part.contains(addr) && !gather.is_full() {
             goes &= zap_pte(vma, &table, addr, markers, gather);
@@ -210,10 +214,13 @@ fn zap_pte<P: Platform>(
 ) -> bool {
     let old = table.get(addr);
     let page = AddrRange::pages(addr, 1);
-    let protected = old.is_uffd_wp() || old.as_marker() == Some(Marker::UffdWp);
+    let swap = old.as_swap();
+    let protected = old.is_uffd_wp()
+        || old.as_marker() == Some(Marker::UffdWp)
+        || swap.is_some_and(|swap| swap.uffd_wp);
     let kept = protected || old.as_marker() == Some(Marker::Guard);
     let stays = kept && markers.keep_protection();
-    if old.is_none() || (!old.is_present() && stays) {
+    if old.is_none() || (old.as_marker().is_some() && stays) {
         return old.is_none();
     }
     if markers.spare::<P>(old) {
@@ -236,6 +243,11 @@ fn zap_pte<P: Platform>(
         }
         remove_mapping(folio, vma, 1, kind);
         gather.add_page(folio);
+    } else if let Some(swap) = swap {
+        // Translations of the page are flushed: see `zap_ptes`.
+        P::observe(Fact::Forgotten(vma.mm.id, page));
+        accounting::add_swap_entries(&*vma.mm, -1);
+        swap::put::<P>(swap.slot);
     } else {
         gather.note_change();
     }

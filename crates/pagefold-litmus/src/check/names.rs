@@ -159,7 +159,10 @@ impl<'a> Checker<'a, '_> {
 
     /// A mapping of the mm that the statement runs in, there by the time it runs.
     pub(crate) fn mapping(&mut self, word: Word<'a>) -> Option<MappingId> {
-        let mm = self.here.mm?;
+        let mm = match self.here.mm {
+            Some(mm) => mm,
+            None => self.only_mm_of(word)?,
+        };
         let Some(id) = self.mappings.get(&(mm, word.text)).copied() else {
             let expected = format!("a mapping of mm `{}`", self.scenario[mm].name);
             let known: Vec<String> = self
@@ -193,6 +196,34 @@ impl<'a> Checker<'a, '_> {
             return None;
         }
         Some(id)
+    }
+
+    /// The mm that a mapping belongs to which is named by who has no mm: the only one with a mapping of that name, but for those
+    /// that have it by fork.
+    fn only_mm_of(&mut self, word: Word<'a>) -> Option<MmId> {
+        let owners = |name: &str| -> Vec<MmId> {
+            let named = self.scenario.mappings.iter().filter(|mapping| {
+                mapping.name == name && !matches!(mapping.created, Created::Fork(_))
+            });
+            named.map(|mapping| mapping.mm).collect()
+        };
+        match owners(word.text)[..] {
+            [mm] => Some(mm),
+            [] => {
+                let mappings = self.scenario.mappings.iter();
+                let known: Vec<String> = mappings.map(|mapping| mapping.name.clone()).collect();
+                self.unknown(word, "a mapping", &known);
+                None
+            }
+            _ => {
+                self.report(Diagnostic::new(
+                    word.span,
+                    format!("several mms have a mapping `{}`", word.text),
+                    "expected the name of only one",
+                ));
+                None
+            }
+        }
     }
 
     pub(crate) fn mapping_page(&mut self, page: &Page<'a>) -> Option<MappingPage> {

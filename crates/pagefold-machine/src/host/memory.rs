@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use pagefold::addr::{PAGE_SIZE, Pfn};
 use pagefold::frame::Frame;
+use pagefold::swap::SwapSlot;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 use super::frames::FrameAllocator;
@@ -22,11 +23,16 @@ const _: () = assert!(size_of::<Page>() == PAGE_SIZE as usize);
 /// Frames of a machine whose size nobody chose: 512 MiB.
 const DEFAULT_FRAMES: usize = 128 * 1024;
 
-/// Frames with their metadata, and who has which.
+/// Pages that there is room for outside of the frames: 16 MiB.
+pub(super) const SWAP_SLOTS: usize = 4096;
+
+/// Frames with their metadata, and who has which; what is moved out of them.
 pub(super) struct Memory {
     pages: &'static [Page],
     frames: &'static [Frame<Host>],
     pub(super) allocator: FrameAllocator,
+    pub(super) swap_pages: &'static [Page],
+    pub(super) swap_slots: &'static [SwapSlot<Host>],
 }
 
 static MEMORY: OnceLock<Memory> = OnceLock::new();
@@ -60,10 +66,13 @@ impl Memory {
         let count = frames.next_multiple_of(PTRS_PER_TABLE);
         let pages = map_pages(count);
         let frames: Vec<_> = (0..count).map(|_| Frame::new()).collect();
+        let swap_slots: Vec<_> = (0..SWAP_SLOTS).map(|_| SwapSlot::new()).collect();
         Self {
             pages,
             frames: frames.leak(),
             allocator: FrameAllocator::new(count),
+            swap_pages: map_pages(SWAP_SLOTS),
+            swap_slots: swap_slots.leak(),
         }
     }
 

@@ -43,8 +43,9 @@ use pagefold::mm::Mm;
 use pagefold::platform::{FlushKind, Order, Platform};
 use pagefold::protocol::{Protocol, Safeguard};
 use pagefold::step::Step;
+use pagefold::swap::SwapSlot;
 
-use memory::Memory;
+use memory::{Memory, SWAP_SLOTS};
 use slot::CpuSlot;
 
 /// Entries of a page table, and so small pages in a huge page: pages of 4 KiB and of 2 MiB.
@@ -154,6 +155,22 @@ impl Platform for Host {
 
     fn clear_page(pfn: Pfn) {
         content::clear(Self::page(pfn));
+    }
+
+    fn swap_slots() -> u64 {
+        SWAP_SLOTS as u64
+    }
+
+    fn swap_slot(slot: u64) -> &'static SwapSlot<Self> {
+        &Memory::get().swap_slots[slot as usize]
+    }
+
+    fn swap_out(slot: u64, from: Pfn) {
+        content::copy(&Memory::get().swap_pages[slot as usize], Self::page(from));
+    }
+
+    fn swap_in(slot: u64, to: Pfn) {
+        content::copy(Self::page(to), &Memory::get().swap_pages[slot as usize]);
     }
 
     #[inline(always)]

@@ -39,11 +39,12 @@ use pagefold::mm::Mm;
 use pagefold::platform::{FlushKind, Order, Platform, Word};
 use pagefold::protocol::{Protocol, Safeguard};
 use pagefold::step::Step;
+use pagefold::swap::SwapSlot;
 use pagefold_explore as explore;
 use pagefold_explore::sync::atomic::Ordering;
 
 use arena::ModelPtr;
-use world::World;
+use world::{SWAP_SLOTS, World};
 
 /// Entries of a page table of the model, and so small pages in a huge page.
 pub const PTRS_PER_TABLE: usize = 2;
@@ -119,6 +120,30 @@ impl Platform for Model {
     fn clear_page(pfn: Pfn) {
         explore::label(|| format!("clear_page frame {}", pfn.0));
         World::current().content(pfn).write_once(0);
+    }
+
+    fn swap_slots() -> u64 {
+        SWAP_SLOTS as u64
+    }
+
+    fn swap_slot(slot: u64) -> &'static SwapSlot<Self> {
+        &World::current().swap_slot(slot).meta
+    }
+
+    fn swap_out(slot: u64, from: Pfn) {
+        let world = World::current();
+        explore::label(|| format!("swap_out: read frame {}", from.0));
+        let value = world.content(from).read_once();
+        explore::label(|| format!("swap_out: write {value} to slot {slot}"));
+        world.swap_slot(slot).content.write_once(value);
+    }
+
+    fn swap_in(slot: u64, to: Pfn) {
+        let world = World::current();
+        explore::label(|| format!("swap_in: read slot {slot}"));
+        let value = world.swap_slot(slot).content.read_once();
+        explore::label(|| format!("swap_in: write {value} to frame {}", to.0));
+        world.content(to).write_once(value);
     }
 
     fn rcu_read_lock() {

@@ -72,6 +72,7 @@ pub(crate) fn describe(step: Step) -> String {
         }
         Step::SetPte(name, id, addr, pte) => format!("{name} {} -> {pte:?}", page(id, addr)),
         Step::Folio(name, pfn) => format!("{name} frame {}", pfn.0),
+        Step::Swap(name, slot) => format!("{name}: slot {slot}"),
         Step::Slot(name, id, index) => format!("{name} {}[{}]", object(id), index.0),
         Step::SetSlot(name, id, index, entry) => {
             format!("{name} {}[{}] -> {entry:?}", object(id), index.0)

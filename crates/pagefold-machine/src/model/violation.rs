@@ -51,6 +51,8 @@ kinds! {
     Mapcount = "mapcount",
     /// The references to a folio are those of its mappings and of the page cache; it is freed with the last.
     Refcount = "refcount",
+    /// The count of a swap slot equals the swap entries that name it; one that none names is free. Each address space counts its own.
+    Swap = "swap",
     /// No frame is lost: each is free or in use.
     Leak = "leak",
     /// No frame is mapped both as a private page and as a page of an object.

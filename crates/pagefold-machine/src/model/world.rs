@@ -8,6 +8,7 @@ use pagefold::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use pagefold::frame::Frame;
 use pagefold::platform::{Order, Platform, Word};
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
+use pagefold::swap::SwapSlot;
 use pagefold_explore as explore;
 use pagefold_litmus::Memory;
 
@@ -23,6 +24,8 @@ use super::{Model, PTRS_PER_TABLE};
 
 /// Frames of the machine. Frame 0 is the page of zeros.
 pub(crate) const FRAMES: usize = 96;
+/// Pages that there is room for outside of the frames.
+pub(crate) const SWAP_SLOTS: usize = 4;
 /// What a frame holds before anything is written to it.
 const GARBAGE: u64 = 0xbad;
 /// CPUs, devices and virtual CPUs.
@@ -51,6 +54,12 @@ pub(crate) struct FrameSlot {
     content: ModelWord,
 }
 
+/// A swap slot with its content.
+pub(crate) struct ModelSwapSlot {
+    pub(crate) meta: SwapSlot<Model>,
+    pub(crate) content: ModelWord,
+}
+
 /// The machine.
 pub(crate) struct World {
     arena: *const Arena,
@@ -68,6 +77,7 @@ pub(crate) struct World {
     /// Where the scenario says so, frames are used again.
     free_list: Option<FreeList>,
     pub(crate) frames: [FrameSlot; FRAMES],
+    swap: [ModelSwapSlot; SWAP_SLOTS],
     pub(crate) cpus: [Cpu; CPUS],
     pub(crate) nr_cpus: Cell<usize>,
     cpu_of_thread: [Cell<u8>; THREADS],
@@ -127,6 +137,10 @@ impl World {
                 words: std::array::from_fn(|_| ModelWord::new(0)),
                 content: ModelWord::new(0),
             }),
+            swap: std::array::from_fn(|_| ModelSwapSlot {
+                meta: SwapSlot::new(),
+                content: ModelWord::new(GARBAGE),
+            }),
             cpus: std::array::from_fn(Cpu::new),
             nr_cpus: Cell::new(0),
             cpu_of_thread: std::array::from_fn(|_| Cell::new(NO_CPU)),
@@ -181,6 +195,17 @@ impl World {
                     "frame {:#x} does not exist: its number was read from garbage",
                     pfn.0
                 ),
+            ),
+        }
+    }
+
+    /// A swap slot.
+    pub(crate) fn swap_slot(&'static self, slot: u64) -> &'static ModelSwapSlot {
+        match self.swap.get(slot as usize) {
+            Some(slot) => slot,
+            None => violation::fail(
+                Kind::Swap,
+                format!("swap slot {slot} does not exist: its number was read from garbage"),
             ),
         }
     }

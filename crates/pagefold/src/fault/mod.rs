@@ -1,8 +1,8 @@
 //! Page faults (Linux: `mm/memory.c`).
 //!
 //! Guarantees: when a fault returns `Ok`, the access is tried again, and either goes through or meets something that
-//! changed meanwhile. `file` maps pages of objects, `anon` those of anonymous memory, `wp` makes what is mapped
-//! writable.
+//! changed meanwhile. `file` maps pages of objects, `anon` those of anonymous memory, `swap` brings pages back that were
+//! moved out, `wp` makes what is mapped writable.
 //!
 //! Locks, in order: VMA lock or `mmap_lock` for reading, folio lock, pmd lock or lock of the table.
 //! The table that a fault finds may be taken away at any time before its lock is held: `None` from
@@ -10,6 +10,7 @@
 
 mod anon;
 mod file;
+mod swap;
 mod wp;
 
 use core::fmt;
@@ -145,6 +146,9 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
         Some(Marker::Poison) => return Err(FaultError::HwPoison),
         Some(Marker::Guard) => return Err(FaultError::SigSegv),
         Some(Marker::UffdWp) | None => {}
+    }
+    if let Some(entry) = vmf.orig.as_swap() {
+        return swap::do_swap_page(&vmf, pmd, entry);
     }
     if !vmf.orig.is_present() {
         return match vmf.vma.mapping {

@@ -2,7 +2,7 @@
 
 use crate::accounting::{self, Fact};
 use crate::addr::{Pfn, VirtAddr};
-use crate::arch::{Format, Marker, PMD_LEVEL, PTE_LEVEL, Pte};
+use crate::arch::{Format, Marker, PMD_LEVEL, PTE_LEVEL, Pte, Swap};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_table::{PtLock, PtLockGuard};
@@ -341,6 +341,15 @@ impl<P: Platform> PteMap<P> {
             self.get(addr)
         };
         self.set(addr, change(old));
+    }
+
+    /// Has the entry of `addr` say that the page is in swap. The caller has the lock of the table. Who follows it takes the lock of
+    /// the slot.
+    pub(crate) fn set_swap(&self, addr: VirtAddr, swap: Swap) {
+        let value = Pte::swap(swap);
+        P::step(Step::SetPte("set_pte", self.pmd.mm.id, addr, value));
+        self.entry(addr)
+            .write_once(P::Format::encode(value, PTE_LEVEL));
     }
 
     /// Empties the entry of `addr` and returns what was there. The caller has the lock of the table. What orders it is what

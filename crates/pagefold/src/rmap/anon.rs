@@ -17,17 +17,22 @@
 //! Linux up to 2.6.33 had one `anon_vma` for a family, as here. Since then each process has its own, linked into those of its
 //! ancestors, so that a walk for a page of a child does not visit the whole family. What is found is the same.
 
-use crate::addr::{PageIndex, Pfn, VirtAddr};
-use crate::arch::Pte;
+use super::{add_mapping, remove_mapping};
+use crate::accounting::{self, PageKind};
+use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
+use crate::arch::{Pte, Swap};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
 use crate::mm::Mm;
+use crate::notifier::NotifierRange;
 use crate::page_table::{PmdRef, PtLock, pmd_offset, pte_offset_map_lock};
 use crate::platform::{Link, Platform, RawRwSem, RefCount};
 use crate::protocol::Safeguard;
 use crate::step::Step;
+use crate::swap;
 use crate::sync::{RcuGuard, ReadGuard, WriteGuard};
+use crate::tlb::UnmapBatch;
 use crate::vma::Vma;
 
 /// The VMAs in which private pages of a family of processes may be mapped.
@@ -197,14 +202,7 @@ fn put_anon_vma<P: Platform>(anon_vma: Ref<P, AnonVma<P>>) {
 /// How many entries map the private page at `addr` of `mm`, found as reclaim and migration find them: from the page, by walking
 /// the page tables of the whole family. 0 if there is none. (Linux: `rmap_walk_anon`)
 pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
-    mm.mmap_read_lock();
-    let found = mm
-        .find_vma(addr)
-        .and_then(|_| pmd_offset(mm, addr))
-        .and_then(|pmd| get_private_page(pmd, addr));
-    mm.mmap_read_unlock();
-    // From here on, only the reference keeps the page.
-    let Some((folio, page)) = found else {
+    let Some((folio, page)) = find_private_page(mm, addr) else {
         return 0;
     };
     let found = get_anon_vma::<P>(folio).map_or(0, |anon_vma| {
@@ -213,6 +211,84 @@ pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
         found
     });
     folio.put::<P>(1);
+    found
+}
+
+/// Takes the entries that map a private folio away: each says then that the page is in `slot`. The caller has the folio's lock and
+/// a reference, the swap cache another one. The batch has to be flushed before the content is moved out.
+/// (Linux: `try_to_unmap` with `TTU_BATCH_FLUSH`)
+///
+/// The page stays mapped where somebody else has got it, and where fork maps it behind this walk.
+pub(crate) fn try_to_unmap_anon<P: Platform>(folio: Folio, slot: u64, batch: &mut UnmapBatch<P>) {
+    let Some(anon_vma) = get_anon_vma::<P>(folio) else {
+        return;
+    };
+    {
+        P::step(Step::Named("anon_vma_lock_read"));
+        let _anon_vma = ReadGuard::read(&anon_vma.rwsem);
+        for (vma, addr) in anon_vma.vmas_of(folio.index::<P>()) {
+            let range = AddrRange::pages(addr, 1);
+            let _notifier = NotifierRange::<P>::start(vma.mm, range);
+            unmap_one(folio, vma, addr, slot, batch);
+        }
+    }
+    put_anon_vma(anon_vma);
+}
+
+fn unmap_one<P: Platform>(
+    folio: Folio,
+    vma: Ref<P, Vma<P>>,
+    addr: VirtAddr,
+    slot: u64,
+    batch: &mut UnmapBatch<P>,
+) {
+    let Some(table) = pmd_offset(vma.mm, addr).and_then(pte_offset_map_lock) else {
+        return;
+    };
+    let old = table.get(addr);
+    if !old.is_present() || old.pfn() != folio.pfn() {
+        return;
+    }
+    let old = table.take(addr);
+    batch.add(vma.mm);
+    remove_mapping(folio, vma, 1, PageKind::Anon);
+    // After the entry was emptied: who gets a reference after this (GUP-fast) sees that, see `Folio::try_get`. Who got one before
+    // is counted below. Of a page that belongs to this process alone this was the only entry; and only such a page can be pinned.
+    folio.put::<P>(1);
+    let exclusive = Folio::is_exclusive::<P>(folio.pfn());
+    if exclusive && P::enforces(Safeguard::ReclaimPinCheck) && folio.refcount::<P>() != 2 {
+        folio.get::<P>(1);
+        add_mapping(folio, vma, 1, PageKind::Anon);
+        table.set(addr, old);
+        return;
+    }
+    folio.keep_dirty::<P>(old);
+    if exclusive {
+        Folio::set_exclusive::<P>(folio.pfn(), false);
+    }
+    swap::get::<P>(slot);
+    accounting::add_swap_entries(&*vma.mm, 1);
+    table.set_swap(
+        addr,
+        Swap {
+            slot,
+            exclusive,
+            uffd_wp: old.is_uffd_wp(),
+        },
+    );
+}
+
+/// The private page that is mapped at `addr` of `mm`, with a reference to its folio, which alone keeps it.
+pub(crate) fn find_private_page<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+) -> Option<(Folio, Pfn)> {
+    mm.mmap_read_lock();
+    let found = mm
+        .find_vma(addr)
+        .and_then(|_| pmd_offset(mm, addr))
+        .and_then(|pmd| get_private_page(pmd, addr));
+    mm.mmap_read_unlock();
     found
 }
 

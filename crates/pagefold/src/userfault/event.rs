@@ -282,7 +282,7 @@ fn must_wait<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr, event: Event) -> 
     let pte = table.read_once(addr);
     if missing {
         let ends = [Some(Marker::Poison), Some(Marker::Guard)].contains(&pte.as_marker());
-        !pte.is_present() && !ends
+        !pte.is_present() && pte.as_swap().is_none() && !ends
     } else {
         pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp)
     }

@@ -6,7 +6,7 @@
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::{Marker, Pte};
+use crate::arch::{Marker, Pte, Swap};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_table::{pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock};
@@ -66,6 +66,15 @@ fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), 
         } else if old.is_none() {
             P::observe(Fact::Protected(vma.mm.id, addr));
             table.set_marker(addr, Marker::UffdWp);
+        } else if let Some(swap) = old.as_swap() {
+            P::observe(Fact::Protected(vma.mm.id, addr));
+            table.set_swap(
+                addr,
+                Swap {
+                    uffd_wp: true,
+                    ..swap
+                },
+            );
         }
         // Else it is protected already, or poisoned: then any access ends in a signal.
         drop(table);
@@ -86,5 +95,13 @@ pub(super) fn unprotect<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) {
         table.change(addr, Pte::clear_uffd_wp);
     } else if old.as_marker() == Some(Marker::UffdWp) {
         table.take(addr);
+    } else if let Some(swap) = old.as_swap() {
+        table.set_swap(
+            addr,
+            Swap {
+                uffd_wp: false,
+                ..swap
+            },
+        );
     }
 }

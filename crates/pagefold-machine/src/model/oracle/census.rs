@@ -12,7 +12,7 @@ use super::OBJECT_PAGES;
 use super::walk::read;
 use crate::model::format::ModelFormat;
 use crate::model::violation::{Kind, fail};
-use crate::model::world::{FRAMES, Use, World};
+use crate::model::world::{FRAMES, SWAP_SLOTS, Use, World};
 use crate::model::{Model, PTRS_PER_TABLE, names};
 
 /// What the page tables and caches hold, counted afresh.
@@ -25,6 +25,8 @@ pub(super) struct Census {
     owned: [bool; FRAMES],
     /// Pages that the caches hold of each folio.
     cached: [i64; FRAMES],
+    /// Entries that name each swap slot.
+    swapped: [u64; SWAP_SLOTS],
     /// Frames that are tables of some sort.
     table: [bool; FRAMES],
 }
@@ -34,6 +36,7 @@ pub(super) struct Census {
 struct Mapped {
     shmem: i64,
     anon: i64,
+    swap: i64,
     tables: i64,
 }
 
@@ -44,6 +47,7 @@ impl Census {
             page_maps: [0; FRAMES],
             owned: [false; FRAMES],
             cached: [0; FRAMES],
+            swapped: [0; SWAP_SLOTS],
             table: [false; FRAMES],
         }
     }
@@ -72,6 +76,17 @@ impl Census {
                 );
             }
         }
+        let counted = mm.swap_entries().peek();
+        if counted != found.swap {
+            fail(
+                Kind::Swap,
+                format!(
+                    "{} counts {counted} pages in swap, but has {}",
+                    names::mm(mm.id),
+                    found.swap
+                ),
+            );
+        }
         let counted = mm.nr_ptes().peek();
         if counted != found.tables {
             fail(
@@ -90,7 +105,11 @@ impl Census {
         let mut huge_private = 0;
         for index in 0..PTRS_PER_TABLE {
             let pte = read(table, index, level);
-            if pte.is_table() {
+            if let Some(swap) = pte.as_swap() {
+                World::current().swap_slot(swap.slot);
+                self.swapped[swap.slot as usize] += 1;
+                found.swap += 1;
+            } else if pte.is_table() {
                 found.tables += i64::from(level == PMD_LEVEL);
                 self.count_table(pte.pfn(), level - 1, found);
             } else if pte.is_page() && pte.pfn() == Model::zero_page() {
@@ -146,6 +165,31 @@ impl Census {
         for index in 0..OBJECT_PAGES as u64 {
             if let Entry::Folio(folio) = object.load_protected(PageIndex(index)) {
                 self.cached[folio.pfn().0 as usize] += 1;
+            }
+        }
+    }
+
+    /// The swap slots, against the entries that were found in all address spaces.
+    pub(super) fn count_swap(&mut self, world: &'static World) {
+        for (number, entries) in (0..).zip(self.swapped) {
+            let slot = &world.swap_slot(number).meta;
+            let (count, cached) = (slot.count().peek(), slot.cached().peek());
+            if count != entries {
+                fail(
+                    Kind::Swap,
+                    format!("swap slot {number} counts {count} entries, but has {entries}"),
+                );
+            }
+            if cached != 0 && count == 0 {
+                fail(
+                    Kind::Swap,
+                    format!(
+                        "swap slot {number} is free, but keeps frame {cached} in the swap cache"
+                    ),
+                );
+            }
+            if cached != 0 {
+                self.cached[cached as usize] += 1;
             }
         }
     }

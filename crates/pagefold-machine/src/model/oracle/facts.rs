@@ -39,6 +39,16 @@ impl World {
                 let copy = PrivateCopy { pfn, contents };
                 books.page(child, addr).private.set(Some(copy));
             }
+            Fact::ForkedSwap(parent, child, addr) => {
+                let copy = books.page(parent, addr).private.get();
+                books.page(child, addr).private.set(copy);
+            }
+            Fact::SwappedIn(mm, addr, pfn) => {
+                let page = books.page(mm, addr);
+                if let Some(copy) = page.private.get() {
+                    page.private.set(Some(PrivateCopy { pfn, ..copy }));
+                }
+            }
             Fact::Forked(parent, child) => books.finish_fork(parent, child),
             Fact::Filled(object, index, pfn) => {
                 let value = self.content(pfn).peek();
@@ -148,6 +158,17 @@ impl World {
                     format!(
                         "the page table taken from {} still maps {} ({pte:?}): the {what} is lost, and rss stays 1 too high",
                         names::mm(mm),
+                        names::page(mm, addr),
+                    ),
+                );
+            }
+            if let Some(swap) = pte.as_swap() {
+                fail(
+                    Kind::TableNotEmpty,
+                    format!(
+                        "the page table taken from {} still names swap slot {} for {}: the private page is lost",
+                        names::mm(mm),
+                        swap.slot,
                         names::page(mm, addr),
                     ),
                 );

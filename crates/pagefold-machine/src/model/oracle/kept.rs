@@ -1,7 +1,7 @@
 //! What is there at the end is what the books say: nothing was lost.
 
 use pagefold::Ref;
-use pagefold::addr::VirtAddr;
+use pagefold::addr::{Pfn, VirtAddr};
 use pagefold::arch::Marker;
 use pagefold::mm::Mm;
 
@@ -12,13 +12,16 @@ use crate::model::world::World;
 use crate::model::{Model, names};
 
 /// Private pages, permissions, protections, poison and guards are where the books say.
-pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
+pub(super) fn check_pages(world: &'static World, mm: Ref<Model, Mm<Model>>) {
     for (number, book) in world.books.pages[mm.id as usize].iter().enumerate() {
         let addr = VirtAddr::of_page(number as u64);
         let (_, pte) = entry_of(mm, addr);
         if let Some(copy) = book.private.get() {
             let there = pte.is_present() && pte.pfn() == copy.pfn;
-            let content = there.then(|| world.content(pte.pfn()).peek());
+            let content = match pte.as_swap() {
+                Some(swap) => Some(swapped_content(world, swap.slot)),
+                None => there.then(|| world.content(pte.pfn()).peek()),
+            };
             let expected = copy.contents.last();
             if content != Some(expected) {
                 fail(
@@ -40,7 +43,9 @@ pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
                 ),
             );
         }
-        let kept = pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp);
+        let kept = pte.is_uffd_wp()
+            || pte.as_marker() == Some(Marker::UffdWp)
+            || pte.as_swap().is_some_and(|swap| swap.uffd_wp);
         if book.protected.get() && !kept {
             fail(
                 Kind::MarkerLost,
@@ -74,6 +79,15 @@ pub(super) fn check_pages(world: &World, mm: Ref<Model, Mm<Model>>) {
                 ),
             );
         }
+    }
+}
+
+/// What a page holds that is in swap, or still in the swap cache.
+fn swapped_content(world: &'static World, slot: u64) -> u64 {
+    let slot = world.swap_slot(slot);
+    match slot.meta.cached().peek() {
+        0 => slot.content.peek(),
+        pfn => world.content(Pfn(pfn)).peek(),
     }
 }
 

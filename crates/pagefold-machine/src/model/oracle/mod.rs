@@ -60,7 +60,7 @@ pub(crate) struct Subjects<'a> {
 }
 
 /// Checks everything that must be true once nothing is under way.
-pub(crate) fn check_at_end(world: &World, subjects: &Subjects<'_>) {
+pub(crate) fn check_at_end(world: &'static World, subjects: &Subjects<'_>) {
     let mut census = Census::new();
     for mm in subjects.mms.iter().flatten() {
         census.count_mm(*mm);
@@ -80,6 +80,7 @@ pub(crate) fn check_at_end(world: &World, subjects: &Subjects<'_>) {
             translations::check_secondary(world, *mm, *kvm);
         }
     }
+    census.count_swap(world);
     census.check_frames(world);
     for cpu in &world.cpus[..world.nr_cpus.get()] {
         if matches!(cpu.kind.get(), CpuKind::Cpu | CpuKind::Device) {

@@ -42,7 +42,16 @@ impl Session<'_> {
 
     pub(super) fn uffd_wp(&self, who: Who<'_>, page: MappingPage) -> Value {
         let (_, pte) = self.entry(who, page.mapping, page.page);
-        flag(pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp))
+        flag(
+            pte.is_uffd_wp()
+                || pte.as_marker() == Some(Marker::UffdWp)
+                || pte.as_swap().is_some_and(|swap| swap.uffd_wp),
+        )
+    }
+
+    pub(super) fn swapped(&self, who: Who<'_>, page: MappingPage) -> Value {
+        let (_, pte) = self.entry(who, page.mapping, page.page);
+        flag(pte.as_swap().is_some())
     }
 
     pub(super) fn rss(&self, who: Who<'_>) -> Value {

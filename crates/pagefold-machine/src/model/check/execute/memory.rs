@@ -1,7 +1,8 @@
 //! System calls that change an address space.
 
+use pagefold::addr::AddrRange;
 use pagefold::mprotect::{self, Protection};
-use pagefold::{madvise, mmap, mremap};
+use pagefold::{madvise, mmap, mremap, reclaim};
 use pagefold_litmus::{Advice, MappingPage, MappingRange, Permission, Symbol, Value};
 
 use super::{Session, Who, collapse, flag, status, symbol};
@@ -12,6 +13,10 @@ impl Session<'_> {
         let range = self.range(pages);
         match advice {
             Advice::Collapse => collapse::madvise_collapse(mm, range),
+            Advice::PageOut => {
+                reclaim::pageout(mm, range);
+                Value::SUCCESS
+            }
             Advice::DontNeed => status(madvise::dontneed(mm, range).map_err(|error| error.errno())),
             Advice::GuardInstall => {
                 status(madvise::guard_install(mm, range).map_err(|error| error.errno()))
@@ -20,6 +25,11 @@ impl Session<'_> {
                 status(madvise::guard_remove(mm, range).map_err(|error| error.errno()))
             }
         }
+    }
+
+    pub(super) fn reclaim(&self, who: Who<'_>, page: MappingPage) -> Value {
+        let range = AddrRange::pages(self.addr(page), 1);
+        Value::Number(reclaim::pageout(self.mm_of(who, page.mapping), range) as u64)
     }
 
     pub(super) fn munmap(&self, who: Who<'_>, range: MappingRange) -> Value {

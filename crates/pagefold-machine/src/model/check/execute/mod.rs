@@ -140,6 +140,8 @@ impl Session<'_> {
             Call::Fork(child) => self.fork(who, child),
             Call::Mincore(page) => self.mincore(who, page),
 
+            Call::Reclaim(page) => self.reclaim(who, page),
+
             Call::UffdRegister(mapping, modes) => self.uffd_register(who, mapping, modes),
             Call::UffdUnregister(mapping) => self.uffd_unregister(who, mapping),
             Call::UffdioCopy(page, value) => self.uffdio_copy(who, page, value),
@@ -167,6 +169,7 @@ impl Session<'_> {
             Call::PageTable(mapping) => self.page_table(who, mapping),
             Call::PmdMapped(mapping) => self.pmd_mapped(who, mapping),
             Call::UffdWp(page) => self.uffd_wp(who, page),
+            Call::Swapped(page) => self.swapped(who, page),
             Call::Rss => self.rss(who),
         }
     }

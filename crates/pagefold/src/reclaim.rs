@@ -1,0 +1,74 @@
+//! Reclaim: private pages are moved out to swap, so that their frames can be used for something else (Linux: `mm/vmscan.c`).
+//!
+//! Guarantee: a page that was moved out comes back as it was, whoever wrote to it until it went, and by whichever means. A page
+//! that somebody has got stays where it is.
+//!
+//! Locks, in order: folio lock, `rwsem` of the family, (notifier), lock of a table, lock of the swap slot. No lock of any
+//! process is held while its pages are unmapped, as its reclaim by the kernel's own thread has none.
+//!
+//! Why that is enough: the folio is put into the swap cache before it is unmapped, so that a fault finds it there, and waits for its
+//! lock. Once it is unmapped *and flushed* nobody can write it any more but who has a reference, and these are counted
+//! after that. The flush is put off until all entries are gone, and comes before the content is moved out. Until then others find a
+//! swap entry where a translation may still be in use: who gives the impression that the range cannot be
+//! accessed any more flushes first (`flush_tlb_batched_pending`).
+
+use crate::addr::{AddrRange, VirtAddr};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::platform::Platform;
+use crate::protocol::Safeguard;
+use crate::rmap::{find_private_page, try_to_unmap_anon};
+use crate::step::Step;
+use crate::swap;
+use crate::tlb::UnmapBatch;
+
+/// Moves the private pages of a range out, as far as they can be. (Linux: `madvise(MADV_PAGEOUT)`)
+///
+/// How many it did.
+pub fn pageout<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> usize {
+    let mut moved = 0;
+    let mut addr = range.start;
+    while range.contains(addr) {
+        moved += usize::from(reclaim_page(mm, addr));
+        addr = addr.add_pages(1);
+    }
+    moved
+}
+
+/// Moves the private page at an address out. Whether it did.
+///
+/// The address is only how the page is found; Linux finds it on a list of pages that were not used for long.
+fn reclaim_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> bool {
+    let Some((folio, _)) = find_private_page(mm, addr) else {
+        return false;
+    };
+    // Huge pages stay (Linux splits them, or moves them out whole).
+    let reclaimed = !folio.is_huge::<P>() && folio.try_lock::<P>() && {
+        let reclaimed = reclaim_folio::<P>(folio);
+        folio.unlock::<P>();
+        reclaimed
+    };
+    folio.put::<P>(1);
+    reclaimed
+}
+
+/// Moves a locked folio out, to which the caller has a reference. (Linux: `shrink_folio_list`)
+fn reclaim_folio<P: Platform>(folio: Folio) -> bool {
+    let Some(slot) = swap::get_for::<P>(folio) else {
+        return false;
+    };
+    let mut batch = UnmapBatch::<P>::new();
+    try_to_unmap_anon(folio, slot, &mut batch);
+    if P::enforces(Safeguard::FlushBeforePageout) {
+        P::step(Step::Named("try_to_unmap_flush"));
+        batch.flush();
+    }
+    // One reference is the caller's, one is the swap cache's. If there are others, it stays in the swap cache.
+    let reclaimed = folio.refcount::<P>() == 2 && {
+        P::swap_out(slot, folio.pfn());
+        swap::remove::<P>(slot, folio)
+    };
+    swap::put::<P>(slot);
+    reclaimed
+}
