@@ -338,6 +338,10 @@ calls! {
     GupFast = "gup_fast"(page: MappingPage) by Cpu gives Content;
     /// Pins a page for writing by the lock-free walk, writes it and lets it go.
     GupFastWrite = "gup_fast_write"(page: MappingPage, value: u64) by Cpu gives Status;
+    /// Pins a page, faulting it in if need be, reads it and lets it go.
+    Gup = "gup"(page: MappingPage) by Cpu gives Content;
+    /// Pins a page for writing, faulting it in if need be, writes it and lets it go.
+    GupWrite = "gup_write"(page: MappingPage, value: u64) by Cpu gives Status;
     /// Gets a page by the lock-free walk without pinning it, as vmsplice does, reads it and lets it go.
     Vmsplice = "vmsplice"(page: MappingPage) by Cpu gives Content;
     /// Whether a page is in the page cache, looked up without a lock.

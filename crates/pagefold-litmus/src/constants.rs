@@ -69,6 +69,10 @@ constants! {
         GuardInstall = "MADV_GUARD_INSTALL";
         /// Allow accesses again.
         GuardRemove = "MADV_GUARD_REMOVE";
+        /// Map the pages, as reads would.
+        PopulateRead = "MADV_POPULATE_READ";
+        /// Map the pages, as writes would.
+        PopulateWrite = "MADV_POPULATE_WRITE";
     }
     /// Something that `mprotect` allows.
     Prot {

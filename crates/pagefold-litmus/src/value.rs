@@ -73,6 +73,8 @@ symbols! {
     EEXIST;
     /// No such address.
     EFAULT;
+    /// The page is poisoned.
+    EHWPOISON;
     /// Interrupted.
     EINTR;
     /// The arguments do not fit the mapping.

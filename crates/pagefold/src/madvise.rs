@@ -6,6 +6,9 @@
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::Marker;
+use crate::fault::FaultError;
+use crate::gup;
+use crate::gup::slow::GupError;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::mmap::MmapError;
@@ -64,6 +67,28 @@ pub fn guard_remove<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<
         }
     })
     .ok_or(MmapError::Invalid)
+}
+
+/// Has all pages of a range mapped, for reading or for writing. (Linux: `madvise(MADV_POPULATE_READ)`, `MADV_POPULATE_WRITE`)
+///
+/// # Errors
+/// [`MmapError::NoMemory`] if nothing is mapped somewhere or no frame is free, [`MmapError::Invalid`] if the mapping does not allow
+/// the access, [`MmapError::Fault`] where an access would raise SIGBUS or SIGSEGV, [`MmapError::HwPoison`] where a page is
+/// poisoned. Pages before that one are mapped then.
+pub fn populate<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    write: bool,
+) -> Result<(), MmapError> {
+    pages(range).try_for_each(|addr| {
+        gup::slow::populate(mm, addr, write).map_err(|error| match error {
+            GupError::NoVma => MmapError::NoMemory,
+            GupError::NotPermitted => MmapError::Invalid,
+            GupError::Fault(FaultError::HwPoison) => MmapError::HwPoison,
+            GupError::Fault(FaultError::OutOfMemory) => MmapError::NoMemory,
+            GupError::Fault(_) => MmapError::Fault,
+        })
+    })
 }
 
 fn pages(range: AddrRange) -> impl Iterator<Item = VirtAddr> {

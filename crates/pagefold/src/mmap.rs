@@ -39,8 +39,10 @@ pub enum MmapError {
     Again,
     /// Nothing is mapped there, or no frame is free (ENOMEM).
     NoMemory,
-    /// Nothing is mapped at the address of a system call that moves it (EFAULT).
+    /// Nothing is mapped at the address of a system call that moves it, or an access would raise a signal (EFAULT).
     Fault,
+    /// A page is poisoned (EHWPOISON).
+    HwPoison,
 }
 
 impl MmapError {
@@ -53,6 +55,7 @@ impl MmapError {
             Self::Again => "EAGAIN",
             Self::NoMemory => "ENOMEM",
             Self::Fault => "EFAULT",
+            Self::HwPoison => "EHWPOISON",
         }
     }
 }

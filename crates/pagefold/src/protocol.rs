@@ -134,6 +134,10 @@ safeguards! {
     CowRefcount = "cow_refcount",
     /// Who follows a private page to its `anon_vma` first looks whether the page is still mapped.
     AnonVmaIfMapped = "anon_vma_if_mapped",
+    /// A private page that others have as well is unshared before it is pinned.
+    UnshareForPin = "unshare_for_pin",
+    /// `get_user_pages` for writing takes a page only if its entry is writable, although a fault has just made it so.
+    GupRecheckWrite = "gup_recheck_write",
     /// Fork waits for faults that run under the VMA locks of the parent, and keeps new ones out.
     ForkVmaLock = "fork_vma_lock",
     /// Fork copies only page tables that the page cache cannot restore: those of VMAs with private pages.

@@ -31,7 +31,7 @@ fn the_table() {
         Maps the whole object, or anonymous memory.
     "uffd(x, MISSING|WP|MINOR|CHANGES|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
-    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE)" [Cpu] Status
+    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
         Collapses pages of a mapping into huge ones, or drops what they map.
     "munmap(x[i..j])" [Cpu] Status
         Takes the mapping away, or pages of it.
@@ -67,6 +67,10 @@ fn the_table() {
         Pins a page by the lock-free walk, reads it and lets it go.
     "gup_fast_write(x[i], v)" [Cpu] Status
         Pins a page for writing by the lock-free walk, writes it and lets it go.
+    "gup(x[i])" [Cpu] Content
+        Pins a page, faulting it in if need be, reads it and lets it go.
+    "gup_write(x[i], v)" [Cpu] Status
+        Pins a page for writing, faulting it in if need be, writes it and lets it go.
     "vmsplice(x[i])" [Cpu] Content
         Gets a page by the lock-free walk without pinning it, as vmsplice does, reads it and lets it go.
     "mincore(x[i])" [Cpu] Flag

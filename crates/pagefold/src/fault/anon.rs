@@ -52,7 +52,7 @@ fn map_new<P: Platform>(
         return handle_userfault(vmf.vma, vmf.addr, Event::Missing).map(|()| false);
     }
     match new {
-        Some(folio) => set_anon_pte(vmf.vma, &table, vmf.addr, folio),
+        Some(folio) => set_anon_pte(vmf, &table, folio),
         None => set_zero_pte(vmf, &table),
     }
     Ok(true)

@@ -219,7 +219,7 @@ fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bo
     let mapped = match pte_offset_map_lock(pmd) {
         Some(table) if !vmf.changed(&table) => {
             if cow {
-                set_anon_pte(vma, &table, vmf.addr, folio);
+                set_anon_pte(vmf, &table, folio);
             } else {
                 set_file_pte(vma, &table, vmf.addr, folio, vmf.write);
             }

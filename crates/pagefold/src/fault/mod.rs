@@ -59,7 +59,7 @@ impl<P: Platform> fmt::Debug for FaultError<P> {
     }
 }
 
-type Fault<P> = Result<(), FaultError<P>>;
+pub(crate) type Fault<P> = Result<(), FaultError<P>>;
 
 /// Handles a fault of a thread of `mm` at `addr`. The thread then tries its access again.
 ///
@@ -78,7 +78,7 @@ pub fn handle_user_fault<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, write: 
     if matches!(result, Err(FaultError::NeedsMmapLock)) {
         mm.mmap_read_lock();
         result = match mm.find_vma(addr) {
-            Some(vma) => handle_mm_fault(Vmf::new(vma, addr, write, false)),
+            Some(vma) => fault_in(vma, addr, if write { Want::Write } else { Want::Read }),
             None => Err(FaultError::SigSegv),
         };
         mm.mmap_read_unlock();
@@ -90,11 +90,36 @@ pub fn handle_user_fault<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, write: 
     result
 }
 
+/// What a fault is to make possible.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Reading the page.
+    Read,
+    /// Writing it.
+    Write,
+    /// Reading it as a page of the process's own, if it is a private one; it becomes not writable by that.
+    /// (Linux: `FAULT_FLAG_UNSHARE`)
+    Own,
+}
+
+/// One fault on behalf of somebody who has `mmap_lock` for reading.
+///
+/// # Errors
+/// [`FaultError::Userfault`] is for the caller to wait for, with no lock held; never [`FaultError::NeedsMmapLock`].
+pub(crate) fn fault_in<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr, want: Want) -> Fault<P> {
+    handle_mm_fault(Vmf {
+        unshare: want == Want::Own,
+        ..Vmf::new(vma, addr, want == Want::Write, false)
+    })
+}
+
 /// One fault.
 struct Vmf<P: Platform> {
     vma: Ref<P, Vma<P>>,
     addr: VirtAddr,
     write: bool,
+    /// The page is to become the process's own without being written.
+    unshare: bool,
     /// Only the VMA lock is held, not `mmap_lock`.
     vma_lock_only: bool,
     /// What the entry held when the fault began.
@@ -107,6 +132,7 @@ impl<P: Platform> Vmf<P> {
             vma,
             addr,
             write,
+            unshare: false,
             vma_lock_only,
             orig: Pte::NONE,
         }
@@ -130,7 +156,7 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
     let pmd = pmd_alloc(vmf.vma.mm, vmf.addr).ok_or(FaultError::OutOfMemory)?;
     let value = pmd.read_once("read pmd");
     if value.is_huge() {
-        if vmf.write && !value.is_writable() {
+        if (vmf.write || vmf.unshare) && !value.is_writable() {
             wp::do_huge_pmd_wp_page(&vmf, pmd, value);
         }
         return Ok(());
@@ -156,7 +182,7 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
             None => anon::do_anonymous_page(&vmf, pmd),
         };
     }
-    if vmf.write && !vmf.orig.is_writable() {
+    if (vmf.write || vmf.unshare) && !vmf.orig.is_writable() {
         return wp::do_wp_page(&mut vmf, pmd);
     }
     // Somebody else has mapped it; or the entry is gone and was read too early to see that. Having held the lock, the next look
@@ -178,14 +204,11 @@ fn prepare_private<P: Platform>(vmf: &Vmf<P>) -> Fault<P> {
 
 /// Maps a new private page that holds what was there before: a copy of the page of the object or of the page that was shared
 /// with other processes, or zeros.
-fn set_anon_pte<P: Platform>(
-    vma: Ref<P, Vma<P>>,
-    table: &PteLocked<P>,
-    addr: VirtAddr,
-    folio: Folio,
-) {
-    let mut pte = Pte::page(folio.pfn(), true).mk_dirty();
-    if table.get(addr).as_marker() == Some(Marker::UffdWp) {
+fn set_anon_pte<P: Platform>(vmf: &Vmf<P>, table: &PteLocked<P>, folio: Folio) {
+    let (vma, addr) = (vmf.vma, vmf.addr);
+    let mut pte = Pte::page(folio.pfn(), !vmf.unshare).mk_dirty();
+    let kept = vmf.unshare && vmf.orig.is_uffd_wp();
+    if kept || table.get(addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }
     let anon_vma = vma.anon_vma_of_page();

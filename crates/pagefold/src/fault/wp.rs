@@ -22,7 +22,7 @@ use crate::tlb::flush_tlb_range_notify;
 use crate::userfault::{Event, handle_userfault};
 use crate::zap::split_huge_pmd;
 
-/// A write to a page that is mapped read-only. (Linux: `do_wp_page`)
+/// A write to a page that is mapped read-only, or the wish to have it as one's own. (Linux: `do_wp_page`)
 pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault<P> {
     let Some(table) = pte_offset_map_lock(pmd) else {
         return Ok(());
@@ -30,7 +30,10 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
     if vmf.changed(&table) {
         return Ok(());
     }
-    if vmf.orig.is_uffd_wp() {
+    if vmf.unshare && !is_private::<P>(vmf.orig) {
+        return Ok(());
+    }
+    if vmf.orig.is_uffd_wp() && !vmf.unshare {
         let asynchronous = vmf
             .vma
             .userfaultfd()
@@ -54,6 +57,9 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
     }
     let folio = Folio::of::<P>(vmf.orig.pfn());
     if folio.is_anon::<P>() && can_reuse::<P>(folio, vmf.orig.pfn()) {
+        if vmf.unshare {
+            return Ok(());
+        }
         table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());
         return Ok(());
     }
@@ -74,12 +80,23 @@ pub(super) fn do_huge_pmd_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, val
             return;
         }
         let folio = Folio::of::<P>(value.pfn());
+        if vmf.unshare && !folio.is_anon::<P>() {
+            return;
+        }
         if folio.is_anon::<P>() && can_reuse::<P>(folio, value.pfn()) {
+            if vmf.unshare {
+                return;
+            }
             pmd.set("set_pmd", value.mk_writable().mk_young().mk_dirty());
             return;
         }
     }
     split_huge_pmd(vmf.vma, pmd);
+}
+
+/// Whether an entry maps a private page. The page of zeros belongs to nobody.
+fn is_private<P: Platform>(entry: Pte) -> bool {
+    entry.pfn() != P::zero_page() && Folio::of::<P>(entry.pfn()).is_anon::<P>()
 }
 
 /// Whether a private page that an entry maps, the lock of whose table the caller has, belongs to this process alone.
@@ -130,7 +147,7 @@ fn wp_page_copy<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, old: Option<Folio>) -
         old.keep_dirty::<P>(entry);
         remove_mapping(old, vmf.vma, 1, old.kind::<P>());
     }
-    set_anon_pte(vmf.vma, &table, vmf.addr, copy);
+    set_anon_pte(vmf, &table, copy);
     drop(table);
     if let Some(old) = old {
         old.put::<P>(1);

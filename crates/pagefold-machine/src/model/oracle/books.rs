@@ -44,6 +44,8 @@ pub(super) struct PageBook {
     pub(super) private: Cell<Option<PrivateCopy>>,
     /// A private copy that is being discarded: it can still be used through translation caches until they are flushed.
     pub(super) fading: Cell<Option<PrivateCopy>>,
+    /// The frame that somebody has pinned by this address, to read it.
+    pub(super) pinned: Cell<Option<Pfn>>,
     /// What the process may do there.
     pub(super) permitted: Cell<Protection>,
     pub(super) protected: Cell<bool>,
@@ -89,6 +91,7 @@ impl Books {
                     backing: Cell::new(None),
                     private: Cell::new(None),
                     fading: Cell::new(None),
+                    pinned: Cell::new(None),
                     permitted: Cell::new(Protection::None),
                     protected: Cell::new(false),
                     poisoned: Cell::new(false),
@@ -197,6 +200,11 @@ impl Books {
                 ),
             );
         }
+    }
+
+    /// The page at an address is pinned in a frame for reading, or not any more.
+    pub(crate) fn note_pin(&self, mm: u32, addr: VirtAddr, pfn: Option<Pfn>) {
+        self.page(mm, addr).pinned.set(pfn);
     }
 
     /// A load through a pin of `pfn` gave `value`. The page may have been discarded from the address space meanwhile: then

@@ -24,6 +24,7 @@ impl World {
             }
             Fact::PrivateCopy(mm, addr, pfn) => {
                 let page = books.page(mm, addr);
+                check_pin_kept(page.pinned.get(), page.private.get(), mm, addr);
                 let contents = match (page.private.get(), page.backing.get()) {
                     (Some(before), _) => before.contents,
                     (None, Some(_)) => Contents::of(self.content(pfn).peek()),
@@ -205,6 +206,23 @@ impl World {
                 None => {}
             }
         }
+    }
+}
+
+/// The page at an address is replaced by a copy. That must not happen to a private page that is pinned: the process and who
+/// pinned it would not have the same page any more.
+fn check_pin_kept(pinned: Option<Pfn>, private: Option<PrivateCopy>, mm: u32, addr: VirtAddr) {
+    if let (Some(pinned), Some(private)) = (pinned, private)
+        && pinned == private.pfn
+    {
+        fail(
+            Kind::Content,
+            format!(
+                "{} is pinned in frame {}, and gets a copy of it in its place",
+                names::page(mm, addr),
+                pinned.0
+            ),
+        );
     }
 }
 

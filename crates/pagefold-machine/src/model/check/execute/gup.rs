@@ -2,6 +2,7 @@
 
 use pagefold::Ref;
 use pagefold::addr::{Pfn, VirtAddr};
+use pagefold::fault::FaultError;
 use pagefold::gup;
 use pagefold::mm::Mm;
 use pagefold::platform::Word;
@@ -17,12 +18,28 @@ impl Session<'_> {
     /// Pins a page by the walk without locks, reads it through the pin, lets it go.
     pub(super) fn gup_fast(&self, who: Who<'_>, page: MappingPage) -> Value {
         let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
-        let Some(pfn) = gup::pin_user_page_fast(mm, addr, false) else {
-            return Symbol::EFAULT.into();
-        };
-        let value = read_through(mm, addr, pfn);
-        gup::unpin_user_page::<Model>(pfn);
-        Value::Number(value)
+        match gup::pin_user_page_fast(mm, addr, false) {
+            Some(pfn) => Value::Number(read_pinned(mm, addr, pfn)),
+            None => Symbol::EFAULT.into(),
+        }
+    }
+
+    /// Pins a page, reads it through the pin, lets it go.
+    pub(super) fn gup(&self, who: Who<'_>, page: MappingPage) -> Value {
+        let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
+        match gup::pin_user_page(mm, addr, false) {
+            Ok(pfn) => Value::Number(read_pinned(mm, addr, pfn)),
+            Err(error) => errno(&error),
+        }
+    }
+
+    /// Pins a page for writing, writes it through the pin, lets it go.
+    pub(super) fn gup_write(&self, who: Who<'_>, page: MappingPage, value: u64) -> Value {
+        let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
+        match gup::pin_user_page(mm, addr, true) {
+            Ok(pfn) => write_pinned(mm, addr, pfn, value),
+            Err(error) => errno(&error),
+        }
     }
 
     /// As [`gup_fast`](Self::gup_fast), with a reference that is no pin.
@@ -40,18 +57,42 @@ impl Session<'_> {
     pub(super) fn gup_fast_write(&self, who: Who<'_>, page: MappingPage, value: u64) -> Value {
         let mm = self.mm_of(who, page.mapping);
         let addr = self.addr(page);
-        let world = World::current();
-        let Some(pfn) = gup::pin_user_page_fast(mm, addr, true) else {
-            return Symbol::EFAULT.into();
-        };
-        explore::label(|| {
-            let name = names::page(mm.id, addr);
-            format!("store {name} = {value} through the pin (frame {})", pfn.0)
-        });
-        world.store_by_user(mm.id, addr, pfn, value, Through::Pin);
-        gup::unpin_user_page_dirty::<Model>(pfn);
-        Value::SUCCESS
+        match gup::pin_user_page_fast(mm, addr, true) {
+            Some(pfn) => write_pinned(mm, addr, pfn, value),
+            None => Symbol::EFAULT.into(),
+        }
     }
+}
+
+/// What a system call gives that could not have its page.
+fn errno(error: &FaultError<Model>) -> Value {
+    match error {
+        FaultError::HwPoison => Symbol::EHWPOISON.into(),
+        FaultError::OutOfMemory => Symbol::ENOMEM.into(),
+        _ => Symbol::EFAULT.into(),
+    }
+}
+
+/// Reads a page through its pin, and ends that.
+fn read_pinned(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn) -> u64 {
+    let world = World::current();
+    world.books.note_pin(mm.id, addr, Some(pfn));
+    let value = read_through(mm, addr, pfn);
+    gup::unpin_user_page::<Model>(pfn);
+    world.books.note_pin(mm.id, addr, None);
+    value
+}
+
+/// Writes a page through its pin, and ends that.
+fn write_pinned(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn, value: u64) -> Value {
+    let world = World::current();
+    explore::label(|| {
+        let name = names::page(mm.id, addr);
+        format!("store {name} = {value} through the pin (frame {})", pfn.0)
+    });
+    world.store_by_user(mm.id, addr, pfn, value, Through::Pin);
+    gup::unpin_user_page_dirty::<Model>(pfn);
+    Value::SUCCESS
 }
 
 /// What a page holds that somebody has a reference to.

@@ -21,6 +21,10 @@ impl Session<'_> {
             Advice::GuardInstall => {
                 status(madvise::guard_install(mm, range).map_err(|error| error.errno()))
             }
+            Advice::PopulateRead | Advice::PopulateWrite => {
+                let write = advice == Advice::PopulateWrite;
+                status(madvise::populate(mm, range, write).map_err(|error| error.errno()))
+            }
             Advice::GuardRemove => {
                 status(madvise::guard_remove(mm, range).map_err(|error| error.errno()))
             }

@@ -154,6 +154,8 @@ impl Session<'_> {
             Call::UffdClose(mapping) => self.uffd_close(who, mapping),
 
             Call::GupFast(page) => self.gup_fast(who, page),
+            Call::Gup(page) => self.gup(who, page),
+            Call::GupWrite(page, value) => self.gup_write(who, page, value),
             Call::Vmsplice(page) => self.vmsplice(who, page),
             Call::GupFastWrite(page, value) => self.gup_fast_write(who, page, value),
 

@@ -1,0 +1,124 @@
+//! Getting at user pages (Linux: `mm/gup.c`).
+//!
+//! Guarantee: a page that was got stays where it is: it is not freed, and a huge page is not made of a copy of it, since
+//! collapse counts references after it took the mappings away.
+//!
+//! [`fast`] walks without locks; if that finds nothing, [`slow`] walks with them, and faults pages in.
+//!
+//! A *pin* says that the page will be read or written other than through the process's entry, so it has to stay the process's
+//! page: fork gives the child a copy of it. Who pins a private page therefore looks whether a fork has been under way meanwhile
+//! ([`fork`](crate::fork)), and takes no private page that is shared with other processes: the process would get a copy of that
+//! when it writes, and the pin would go on reading the page of the others. It is unshared first: the process gets its copy now.
+//!
+//! The page of zeros is never counted, and a pin of it is none.
+
+pub mod fast;
+pub mod slow;
+
+use crate::addr::{Pfn, VirtAddr};
+use crate::arch::Pte;
+use crate::fault::FaultError;
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::mm::Mm;
+use crate::platform::Platform;
+use crate::protocol::Safeguard;
+
+pub use fast::{get_user_page_fast, pin_user_page_fast};
+
+/// What a reference is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// None is taken: the page has to be mapped, no more (`MADV_POPULATE_READ`).
+    Populate,
+    /// To know the page (`FOLL_GET`).
+    Get,
+    /// To read or write it (`FOLL_PIN`).
+    Pin,
+}
+
+/// The page at `addr` with a reference; faults it in if need be. (Linux: `get_user_pages_fast`)
+///
+/// # Errors
+/// What an access of the process itself would have met.
+pub fn get_user_page<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    write: bool,
+) -> Result<Pfn, FaultError<P>> {
+    match get_user_page_fast(mm, addr, write) {
+        Some(pfn) => Ok(pfn),
+        None => slow::get(mm, addr, write, Purpose::Get).map_err(slow::GupError::into_fault),
+    }
+}
+
+/// As [`get_user_page`], with a pin. (Linux: `pin_user_pages_fast`)
+///
+/// # Errors
+/// As [`get_user_page`].
+pub fn pin_user_page<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    write: bool,
+) -> Result<Pfn, FaultError<P>> {
+    match pin_user_page_fast(mm, addr, write) {
+        Some(pfn) => Ok(pfn),
+        None => slow::get(mm, addr, write, Purpose::Pin).map_err(slow::GupError::into_fault),
+    }
+}
+
+/// Whether a page is a private one that others have as well, which is not pinned as it is. (Linux: `gup_must_unshare`)
+fn must_unshare<P: Platform>(folio: Folio, page: Pfn, purpose: Purpose) -> bool {
+    purpose == Purpose::Pin
+        && P::enforces(Safeguard::UnshareForPin)
+        && folio.is_anon::<P>()
+        && !Folio::is_exclusive::<P>(page)
+}
+
+/// A reference to the folio of an entry that allows the access.
+fn grab<P: Platform>(entry: Pte, pfn: Pfn, write: bool, purpose: Purpose) -> Option<Folio> {
+    if !entry.is_accessible() || (write && !entry.is_writable()) || pfn == P::zero_page() {
+        return None;
+    }
+    let folio = Folio::of::<P>(pfn);
+    if !folio.try_get::<P>() {
+        return None;
+    }
+    if purpose == Purpose::Pin {
+        folio.pin::<P>();
+    }
+    if Folio::of::<P>(pfn) != folio {
+        give_back::<P>(folio, purpose);
+        return None;
+    }
+    Some(folio)
+}
+
+fn give_back<P: Platform>(folio: Folio, purpose: Purpose) {
+    match purpose {
+        Purpose::Populate => {}
+        Purpose::Get => folio.put::<P>(1),
+        Purpose::Pin => folio.unpin::<P>(),
+    }
+}
+
+/// Gives a page back that was got.
+pub fn put_user_page<P: Platform>(pfn: Pfn) {
+    if pfn != P::zero_page() {
+        Folio::of::<P>(pfn).put::<P>(1);
+    }
+}
+
+/// Gives a page back that was pinned and written to: no entry need know of that. (Linux: `unpin_user_pages_dirty_lock`)
+pub fn unpin_user_page_dirty<P: Platform>(pfn: Pfn) {
+    let folio = Folio::of::<P>(pfn);
+    folio.mark_dirty::<P>();
+    folio.unpin::<P>();
+}
+
+/// Gives a page back that was pinned.
+pub fn unpin_user_page<P: Platform>(pfn: Pfn) {
+    if pfn != P::zero_page() {
+        Folio::of::<P>(pfn).unpin::<P>();
+    }
+}
