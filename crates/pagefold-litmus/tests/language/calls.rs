@@ -32,7 +32,7 @@ fn the_table() {
     "uffd(x, MISSING|WP|MINOR|CHANGES|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
     "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
-        Collapses pages of a mapping into huge ones, or drops what they map.
+        Collapses pages of a mapping into huge ones, drops what they map, or moves it out.
     "munmap(x[i..j])" [Cpu] Status
         Takes the mapping away, or pages of it.
     "mprotect(x[i..j], PROT_NONE/PROT_READ/PROT_READ|PROT_WRITE)" [Cpu] Status
@@ -83,6 +83,8 @@ fn the_table() {
         Visits every mapping of a page, and gives how many it saw.
     "rmap_walk_anon(x[i])" [Cpu, Final] Count
         Visits every mapping of the private page at an address, and gives how many it saw.
+    "reclaim(x[i])" [Reclaim, Kernel] Count
+        Moves the private page at an address out to swap, unless somebody has got it, and gives how many it moved.
     "collapse(f)" [Kernel] Status
         Collapses an object in the page cache.
     "truncate(f, v)" [Cpu, Kernel] Status
@@ -95,6 +97,8 @@ fn the_table() {
         Whether the mapping is mapped by a huge page.
     "uffd_wp(x[i])" [Final] Flag
         Whether a page is marked as write-protected by userfaultfd.
+    "swapped(x[i])" [Final] Flag
+        Whether a page is in swap, as its entry says.
     "rss()" [Final] Count
         The pages that the address space accounts for.
     "#);
