@@ -17,11 +17,12 @@
 //! locked, waits, and finds the huge one in their place. *Nothing is lost.* What the cache throws out may be dirty: a writer was
 //! there earlier, and has closed the file. So collapse, which is why things are thrown out, writes all that is dirty to the disk
 //! first. It has `invalidate_lock` meanwhile, so that a writer that has seen the count waits for that. The folios of its own range
-//! are clean, or it gives up.
+//! are clean, or it gives up. A collapse that sees the writer counts its huge folio for a moment only, and writes nothing: so the writer
+//! looks at the count again with `invalidate_lock`.
 //!
 //! Differences to Linux: both counts are words under locks, where Linux has atomic operations; a file is written back with the
 //! lock of the folio, without a state of being under writeback; a write does not make the file longer; pages that collapse finds
-//! dirty are not written by it in passing.
+//! dirty are not written by it in passing. Linux does not look at the count again, as far as is known of the fix of 2026.
 
 use crate::addr::{PageIndex, Pfn};
 use crate::folio::Folio;
@@ -53,6 +54,10 @@ pub fn open_write<P: Platform>(mapping: Ref<P, Mapping<P>>) -> Result<(), NotOpe
     if mapping.nr_thps.read_once() > 0 && P::enforces(Safeguard::TruncateOnOpen) {
         P::step(Step::Named("invalidate_lock"));
         let _invalidate = WriteGuard::write(&mapping.invalidate_lock);
+        // A collapse that then gave up has written nothing back.
+        if mapping.nr_thps() == 0 && P::enforces(Safeguard::RecheckThps) {
+            return Ok(());
+        }
         let all = 0..mapping.i_size().next_multiple_of(P::PTRS_PER_TABLE as u64);
         let markers = if P::enforces(Safeguard::OpenSparesPrivate) {
             Markers::KeepAndPrivate
@@ -253,7 +258,8 @@ impl<P: Platform> Mapping<P> {
         self.i_writecount.load_protected()
     }
 
-    /// How many huge folios the cache of the file counts; nobody changes it now.
+    /// How many huge folios the cache of the file counts. The caller has `xa_lock`, or nobody changes it now; with `invalidate_lock`
+    /// for writing it does not become more.
     pub fn nr_thps(&self) -> u64 {
         self.nr_thps.load_protected()
     }

@@ -268,6 +268,8 @@ safeguards! {
     WriteAllDirty = "write_all_dirty",
     /// That is done with `invalidate_lock` held, for which who throws pages out waits.
     CleanUnderInvalidate = "clean_under_invalidate",
+    /// Who opens a file for writing looks again, with `invalidate_lock`, whether it has huge pages before it throws them out.
+    RecheckThps = "recheck_thps",
     /// A huge page of a file that is split is not counted any more.
     CountSplitThp = "count_split_thp",
     /// A huge page of a file that is thrown out is not counted any more.
