@@ -362,6 +362,14 @@ calls! {
     Truncate = "truncate"(object: ObjectId, pages: u64) by Cpu | Kernel gives Status;
     /// Makes a hole of a page of an object.
     FallocatePunch = "fallocate_punch"(page: ObjectPage) by Cpu | Kernel gives Status;
+    /// Opens a file for writing.
+    OpenWrite = "open_write"(file: ObjectId) by Cpu | Kernel gives Status;
+    /// Closes a file that was opened for writing.
+    CloseWrite = "close_write"(file: ObjectId) by Cpu | Kernel gives Status;
+    /// Writes a page of a file that the thread has opened for writing.
+    Write = "write"(page: ObjectPage, value: u64) by Cpu | Kernel gives Status;
+    /// Writes what is dirty of a file to the disk.
+    Fsync = "fsync"(file: ObjectId) by Cpu | Kernel gives Status;
     /// Whether the mapping has a page table for its small pages.
     PageTable = "page_table"(mapping: MappingId) by Final gives Flag;
     /// Whether the mapping is mapped by a huge page.

@@ -67,6 +67,8 @@ symbols! {
     EACCES;
     /// Try again: a lock was not to be had, or the place changed meanwhile.
     EAGAIN;
+    /// Not open for that.
+    EBADF;
     /// In use: an extra reference, a wrong state.
     EBUSY;
     /// The page is there already.

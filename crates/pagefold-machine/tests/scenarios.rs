@@ -180,6 +180,10 @@ fn what_each_order_is_needed_for() {
 const NEEDED: &[&str] = &[
     "collapse/file.rs check_missing_vmas, full barrier, ra: uffd-missing in hole-vs-register",
     "collapse/file.rs check_missing_vmas, full barrier, tso: uffd-missing in hole-vs-register",
+    "filemap.rs open_write, full barrier, ra: huge-while-written in thps-vs-writecount",
+    "filemap.rs open_write, full barrier, tso: not shown",
+    "filemap.rs count_huge, full barrier, ra: huge-while-written in thps-vs-writecount",
+    "filemap.rs count_huge, full barrier, tso: huge-while-written in thps-vs-writecount",
     "folio.rs try_get, acquire, ra: condition in frame-reuse",
     "folio.rs put, acquire, ra: use-after-free in frame-reuse",
     "folio.rs put, release, ra: use-after-free in frame-reuse",

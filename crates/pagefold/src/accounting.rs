@@ -42,6 +42,8 @@ pub enum Fact {
     HoleFilled(u32, PageIndex),
     /// Page `index` of an object was given up: it was in the frame, and is a hole now.
     Emptied(u32, PageIndex, Pfn),
+    /// The page of a file in this frame is not cached any more; the disk has it.
+    Uncached(Pfn),
     /// Page `index` of an object, which has its place in the cache, was overwritten with zeros.
     Zeroed(u32, PageIndex),
     /// The private pages and markers in a range were given up on purpose (munmap, exit, MADV_DONTNEED).

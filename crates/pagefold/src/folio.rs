@@ -164,6 +164,18 @@ impl Folio {
         }
     }
 
+    /// Whether the content was written since it was last clean, as far as no entry says so. The caller has the folio lock.
+    pub(crate) fn is_dirty<P: Platform>(self) -> bool {
+        P::step(Step::Folio("folio_test_dirty", self.0));
+        self.frame::<P>().dirty().read_once() != 0
+    }
+
+    /// Notes that the content is on the disk. The caller has the folio lock.
+    pub(crate) fn clear_dirty<P: Platform>(self) {
+        P::step(Step::Folio("folio_clear_dirty", self.0));
+        self.frame::<P>().dirty().write_once(0);
+    }
+
     /// Keeps what `old`, an entry that mapped the folio and was emptied, says of its content.
     pub(crate) fn keep_dirty<P: Platform>(self, old: Pte) {
         if old.is_dirty() && P::enforces(Safeguard::KeepDirty) {

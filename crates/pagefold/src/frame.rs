@@ -147,6 +147,10 @@ impl<P: Platform> Frame<P> {
     pub fn is_anon(&self) -> bool {
         P::frame(self.folio_head()).has(FLAG_ANON)
     }
+    /// Whether the folio that begins with this frame is huge, for oracles and reports.
+    pub fn is_huge(&self) -> bool {
+        self.has(FLAG_HUGE)
+    }
     /// Whether the frame is marked as a private page of one process alone, for oracles and reports.
     pub fn is_exclusive(&self) -> bool {
         self.exclusive.load_protected() != 0

@@ -14,6 +14,7 @@ pub mod addr;
 pub mod arch;
 pub mod collapse;
 pub mod fault;
+pub mod filemap;
 pub mod folio;
 pub mod fork;
 pub mod frame;

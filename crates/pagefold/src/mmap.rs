@@ -39,6 +39,8 @@ pub enum MmapError {
     Again,
     /// Nothing is mapped there, or no frame is free (ENOMEM).
     NoMemory,
+    /// The file is not open for that (EACCES).
+    Access,
     /// Nothing is mapped at the address of a system call that moves it, or an access would raise a signal (EFAULT).
     Fault,
     /// A page is poisoned (EHWPOISON).
@@ -54,6 +56,7 @@ impl MmapError {
             Self::Invalid => "EINVAL",
             Self::Again => "EAGAIN",
             Self::NoMemory => "ENOMEM",
+            Self::Access => "EACCES",
             Self::Fault => "EFAULT",
             Self::HwPoison => "EHWPOISON",
         }
@@ -92,7 +95,7 @@ pub enum Backing<P: Platform> {
     Anonymous,
 }
 
-/// Maps an object or anonymous memory at `range`, readable and writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
+/// Maps an object or anonymous memory at `range`, readable and, unless it is shared with a file, writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
 ///
 /// # Errors
 /// [`MmapError::Exists`] if the range is not free.
@@ -107,7 +110,16 @@ pub fn mmap<P: Platform>(
     mm.mmap_write_lock();
     let free = mm.find_first_vma(range).is_none();
     if free {
-        let access = VM_READ | VM_WRITE;
+        // A descriptor that was opened for reading, see `filemap`.
+        let read_only = matches!(
+            &backing,
+            Backing::Object { mapping, sharing: Sharing::Shared, .. } if mapping.is_file()
+        );
+        let (access, protection) = if read_only {
+            (VM_READ, Protection::Read)
+        } else {
+            (VM_READ | VM_WRITE, Protection::ReadWrite)
+        };
         let vma = match backing {
             Backing::Object {
                 mapping,
@@ -125,7 +137,7 @@ pub fn mmap<P: Platform>(
                 Vma::new(mm, range, None, pgoff, access)
             }
         };
-        P::observe(Fact::Permitted(mm.id, range, Protection::ReadWrite));
+        P::observe(Fact::Permitted(mm.id, range, protection));
         link_vma(vma);
         mm.insert_vma(vma);
         if huge_range_from(vma, range.start).is_some() {

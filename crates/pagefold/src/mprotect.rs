@@ -69,7 +69,7 @@ impl Protection {
 /// Changes what the process may do with a range. (Linux: `mprotect`)
 ///
 /// # Errors
-/// [`MmapError::Invalid`] for a range that is none; [`MmapError::NoMemory`] if a part of it is not mapped: what lies before
+/// [`MmapError::Access`] for writing to a file; [`MmapError::Invalid`] for a range that is none; [`MmapError::NoMemory`] if a part of it is not mapped: what lies before
 /// that part has been changed.
 pub fn mprotect<P: Platform>(
     mm: Ref<P, Mm<P>>,
@@ -87,6 +87,11 @@ pub fn mprotect<P: Platform>(
             result = Err(MmapError::NoMemory);
             break;
         };
+        let shares_file = vma.is_shared() && vma.mapping.is_some_and(|mapping| mapping.is_file());
+        if shares_file && protection.permits(true) {
+            result = Err(MmapError::Access);
+            break;
+        }
         let part = AddrRange {
             start: rest.start,
             end: vma.range.end.min(rest.end),

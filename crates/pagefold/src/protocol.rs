@@ -256,6 +256,24 @@ safeguards! {
     ForkSwapShared = "fork_swap_shared",
     /// Who finds entries gone that reclaim or collapse took flushes first if they may not have done so yet.
     BatchedFlushPending = "batched_flush_pending",
+    /// Collapse gives up where a page of a file is dirty.
+    RefuseDirty = "refuse_dirty",
+    /// Collapse makes no huge page of a file that is open for writing.
+    RefuseWriters = "refuse_writers",
+    /// Who opens a file for writing throws its huge pages out.
+    TruncateOnOpen = "truncate_on_open",
+    /// Who opens a file for writing leaves private copies alone.
+    OpenSparesPrivate = "open_spares_private",
+    /// Before a file has its first huge page, for which all may be thrown out, what is dirty is written to the disk.
+    WriteAllDirty = "write_all_dirty",
+    /// That is done with `invalidate_lock` held, for which who throws pages out waits.
+    CleanUnderInvalidate = "clean_under_invalidate",
+    /// Who opens a file for writing looks again, with `invalidate_lock`, whether it has huge pages before it throws them out.
+    RecheckThps = "recheck_thps",
+    /// A huge page of a file that is split is not counted any more.
+    CountSplitThp = "count_split_thp",
+    /// A huge page of a file that is thrown out is not counted any more.
+    CountRemovedThp = "count_removed_thp",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

@@ -5,7 +5,7 @@
 //! call began; private copies stay. A huge folio that lies in the range with a part only is cleared there and split, or,
 //! if somebody has a reference to it, stays whole, also over the end of the object.
 //!
-//! Locks, in order: `i_rwsem`, folio lock, `i_mmap_rwsem`, page-table locks, `xa_lock`.
+//! Locks, in order: `i_rwsem`, for files `invalidate_lock`, folio lock, `i_mmap_rwsem`, page-table locks, `xa_lock`.
 //!
 //! Why that is enough. *No page comes back.* The size changes first, under `xa_lock`, under which it is read when a page is
 //! put in. A page that is put in before that is found by the passes below. (While a hole is punched pages may come back at any
@@ -44,6 +44,7 @@ pub fn truncate<P: Platform>(mapping: Ref<P, Mapping<P>>, pages: u64) -> Result<
     }
     P::step(Step::Named("i_rwsem"));
     let _inode = WriteGuard::write(&mapping.i_rwsem);
+    let _invalidate = lock_invalidate(&*mapping);
     let old = mapping.pages_protected();
     if pages >= old {
         mapping.set_i_size(pages);
@@ -59,6 +60,7 @@ pub fn truncate<P: Platform>(mapping: Ref<P, Mapping<P>>, pages: u64) -> Result<
     let gone = pages..old.next_multiple_of(P::PTRS_PER_TABLE as u64);
     unmap_mapping_range(mapping, gone.clone(), Markers::Keep);
     undo_range(mapping, gone.clone());
+    clear_disk(&*mapping, gone.clone());
     if P::enforces(Safeguard::SecondUnmap) {
         unmap_mapping_range(mapping, gone, Markers::Keep);
     }
@@ -72,13 +74,34 @@ pub fn truncate<P: Platform>(mapping: Ref<P, Mapping<P>>, pages: u64) -> Result<
 pub fn punch_hole<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<u64>) {
     P::step(Step::Named("i_rwsem"));
     let _inode = WriteGuard::write(&mapping.i_rwsem);
+    let _invalidate = lock_invalidate(&*mapping);
     let markers = if P::enforces(Safeguard::SparePrivate) {
         Markers::KeepAndPrivate
     } else {
         Markers::Keep
     };
     unmap_mapping_range(mapping, range.clone(), markers);
-    undo_range(mapping, range);
+    undo_range(mapping, range.clone());
+    clear_disk(&*mapping, range);
+}
+
+/// Keeps others from reading pages of a file from the disk until they are cleared there.
+fn lock_invalidate<P: Platform>(mapping: &Mapping<P>) -> Option<WriteGuard<'_, P::RwSem>> {
+    mapping.is_file().then(|| {
+        P::step(Step::Named("invalidate_lock"));
+        WriteGuard::write(&mapping.invalidate_lock)
+    })
+}
+
+/// Gives up pages of a file on the disk; nothing of them is cached but zeros.
+fn clear_disk<P: Platform>(mapping: &Mapping<P>, range: Range<u64>) {
+    for index in range.map(PageIndex) {
+        if let Some(page) = mapping.disk_page(index) {
+            P::step(Step::Folio("clear on disk", page));
+            P::clear_page(page);
+            P::observe(Fact::Zeroed(mapping.id, index));
+        }
+    }
 }
 
 /// Unmaps pages of an object wherever they are mapped. (Linux: `unmap_mapping_range`)
@@ -95,7 +118,7 @@ pub(crate) fn unmap_mapping_range<P: Platform>(
 }
 
 /// Removes what is cached of a range.
-fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<u64>) {
+pub(crate) fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<u64>) {
     for index in range.clone() {
         let Ok(Some(folio)) = mapping.peek_folio(PageIndex(index)) else {
             continue;

@@ -91,6 +91,14 @@ fn the_table() {
         Makes an object so many pages long; what lies behind the new end is given up.
     "fallocate_punch(f[i])" [Cpu, Kernel] Status
         Makes a hole of a page of an object.
+    "open_write(f)" [Cpu, Kernel] Status
+        Opens a file for writing.
+    "close_write(f)" [Cpu, Kernel] Status
+        Closes a file that was opened for writing.
+    "write(f[i], v)" [Cpu, Kernel] Status
+        Writes a page of a file that the thread has opened for writing.
+    "fsync(f)" [Cpu, Kernel] Status
+        Writes what is dirty of a file to the disk.
     "page_table(x)" [Final] Flag
         Whether the mapping has a page table for its small pages.
     "pmd_mapped(x)" [Final] Flag

@@ -63,8 +63,13 @@ kinds! {
     StaleTranslation = "stale-translation",
     /// A secondary MMU maps only what the address space maps.
     SecondaryMapping = "secondary-mapping",
-    /// A page of an object that was stored to is dirty: its folio, or an entry that maps it.
+    /// A page of an object that was stored to is dirty: its folio, or an entry that maps it. What was written to a file is on the
+    /// disk, or in its cache and dirty.
     DirtyLost = "dirty-lost",
+    /// The count of huge pages of a file equals those that its cache has.
+    NrThps = "nr-thps",
+    /// A file that is open for writing has no huge pages in its cache.
+    HugeWhileWritten = "huge-while-written",
     /// Nothing behind the end of an object is cached or mapped, but for a huge page that reaches over the end.
     BeyondEnd = "beyond-end",
     /// What is mapped as a page of an object is the page that the object has.

@@ -243,12 +243,22 @@ impl World {
         value: u64,
         through: Through,
     ) {
+        self.store(pfn, value);
+        self.books.note_store(mm, addr, pfn, value, through);
+    }
+
+    /// A write to a page of a file, in the frame that caches it.
+    pub(crate) fn write_object(&self, object: usize, index: usize, pfn: Pfn, value: u64) {
+        self.store(pfn, value);
+        self.books.note_write(object, index, value);
+    }
+
+    fn store(&self, pfn: Pfn, value: u64) {
         let content = self.content(pfn);
         match self.memory {
             Memory::Sc => content.write_once(value),
             Memory::Tso | Memory::Ra => drop(content.xchg_relaxed(value)),
         }
-        self.books.note_store(mm, addr, pfn, value, through);
     }
 
     /// The content of a frame is no page of an object any more. To whoever may be using it, that is a write.

@@ -10,11 +10,12 @@
 //! or device can write it any more), and has no references but the cache's and ours (so nobody has it pinned). The content
 //! cannot change then, and is copied. The new folio becomes visible whole, by one store, already up to date and still
 //! locked; it stays locked until the old page tables are retracted, so that nobody maps a page of it into a table
-//! that is about to go. Who waits for an old page's lock finds that it belongs to no object any more, and looks again.
+//! that is about to go. (What a file asks for besides, see [`filemap`].) Who waits for an old page's lock finds that it belongs to no object any more, and looks again.
 
 use crate::accounting::Fact;
 use crate::addr::PageIndex;
 use crate::collapse::{ScanResult, Target, retract};
+use crate::filemap::{self, NoHuge};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_cache::{CacheError, Entry, Mapping};
@@ -31,6 +32,11 @@ pub(super) fn collapse_file<P: Platform>(
     start: PageIndex,
     target: Option<&Target<P>>,
 ) -> ScanResult {
+    if mapping.is_file()
+        && let Err(refusal) = read_range(mapping, start)
+    {
+        return refusal;
+    }
     let Some(new) = Folio::alloc::<P>(Order::Huge, false) else {
         return ScanResult::AllocHugePageFail;
     };
@@ -39,6 +45,7 @@ pub(super) fn collapse_file<P: Platform>(
     let mut gathered = Gathered::<P>::new(mapping, start);
     let result = gathered
         .gather()
+        .and_then(|()| gathered.announce())
         .and_then(|()| gathered.copy_to(new))
         .and_then(|()| gathered.commit(new));
     if let Err(refusal) = result {
@@ -59,6 +66,22 @@ pub(super) fn collapse_file<P: Platform>(
     // The cache has its own references.
     new.put::<P>(1);
     ScanResult::Succeed
+}
+
+/// Reads the pages of a file into the cache, with no lock held. (Linux does it page by page while it gathers them.)
+fn read_range<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+) -> Result<(), ScanResult> {
+    for i in 0..P::PTRS_PER_TABLE as u64 {
+        let folio = filemap::read_folio(mapping, start.add(i)).map_err(|error| match error {
+            CacheError::BeyondEnd => ScanResult::Truncated,
+            CacheError::Occupied | CacheError::NoMemory => ScanResult::Fail,
+        })?;
+        folio.unlock::<P>();
+        folio.put::<P>(1);
+    }
+    Ok(())
 }
 
 /// The old folios, locked, referenced and unmapped.
@@ -139,6 +162,8 @@ impl<P: Platform> Gathered<P> {
         let folio = {
             let _xa = mapping.lock_pages();
             match mapping.load_protected(index) {
+                // Thrown out since it was read in.
+                Entry::None if mapping.is_file() => return Err(ScanResult::Truncated),
                 Entry::None => {
                     self.holes += 1;
                     return Ok(());
@@ -162,12 +187,27 @@ impl<P: Platform> Gathered<P> {
             None => self.first = Some(folio),
         }
         self.last = Some(folio);
+        // The new folio will be clean, and who writes the old one back finds it replaced. Nobody makes it dirty while it is locked.
+        if mapping.is_file() && folio.is_dirty::<P>() && P::enforces(Safeguard::RefuseDirty) {
+            return Err(ScanResult::Fail);
+        }
         try_to_unmap(folio, mapping, batch);
         // One reference is the cache's, one is ours. A locked folio cannot leave the cache.
         if P::enforces(Safeguard::RefcountCheck) && folio.refcount::<P>() != 2 {
             return Err(ScanResult::PageCount);
         }
         Ok(())
+    }
+
+    /// Counts the huge folio of a file, which has to be allowed.
+    fn announce(&self) -> Result<(), ScanResult> {
+        if !self.mapping.is_file() {
+            return Ok(());
+        }
+        filemap::count_huge(self.mapping, self.start).map_err(|refusal| match refusal {
+            NoHuge::Written => ScanResult::Fail,
+            NoHuge::Locked => ScanResult::PageLock,
+        })
     }
 
     /// Copies the content; nobody can change it now.
@@ -191,8 +231,10 @@ impl<P: Platform> Gathered<P> {
         if P::enforces(Safeguard::UptodateFirst) {
             new.mark_uptodate::<P>();
         }
-        // Of the old pages some may be dirty, and there is no other copy of a hole.
-        new.mark_dirty::<P>();
+        // Of the old pages some may be dirty, and there is no other copy of a hole. Those of a file are clean.
+        if !mapping.is_file() {
+            new.mark_dirty::<P>();
+        }
         if self.holes > 0 {
             // i_mmap before xa_lock; the list is needed only for the check, xa_lock until the insertion.
             P::step(Step::Named("i_mmap_lock_read"));

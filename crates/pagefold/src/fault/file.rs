@@ -9,6 +9,7 @@ use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
 use crate::accounting::PageKind;
 use crate::addr::{PageIndex, VirtAddr};
 use crate::arch::{Marker, Pte};
+use crate::filemap::read_folio;
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_cache::{CacheError, Mapping};
@@ -35,7 +36,7 @@ pub(super) fn do_fault<P: Platform>(
     if !vmf.write && !each_its_own && do_fault_around(vmf, mapping, pmd)? {
         return Ok(());
     }
-    let Some(folio) = shmem_fault(vmf, mapping)? else {
+    let Some(folio) = object_fault(vmf, mapping)? else {
         return Ok(());
     };
     let result = finish_fault(vmf, pmd, folio, false);
@@ -132,8 +133,9 @@ fn next_uptodate_folio<P: Platform>(mapping: &Mapping<P>, index: PageIndex) -> O
 }
 
 /// The folio of the faulting page, with a reference and its lock; a hole is filled with a new page of zeros, or is an
-/// event for userfaultfd. `None`: the page came by other means, try the access again. (Linux: `shmem_fault`)
-fn shmem_fault<P: Platform>(
+/// event for userfaultfd; pages of a file are read. `None`: the page came by other means, try the access again.
+/// (Linux: `shmem_fault`, `filemap_fault`)
+fn object_fault<P: Platform>(
     vmf: &Vmf<P>,
     mapping: Ref<P, Mapping<P>>,
 ) -> Result<Option<Folio>, FaultError<P>> {
@@ -141,6 +143,9 @@ fn shmem_fault<P: Platform>(
     loop {
         if index.0 >= mapping.i_size() {
             return Err(FaultError::SigBus);
+        }
+        if mapping.is_file() {
+            return read_folio(mapping, index).map(Some).map_err(fault_error);
         }
         if vmf.vma.is_uffd_minor_protected() && mapping.is_cached(index) {
             handle_userfault(vmf.vma, vmf.addr, Event::Minor)?;
@@ -167,13 +172,19 @@ fn shmem_fault<P: Platform>(
             Err(error) => {
                 folio.unlock::<P>();
                 folio.put::<P>(1);
-                match error {
-                    CacheError::Occupied => {}
-                    CacheError::BeyondEnd => return Err(FaultError::SigBus),
-                    CacheError::NoMemory => return Err(FaultError::OutOfMemory),
+                if error != CacheError::Occupied {
+                    return Err(fault_error(error));
                 }
             }
         }
+    }
+}
+
+/// What becomes of a fault whose page the cache could not take.
+fn fault_error<P: Platform>(error: CacheError) -> FaultError<P> {
+    match error {
+        CacheError::BeyondEnd => FaultError::SigBus,
+        CacheError::NoMemory | CacheError::Occupied => FaultError::OutOfMemory,
     }
 }
 
@@ -186,7 +197,7 @@ fn do_cow_fault<P: Platform>(
 ) -> Fault<P> {
     prepare_private(vmf)?;
     let copy = Folio::alloc::<P>(Order::Small, true).ok_or(FaultError::OutOfMemory)?;
-    let source = match shmem_fault(vmf, mapping) {
+    let source = match object_fault(vmf, mapping) {
         Ok(Some(source)) => source,
         other => {
             copy.put::<P>(1);

@@ -37,6 +37,9 @@ impl<P: Platform> Mapping<P> {
             start = start.add(range);
         }
         P::free_frames(this.root, Order::Small);
+        if let Some(disk) = &this.disk {
+            disk.free::<P>();
+        }
         // SAFETY: the caller says that nobody follows a reference to the object any more; the folios that outlive it do
         // not name it.
         unsafe { this.free() };

@@ -1,4 +1,4 @@
-//! The page cache of a shmem object (Linux: `struct address_space` and its `i_pages`).
+//! The page cache of an object, shmem or file (Linux: `struct address_space` and its `i_pages`).
 //!
 //! Guarantees: each index of the object is cached by at most one folio. Slots change only under `xa_lock`, a folio
 //! comes in and goes out only with its folio lock held. Lookups take no lock: they find an entry under RCU, try to get a
@@ -10,6 +10,7 @@
 //! the one huge folio that caches the whole range (a multi-index entry: one store replaces all slots at once).
 //! A node that was replaced is freed by RCU, since lookups may be in it.
 
+mod disk;
 mod entry;
 mod evict;
 mod insert;
@@ -19,6 +20,8 @@ mod slots;
 mod split;
 
 pub use entry::Entry;
+
+use disk::Disk;
 
 use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::folio::Folio;
@@ -40,12 +43,14 @@ pub enum CacheError {
     NoMemory,
 }
 
-/// A shmem object: its pages and the VMAs that map them.
+/// An object, shmem or file: its pages and the VMAs that map them.
 pub struct Mapping<P: Platform> {
     /// A number that tells objects apart.
     pub id: u32,
     /// The lock of who gives up pages of the object.
     pub(crate) i_rwsem: P::RwSem,
+    /// The lock of who throws pages of a file out, against who puts pages in.
+    pub(crate) invalidate_lock: P::RwSem,
     /// The lock of the list of VMAs.
     pub(crate) i_mmap_rwsem: P::RwSem,
     /// The VMAs that map the object.
@@ -53,6 +58,12 @@ pub struct Mapping<P: Platform> {
     xa_lock: P::Lock,
     root: Pfn,
     i_size: P::Word,
+    /// Where the content of a file is kept.
+    disk: Option<Disk>,
+    /// How often a file is open for writing; changed under `i_rwsem`.
+    pub(crate) i_writecount: P::Word,
+    /// Huge folios that the cache of a file has or is about to have; changed under `xa_lock`.
+    pub(crate) nr_thps: P::Word,
 }
 
 impl<P: Platform> Mapping<P> {
@@ -65,6 +76,20 @@ impl<P: Platform> Mapping<P> {
     /// If `pages` is above [`MAX_PAGES`](Self::MAX_PAGES).
     #[must_use]
     pub fn new(id: u32, pages: u64) -> Option<Ref<P, Self>> {
+        Self::with_disk(id, pages, None)
+    }
+
+    /// A new file of `pages` pages of zeros, of which nothing is cached. `None` when there are no frames for it.
+    ///
+    /// # Panics
+    /// If `pages` is above [`MAX_PAGES`](Self::MAX_PAGES).
+    #[must_use]
+    pub fn new_file(id: u32, pages: u64) -> Option<Ref<P, Self>> {
+        let disk = Disk::new::<P>(pages)?;
+        Self::with_disk(id, pages, Some(disk))
+    }
+
+    fn with_disk(id: u32, pages: u64, disk: Option<Disk>) -> Option<Ref<P, Self>> {
         assert!(
             pages <= Self::MAX_PAGES,
             "an object has at most {} pages",
@@ -75,11 +100,15 @@ impl<P: Platform> Mapping<P> {
         Some(Ref::new(Self {
             id,
             i_rwsem: P::RwSem::new(LockClass::IRwsem),
+            invalidate_lock: P::RwSem::new(LockClass::InvalidateLock),
             i_mmap_rwsem: P::RwSem::new(LockClass::IMmap),
             i_mmap: P::Link::new(None),
             xa_lock: P::Lock::new(LockClass::XaLock),
             root,
             i_size: P::Word::new(pages),
+            disk,
+            i_writecount: P::Word::new(0),
+            nr_thps: P::Word::new(0),
         }))
     }
 

@@ -57,6 +57,9 @@ impl<P: Platform> Mapping<P> {
                 part(folio, i).unfreeze::<P>(2);
             }
             this.store_node(start, node);
+            if P::enforces(Safeguard::CountSplitThp) {
+                this.add_nr_thps_locked(-1);
+            }
             if frozen {
                 folio.unfreeze::<P>(2);
             } else {

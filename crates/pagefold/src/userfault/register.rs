@@ -43,6 +43,9 @@ pub fn register<P: Platform>(
     let result = match mm.find_vma(addr) {
         None => Err(UffdError::NoEntry),
         Some(vma) if modes.minor && vma.is_anonymous() => Err(UffdError::Invalid),
+        Some(vma) if vma.mapping.is_some_and(|mapping| mapping.is_file()) => {
+            Err(UffdError::Invalid)
+        }
         Some(vma) => {
             if P::enforces(Safeguard::RegisterVmaLock) {
                 vma.start_write();

@@ -69,12 +69,6 @@ impl Layout {
             return Err(limit("objects", OBJECTS, object.span));
         }
         for object in &scenario.objects {
-            if object.kind == ObjectKind::File {
-                return Err(ScenarioLimit {
-                    message: "the model has no files yet".to_owned(),
-                    span: object.span,
-                });
-            }
             if object.pages() > OBJECT_PAGES {
                 return Err(limit("pages in an object", OBJECT_PAGES, object.span));
             }
@@ -152,15 +146,24 @@ impl Layout {
     pub(super) fn build(&self, world: &'static World, scenario: &Scenario) -> Machine {
         let mut machine = Machine::default();
         for (id, object) in scenario.objects.iter().enumerate() {
-            let mapping =
-                Mapping::new(id as u32, object.pages() as u64).expect("a new machine has frames");
+            let new = match object.kind {
+                ObjectKind::Shmem => Mapping::new,
+                ObjectKind::File => Mapping::new_file,
+            };
+            let mapping = new(id as u32, object.pages() as u64).expect("a new machine has frames");
             for (index, content) in object.contents.iter().enumerate() {
                 if let Some(value) = *content {
-                    Mapping::fill_page(mapping, PageIndex(index as u64), |pfn| {
-                        world.content(pfn).write_once(value);
-                    })
-                    .expect("a new machine has frames");
-                    world.books.set_content(id, index, value);
+                    let index = PageIndex(index as u64);
+                    // Of a file nothing is cached yet.
+                    if let Some(page) = mapping.disk_page(index) {
+                        world.content(page).write_once(value);
+                    } else {
+                        Mapping::fill_page(mapping, index, |pfn| {
+                            world.content(pfn).write_once(value);
+                        })
+                        .expect("a new machine has frames");
+                    }
+                    world.books.set_content(id, index.0 as usize, value);
                 }
             }
             machine.objects[id] = Some(mapping);

@@ -236,10 +236,7 @@ impl Books {
         let page = self.page(mm, addr);
         let cpu = World::current().current_cpu().map(|cpu| cpu.number);
         if let Some(backing) = page.backing.get().filter(|backing| backing.shared) {
-            let place = &self.objects[backing.object][backing.index];
-            let mut contents = place.get();
-            contents.store(value, cpu);
-            place.set(contents);
+            self.note_object_store(backing.object, backing.index, value, cpu);
             self.written[backing.object][backing.index].set(true);
             return;
         }
@@ -262,6 +259,19 @@ impl Books {
                 }
             }
         }
+    }
+
+    /// A page of a file was written.
+    pub(crate) fn note_write(&self, object: usize, index: usize, value: u64) {
+        let cpu = World::current().current_cpu().map(|cpu| cpu.number);
+        self.note_object_store(object, index, value, cpu);
+    }
+
+    fn note_object_store(&self, object: usize, index: usize, value: u64, cpu: Option<usize>) {
+        let place = &self.objects[object][index];
+        let mut contents = place.get();
+        contents.store(value, cpu);
+        place.set(contents);
     }
 
     /// What a parent stored while it was being copied is in the pages that it shares with its child.

@@ -162,6 +162,7 @@ impl Census {
                 self.table[node.0 as usize] = true;
             }
         }
+        object.for_each_disk_frame(|pfn| self.table[pfn.0 as usize] = true);
         for index in 0..OBJECT_PAGES as u64 {
             if let Entry::Folio(folio) = object.load_protected(PageIndex(index)) {
                 self.cached[folio.pfn().0 as usize] += 1;

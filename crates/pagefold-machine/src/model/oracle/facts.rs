@@ -57,13 +57,12 @@ impl World {
             }
             Fact::HoleFilled(object, index) => self.check_hole_filled(object, index),
             Fact::Emptied(object, index, pfn) => {
-                // In an order to all accesses to the page: those that come later are too late.
-                self.give_up_content(pfn);
+                self.note_gone(pfn);
                 books.empty(object, index);
                 books.written[object as usize][index.0 as usize].set(false);
                 books.holes_filled[object as usize][index.0 as usize].set(false);
-                books.gone[pfn.0 as usize].set(true);
             }
+            Fact::Uncached(pfn) => self.note_gone(pfn),
             Fact::Zeroed(object, index) => books.empty(object, index),
             Fact::Discarded(mm, range) => {
                 for page in books.pages_in(mm, range) {
@@ -104,6 +103,13 @@ impl World {
             Fact::HoleSeen(mm, addr) => books.page(mm, addr).hole_seen.set(true),
             Fact::MissingEvent(mm, addr) => books.page(mm, addr).hole_seen.set(false),
         }
+    }
+
+    /// The page in the frame has left its object.
+    fn note_gone(&self, pfn: Pfn) {
+        // In an order to all accesses to the page: those that come later are too late.
+        self.give_up_content(pfn);
+        self.books.gone[pfn.0 as usize].set(true);
     }
 
     fn check_hole_filled(&self, object: u32, index: PageIndex) {

@@ -18,13 +18,14 @@
 //!
 //! Everything else is looked at when all threads have been joined, and so everything is known.
 //!
-//! `books.rs` says what should be, `facts.rs` what the engine tells, `census.rs`, `objects.rs` and `kept.rs` what is there at the end,
+//! `books.rs` says what should be, `facts.rs` what the engine tells, `census.rs`, `objects.rs`, `files.rs` and `kept.rs` what is there at the end,
 //! `translations.rs` what is cached of it, `permissions.rs` what accesses may do, `walk.rs` reads page tables without being part
 //! of the execution.
 
 mod books;
 mod census;
 mod facts;
+mod files;
 mod kept;
 mod objects;
 mod permissions;
@@ -69,6 +70,7 @@ pub(crate) fn check_at_end(world: &'static World, subjects: &Subjects<'_>) {
     for object in subjects.objects.iter().flatten() {
         census.count_object(*object);
         objects::check_object(world, *object);
+        files::check_file(world, *object);
         objects::check_dirty(world, *object, subjects.mms);
     }
     for mm in subjects.mms.iter().flatten() {

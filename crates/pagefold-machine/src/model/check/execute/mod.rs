@@ -162,6 +162,11 @@ impl Session<'_> {
             Call::Truncate(object, pages) => file::truncate(who, object, pages),
             Call::FallocatePunch(page) => file::fallocate_punch(who, page),
 
+            Call::OpenWrite(file) => file::open_write(who, file),
+            Call::CloseWrite(file) => file::close_write(who, file),
+            Call::Write(page, value) => file::write(who, page, value),
+            Call::Fsync(file) => file::fsync(who, file),
+
             Call::Scan(scope, none, shared) => self.scan(who, scope, none, shared),
             Call::Collapse(object) => self.collapse(who, object),
 

@@ -1,0 +1,288 @@
+//! Files: objects whose content is kept on a disk (Linux: `mm/filemap.c`, `do_dentry_open`).
+//!
+//! Guarantees: what is written to a file is in its cache, in a dirty folio, until it is on the disk. The cache of a file that is
+//! open for writing has no huge folios, as file systems that know nothing of them could not write them back
+//! (`CONFIG_READ_ONLY_THP_FOR_FS`): collapse refuses files that are open for writing, and who opens one for writing throws
+//! the huge folios out, with all else that is cached.
+//!
+//! A shared mapping of a file is one through a descriptor that was opened for reading: a store raises SIGSEGV, and mprotect
+//! does not allow it. Stores to a private mapping make private pages, as always. So a file is written by [`write`] alone.
+//!
+//! Locks, in order: `i_rwsem` (writers, and the count of who has it open for writing), `invalidate_lock` (for reading by who puts pages
+//! into the cache, for writing by who throws them out), folio lock, `i_mmap_rwsem`, `xa_lock` (slots, and the count of huge folios).
+//!
+//! Why that is enough. *No huge folio and writer at once.* No lock is common to the two: [`open_write`] counts the writer, then
+//! looks at the count of huge folios; collapse counts its huge folio, then looks at the count of writers. Each needs a full barrier in
+//! between; so one of them sees the other. If the writer sees the huge folio that is still being made, it finds the pages of the range
+//! locked, waits, and finds the huge one in their place. *Nothing is lost.* What the cache throws out may be dirty: a writer was
+//! there earlier, and has closed the file. So collapse, which is why things are thrown out, writes all that is dirty to the disk
+//! first. It has `invalidate_lock` meanwhile, so that a writer that has seen the count waits for that. The folios of its own range
+//! are clean, or it gives up. A collapse that sees the writer counts its huge folio for a moment only, and writes nothing: so the writer
+//! looks at the count again with `invalidate_lock`.
+//!
+//! Differences to Linux: both counts are words under locks, where Linux has atomic operations; a file is written back with the
+//! lock of the folio, without a state of being under writeback; a write does not make the file longer; pages that collapse finds
+//! dirty are not written by it in passing. Linux does not look at the count again, as far as is known of the fix of 2026.
+
+use crate::addr::{PageIndex, Pfn};
+use crate::folio::Folio;
+use crate::handle::Ref;
+use crate::page_cache::{CacheError, Entry, Mapping};
+use crate::platform::{Order, Platform, Word};
+use crate::protocol::Safeguard;
+use crate::step::Step;
+use crate::sync::{ReadGuard, WriteGuard};
+use crate::truncate::{undo_range, unmap_mapping_range};
+use crate::zap::Markers;
+
+/// The object is no file, or nobody has it open for writing. (Linux: EINVAL, EBADF)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotOpen;
+
+/// Opens a file for writing: throws out what it has cached if a huge folio may be among it. (Linux: `do_dentry_open`)
+///
+/// # Errors
+/// [`NotOpen`] for an object that is no file.
+pub fn open_write<P: Platform>(mapping: Ref<P, Mapping<P>>) -> Result<(), NotOpen> {
+    if !mapping.is_file() {
+        return Err(NotOpen);
+    }
+    mapping.count_writer(1);
+    // The writer is counted, then huge folios are looked at; `count_huge` does the reverse.
+    P::smp_mb();
+    P::step(Step::Named("read nr_thps"));
+    if mapping.nr_thps.read_once() > 0 && P::enforces(Safeguard::TruncateOnOpen) {
+        P::step(Step::Named("invalidate_lock"));
+        let _invalidate = WriteGuard::write(&mapping.invalidate_lock);
+        // A collapse that then gave up has written nothing back.
+        if mapping.nr_thps() == 0 && P::enforces(Safeguard::RecheckThps) {
+            return Ok(());
+        }
+        let all = 0..mapping.i_size().next_multiple_of(P::PTRS_PER_TABLE as u64);
+        let markers = if P::enforces(Safeguard::OpenSparesPrivate) {
+            Markers::KeepAndPrivate
+        } else {
+            Markers::Keep
+        };
+        unmap_mapping_range(mapping, all.clone(), markers);
+        undo_range(mapping, all);
+    }
+    Ok(())
+}
+
+/// Ends what [`open_write`] began. (Linux: `put_write_access`)
+///
+/// # Errors
+/// [`NotOpen`]; nothing has changed then.
+pub fn close_write<P: Platform>(mapping: Ref<P, Mapping<P>>) -> Result<(), NotOpen> {
+    if mapping.writers() == 0 {
+        return Err(NotOpen);
+    }
+    mapping.count_writer(-1);
+    Ok(())
+}
+
+/// Why a page of a file was not written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WriteError {
+    /// See [`NotOpen`].
+    NotOpen,
+    /// The cache could not take the page.
+    Cache(CacheError),
+}
+
+/// Writes page `index` of a file, which the caller has [opened](open_write): `fill` writes the frame that caches it.
+/// (Linux: `generic_perform_write`)
+///
+/// # Errors
+/// [`WriteError`]; nothing was written then.
+pub fn write<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    index: PageIndex,
+    fill: impl FnOnce(Pfn),
+) -> Result<(), WriteError> {
+    P::step(Step::Named("i_rwsem"));
+    let _inode = WriteGuard::write(&mapping.i_rwsem);
+    if mapping.writers() == 0 {
+        return Err(WriteError::NotOpen);
+    }
+    let folio = read_folio(mapping, index).map_err(WriteError::Cache)?;
+    fill(folio.page::<P>(index));
+    folio.mark_dirty::<P>();
+    folio.unlock::<P>();
+    folio.put::<P>(1);
+    Ok(())
+}
+
+/// Writes what is dirty in the cache of a file to the disk. (Linux: `fsync`)
+pub fn fsync<P: Platform>(mapping: Ref<P, Mapping<P>>) {
+    let mut index = PageIndex(0);
+    while index.0 < mapping.i_size() {
+        let Some(folio) = mapping.lock_folio(index) else {
+            index = index.add(1);
+            continue;
+        };
+        index = folio.index::<P>().add(folio.pages::<P>() as u64);
+        write_back(mapping, folio);
+        folio.unlock::<P>();
+        folio.put::<P>(1);
+    }
+}
+
+/// The folio that caches page `index` of a file, with a reference and its lock; it is read from the disk if it has to be.
+/// (Linux: `filemap_fault`, `filemap_create_folio`)
+pub(crate) fn read_folio<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    index: PageIndex,
+) -> Result<Folio, CacheError> {
+    loop {
+        if let Some(folio) = mapping.lock_folio(index) {
+            return Ok(folio);
+        }
+        P::step(Step::Named("invalidate_lock_shared"));
+        let _invalidate = ReadGuard::read(&mapping.invalidate_lock);
+        let folio = Folio::alloc::<P>(Order::Small, false).ok_or(CacheError::NoMemory)?;
+        folio.lock_new::<P>();
+        // First the place in the cache, then the content: who else wants the page waits for the lock, and nobody can have
+        // changed what is on the disk since.
+        match Mapping::add_folio(mapping, folio, index) {
+            Ok(()) => {
+                match mapping.disk_page(index) {
+                    Some(page) => {
+                        P::step(Step::Folio("read from disk", folio.pfn()));
+                        P::copy_page(folio.pfn(), page);
+                    }
+                    None => P::clear_page(folio.pfn()),
+                }
+                folio.mark_uptodate::<P>();
+                return Ok(folio);
+            }
+            Err(error) => {
+                folio.unlock::<P>();
+                folio.put::<P>(1);
+                if error != CacheError::Occupied {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Writes a folio of the cache, which the caller has locked, to the disk if it is dirty.
+fn write_back<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) {
+    if !folio.is_dirty::<P>() {
+        return;
+    }
+    for i in 0..folio.pages::<P>() {
+        let index = folio.index::<P>().add(i as u64);
+        if let Some(page) = mapping.disk_page(index) {
+            P::step(Step::Folio("write to disk", folio.pfn()));
+            P::copy_page(page, folio.page::<P>(index));
+        }
+    }
+    folio.clear_dirty::<P>();
+}
+
+/// Why a file gets no huge folio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoHuge {
+    /// Somebody has it open for writing, or is about to.
+    Written,
+    /// Somebody has a page locked.
+    Locked,
+}
+
+/// Counts the huge folio that collapse is about to put into the cache of a file at `start`, whose pages it has locked and found
+/// clean; if that is allowed, all else that is dirty is on the disk afterwards.
+///
+/// All locks are tried only, as folios are locked. (Linux waits for `invalidate_lock` and for pages here.)
+pub(crate) fn count_huge<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+) -> Result<(), NoHuge> {
+    use crate::platform::RawRwSem;
+
+    let shared = P::enforces(Safeguard::CleanUnderInvalidate);
+    P::step(Step::Named("invalidate_trylock_shared"));
+    if shared && !mapping.invalidate_lock.try_read() {
+        return Err(NoHuge::Written);
+    }
+    mapping.add_nr_thps(1);
+    // The huge folio is counted, then writers are looked at; `open_write` does the reverse.
+    P::smp_mb();
+    P::step(Step::Named("read i_writecount"));
+    let result = if mapping.i_writecount.read_once() > 0 && P::enforces(Safeguard::RefuseWriters) {
+        Err(NoHuge::Written)
+    } else if P::enforces(Safeguard::WriteAllDirty) {
+        write_back_around(mapping, start)
+    } else {
+        Ok(())
+    };
+    if result.is_err() {
+        mapping.add_nr_thps(-1);
+    }
+    if shared {
+        mapping.invalidate_lock.read_unlock();
+    }
+    result
+}
+
+/// Writes back what is cached outside of the huge range at `start`.
+fn write_back_around<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+) -> Result<(), NoHuge> {
+    let own = start.0..start.0 + P::PTRS_PER_TABLE as u64;
+    for index in (0..mapping.i_size()).filter(|index| !own.contains(index)) {
+        let folio = {
+            let _xa = mapping.lock_pages();
+            let Entry::Folio(folio) = mapping.load_protected(PageIndex(index)) else {
+                continue;
+            };
+            if !folio.try_lock::<P>() {
+                return Err(NoHuge::Locked);
+            }
+            folio.get::<P>(1);
+            folio
+        };
+        write_back(mapping, folio);
+        folio.unlock::<P>();
+        folio.put::<P>(1);
+    }
+    Ok(())
+}
+
+impl<P: Platform> Mapping<P> {
+    /// Who has the file open for writing now. The caller has `i_rwsem`, or nobody changes it now.
+    pub fn writers(&self) -> u64 {
+        self.i_writecount.load_protected()
+    }
+
+    /// How many huge folios the cache of the file counts. The caller has `xa_lock`, or nobody changes it now; with `invalidate_lock`
+    /// for writing it does not become more.
+    pub fn nr_thps(&self) -> u64 {
+        self.nr_thps.load_protected()
+    }
+
+    fn count_writer(&self, change: i64) {
+        P::step(Step::Named("i_rwsem"));
+        let _inode = WriteGuard::write(&self.i_rwsem);
+        P::step(Step::Named("change i_writecount"));
+        self.i_writecount
+            .write_once(self.writers().wrapping_add_signed(change));
+    }
+
+    fn add_nr_thps(&self, change: i64) {
+        let _xa = self.lock_pages();
+        self.add_nr_thps_locked(change);
+    }
+
+    /// Counts huge folios of a file more or less; of other objects they are not counted. The caller has `xa_lock`.
+    pub(crate) fn add_nr_thps_locked(&self, change: i64) {
+        if self.is_file() {
+            P::step(Step::Named("change nr_thps"));
+            self.nr_thps
+                .write_once(self.nr_thps().wrapping_add_signed(change));
+        }
+    }
+}
