@@ -6,7 +6,7 @@
 //! the huge folios out, with all else that is cached.
 //!
 //! A shared mapping of a file is one through a descriptor that was opened for reading: a store raises SIGSEGV, and mprotect
-//! does not allow it. Stores to a private mapping make private pages, as always. So a file is written by [`write`] alone.
+//! does not allow it. Stores to a private mapping make private pages, as always. So a file is written by [`write()`] alone.
 //!
 //! Locks, in order: `i_rwsem` (writers, and the count of who has it open for writing), `invalidate_lock` (for reading by who puts pages
 //! into the cache, for writing by who throws them out), folio lock, `i_mmap_rwsem`, `xa_lock` (slots, and the count of huge folios).
