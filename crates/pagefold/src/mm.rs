@@ -110,7 +110,7 @@ impl<P: Platform> Mm<P> {
     /// Whether nobody uses the address space any more (Linux: `hpage_collapse_test_exit`).
     pub(crate) fn is_exiting(&self) -> bool {
         P::step(Step::Mm("test mm_users", self.id));
-        self.mm_users.read() == 0
+        self.mm_users.is_zero()
     }
 
     /// Notes that the layout is about to change; the caller has `mmap_lock`.

@@ -84,6 +84,8 @@ pub trait RefCount: Sized + 'static {
     /// Ends a [`freeze`](Self::freeze), with `value` references, after everything that was read and written before it
     /// (release).
     fn unfreeze(&self, value: u64);
+    /// Whether there is no reference left now, in no order to anything else.
+    fn is_zero(&self) -> bool;
     /// The count now, in no order to anything else.
     fn read(&self) -> u64;
     /// The count now; all that follows is read and written after it (acquire).

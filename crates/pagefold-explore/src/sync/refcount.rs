@@ -9,7 +9,7 @@ use crate::sync::atomic::Ordering;
 ///
 /// Taking and giving back references tells no more than whether the count was or became zero. So two such operations
 /// commute unless one of the orders passes zero, and only orders that differ in this are explored: an object that
-/// many threads use for a while costs nothing. [`read`](Self::read) tells the exact value, and commutes with
+/// many threads use for a while costs nothing. [`is_zero`](Self::is_zero) tells no more either. [`read`](Self::read) tells the exact value, and commutes with
 /// nothing else.
 #[derive(Debug)]
 #[repr(C)]
@@ -57,6 +57,23 @@ impl RefCount {
         }
         turn.outcome(|| if count == 0 { ": none left" } else { "" }.to_owned());
         count != 0
+    }
+
+    /// Whether there is no reference left. Unlike [`read`](Self::read) it tells nothing else, and so commutes with those who take and
+    /// give back references that are not the last.
+    #[inline]
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        let turn = rt::ordered(
+            &self.object,
+            Shape::Counter,
+            Kind::TryGet,
+            0,
+            Ordering::Relaxed,
+        );
+        let zero = self.get_quiet() == 0;
+        turn.outcome(|| if zero { ": none left" } else { "" }.to_owned());
+        zero
     }
 
     /// Gives back `n` references; whether they were the last.

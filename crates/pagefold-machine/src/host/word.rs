@@ -139,6 +139,10 @@ impl RefCount for HostRefCount {
         last
     }
     #[inline(always)]
+    fn is_zero(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
+    #[inline(always)]
     fn read(&self) -> u64 {
         self.0.load(Relaxed)
     }

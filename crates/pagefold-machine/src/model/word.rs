@@ -161,6 +161,9 @@ impl RefCount for ModelRefCount {
         };
         self.0.put_ordered(n, order)
     }
+    fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
     fn read(&self) -> u64 {
         self.0.read()
     }
