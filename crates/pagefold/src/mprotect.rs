@@ -21,9 +21,8 @@ use crate::notifier::NotifierRange;
 use crate::page_table::{PmdRef, pmd_offset, pte_offset_map_lock};
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
-use crate::split::split_around;
 use crate::tlb::{flush_tlb_batched_pending, flush_tlb_range};
-use crate::vma::{VM_READ, VM_WRITE, Vma};
+use crate::vma::{VM_READ, VM_WRITE, Vma, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
 /// What a process may do with a range.

@@ -111,8 +111,8 @@ const NEEDED: &[&str] = &[
     "userfault/fill.rs check_size, full barrier, tso: not shown",
     "userfault/register.rs register, full barrier, ra: uffd-missing in hole-vs-register",
     "userfault/register.rs register, full barrier, tso: not shown",
-    "vma.rs set_anon_vma, release, ra: use-after-free in anon-vma-publication",
-    "vma.rs anon_vma_of_page, dependent read, ra: use-after-free in anon-vma-publication",
+    "vma/mod.rs set_anon_vma, release, ra: use-after-free in anon-vma-publication",
+    "vma/mod.rs anon_vma_of_page, dependent read, ra: use-after-free in anon-vma-publication",
 ];
 
 /// What no model can show, but what a count of references gives: only of frames, not of objects, is it checked that every
