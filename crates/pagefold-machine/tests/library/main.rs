@@ -1,5 +1,6 @@
 //! The scenario library is a test suite.
 
+mod formats;
 mod history;
 mod orderings;
 mod read;
