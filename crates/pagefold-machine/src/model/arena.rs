@@ -9,7 +9,8 @@
 //! caught.
 //!
 //! Objects are never reused within an execution. Freeing one marks it dead, as an event that conflicts with
-//! every use of the locks and words in it; whoever follows a reference to a dead object is caught.
+//! every use of the locks and words in it; whoever follows a reference to a dead object is caught, and so is who frees one without
+//! knowing of every use, under release and acquire.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
@@ -167,7 +168,17 @@ impl<T> ModelPtr<T> {
                 format!("a {} is freed twice", short_name::<T>()),
             );
         }
-        explore::write_range(self.0.as_ptr().cast(), size_of::<Slot<T>>());
+        let (start, len) = (self.0.as_ptr().cast(), size_of::<Slot<T>>());
+        explore::write_range(start, len);
+        if let Some(unknown) = explore::unknown_use(start, len) {
+            violation::fail(
+                Kind::UseAfterFree,
+                format!(
+                    "a {} is freed, and nothing orders that after the last use: {unknown}",
+                    short_name::<T>()
+                ),
+            );
+        }
         slot.alive.set(false);
     }
 }
