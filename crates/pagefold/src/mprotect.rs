@@ -167,7 +167,11 @@ fn change_huge_pmd<P: Platform>(pmd: PmdRef<P>, protection: Protection) -> Optio
     if !pmd.load_protected().is_huge() {
         return None;
     }
-    let old = pmd.take("pmdp_invalidate");
+    let old = if P::enforces(Safeguard::ProtectHugeInPlace) {
+        pmd.invalidate()
+    } else {
+        pmd.take("pmdp_huge_get_and_clear")
+    };
     let new = protection.change(old);
     pmd.set("set_pmd", new);
     Some(allows_more(old, new))

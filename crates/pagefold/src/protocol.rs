@@ -240,6 +240,13 @@ safeguards! {
     /// The table that takes the place of a huge private page is filled, and its entries are counted, before the upper entry names
     /// it.
     SplitFillFirst = "split_fill_first",
+    /// A huge private page that is split is invalid to hardware, and flushed, before the table takes its place.
+    SplitInvalidate = "split_invalidate",
+    /// The entry of a huge page is not emptied while mprotect changes it: to who walks without its lock it is a huge page all the time.
+    ProtectHugeInPlace = "protect_huge_in_place",
+    /// Where the format asks for break-before-make, who takes a huge page or an emptied table out of its entry flushes before
+    /// it gives the lock up.
+    FlushBeforeMake = "flush_before_make",
     /// A process that ends while khugepaged scans it leaves its place in khugepaged's list to khugepaged.
     ExitKeepsScannedSlot = "exit_keeps_scanned_slot",
     /// Reclaim flushes the translation caches after it unmapped a page, before it moves the content out.

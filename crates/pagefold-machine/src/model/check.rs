@@ -41,8 +41,8 @@ pub struct RunConfig {
     pub protocol: Protocol,
     /// Safeguards that are removed, besides those that the protocol lacks.
     pub without: SafeguardSet,
-    /// How the entries of page tables are written down.
-    pub format: EntryFormat,
+    /// How the entries of page tables are written down, if not as the scenario says.
+    pub format: Option<EntryFormat>,
     /// One lock for all page tables of an address space, instead of one for each.
     pub unsplit: bool,
     /// Documented exceptions count as violations.
@@ -64,7 +64,7 @@ impl RunConfig {
         Self {
             protocol,
             without: SafeguardSet::EMPTY,
-            format: EntryFormat::DEFAULT,
+            format: None,
             unsplit: false,
             strict: false,
             memory: Memory::Sc,
@@ -307,7 +307,9 @@ impl<'a> Plan<'a> {
             layout: Layout::of(scenario)?,
             rules: Rules {
                 protocol: config.protocol,
-                format: config.format,
+                format: config
+                    .format
+                    .unwrap_or(EntryFormat::of_machine(scenario.format)),
                 without: config.without,
                 split_ptlocks: !config.unsplit,
                 strict: config.strict,

@@ -17,7 +17,7 @@ use super::cpu::{Cpu, CpuKind};
 use super::format::EntryFormat;
 use super::free_list::FreeList;
 use super::names;
-use super::oracle::{Books, MMS, Through};
+use super::oracle::{Books, LiveEntries, MMS, Through};
 use super::violation::{self, Kind};
 use super::word::ModelWord;
 use super::{Model, PTRS_PER_TABLE};
@@ -92,9 +92,12 @@ pub(crate) struct World {
     /// Whether each address space has been made by a fork.
     pub(crate) forked: [ModelWord; MMS],
     pub(crate) books: Books,
+    /// The books on live entries, if the format is strict about them and the order of execution says how entries change.
+    live: Option<ptr::NonNull<LiveEntries>>,
 }
 
 const NO_CPU: u8 = u8::MAX;
+const ROOM: &str = "an empty arena has room for a machine";
 
 thread_local! {
     static CURRENT: Cell<*const World> = const { Cell::new(ptr::null()) };
@@ -117,6 +120,8 @@ pub(crate) struct Rules {
 impl World {
     /// Builds a machine in `arena` and makes it the one of this OS thread.
     pub(crate) fn build(arena: &Arena, rules: Rules) {
+        let strict = rules.format.breaks_before_make() && rules.memory == Memory::Sc;
+        let live = strict.then(|| arena.place(LiveEntries::new()).expect(ROOM));
         let world = World {
             arena,
             protocol: rules.protocol,
@@ -151,10 +156,9 @@ impl World {
             nr_monitors: Cell::new(0),
             forked: std::array::from_fn(|_| ModelWord::new(0)),
             books: Books::new(),
+            live,
         };
-        let place = arena
-            .place(world)
-            .expect("an empty arena has room for a machine");
+        let place = arena.place(world).expect(ROOM);
         CURRENT.set(place.as_ptr());
     }
 
@@ -320,6 +324,9 @@ impl World {
                     ),
                 );
             }
+            if let Some(live) = self.live_entries() {
+                live.note_freed(pfn);
+            }
             if slot.state.replace(Use::Freed) != Use::Allocated {
                 violation::fail(
                     Kind::UseAfterFree,
@@ -332,6 +339,20 @@ impl World {
         {
             list.push(pfn);
         }
+    }
+
+    /// See [`World::live`].
+    #[inline]
+    pub(crate) fn live_entries(&self) -> Option<&LiveEntries> {
+        // SAFETY: they lie in the arena that the machine lies in, and are changed through cells and atomics.
+        self.live.map(|live| unsafe { live.as_ref() })
+    }
+
+    /// Whether devices use the tables of an address space.
+    fn has_devices(&self, mm: u32) -> bool {
+        self.cpus[..self.nr_cpus.get()]
+            .iter()
+            .any(|cpu| cpu.kind.get() == CpuKind::Device && cpu.mm.get() == mm)
     }
 
     /// The CPU that the current thread runs on; none for the kernel's own actors.
@@ -415,6 +436,25 @@ pub(crate) fn check_content_at(address: *const u8) {
         .wrapping_sub(World::current().frames.as_ptr().addr());
     if offset % size_of::<FrameSlot>() >= offset_of!(FrameSlot, words) {
         check_frame_of(address);
+    }
+}
+
+/// Called after each write of a word: if it may be one of a page table, it goes into the books on live entries.
+#[inline]
+pub(crate) fn note_write_at(address: *const u8, value: u64) {
+    if CURRENT.get().is_null() {
+        return;
+    }
+    let world = World::current();
+    let Some(live) = world.live_entries() else {
+        return;
+    };
+    if let Some((pfn, slot)) = world.frame_at(address) {
+        let offset = address.addr().wrapping_sub(slot.words.as_ptr().addr());
+        let index = offset / size_of::<ModelWord>();
+        if index < PTRS_PER_TABLE {
+            live.note_write(pfn, index, value, |mm| world.has_devices(mm));
+        }
     }
 }
 
