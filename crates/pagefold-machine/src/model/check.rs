@@ -13,17 +13,16 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use pagefold::protocol::{Protocol, SafeguardSet};
 use pagefold_explore as explore;
 use pagefold_explore::{Bound, Trace, Violation};
-use pagefold_litmus::{
-    Actor, Call, Memory, MmId, Quantifier, Scenario, Statement, StatementKind, Value,
-};
+use pagefold_litmus::{Actor, Call, Memory, MmId, Quantifier, Scenario, Statement, StatementKind};
 
-use super::arena::{Arena, Snapshot};
+use super::arena::Arena;
 use super::format::EntryFormat;
 use super::names;
 use super::oracle::{self, Subjects};
@@ -352,13 +351,14 @@ impl<'a> Plan<'a> {
     fn explore(&self, config: &RunConfig, observer: &(impl Fn(Tick) + Sync)) -> explore::Report {
         let bounds = self.named(&config.bounds);
         let start = || {
-            let session = Session::new(self);
-            (move || session.execution(), Ticking(observer))
+            let session = Rc::new(Session::new(self));
+            let world = Saved(Rc::clone(&session));
+            (move || session.execution(), world, Ticking(observer))
         };
-        // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks; the registers, which
-        // do not, are reset at the start of each execution. So it may be forgotten at any event.
+        // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks. So it may be forgotten at
+        // any event. The world is that of the same session.
         let report =
-            unsafe { explore::explore_forgetting_parallel(&bounds, config.workers.get(), start) };
+            unsafe { explore::explore_rewinding_parallel(&bounds, config.workers.get(), start) };
         World::forget();
         report
     }
@@ -381,8 +381,25 @@ impl<F: Fn(Tick)> explore::Observer for Ticking<'_, F> {
 struct Session<'a> {
     plan: &'a Plan<'a>,
     arena: Arena,
+    frames: Arena,
     start: RefCell<Option<Start>>,
-    registers: Vec<Cell<Option<Value>>>,
+}
+
+/// What of a session the explorer may save and put back.
+struct Saved<'a>(Rc<Session<'a>>);
+
+// SAFETY: all that an execution reads and writes lies in the arena, which stays in its place, and on the stacks; what is found out
+// (`Plan::findings`, `Plan::sites`) is only added to. On the stacks there is plain data at each event, and all threads are
+// forgettable.
+unsafe impl explore::World for Saved<'_> {
+    fn save(&self, saved: &mut Vec<u8>) {
+        self.0.save(saved);
+    }
+
+    unsafe fn restore(&self, saved: &[u8]) {
+        // SAFETY: the caller's promises.
+        unsafe { self.0.restore(saved) };
+    }
 }
 
 impl Drop for Session<'_> {
@@ -397,9 +414,8 @@ impl Drop for Session<'_> {
 
 /// Where every execution begins.
 struct Start {
-    world: Snapshot,
+    world: Vec<u8>,
     objects: u32,
-    registers: Vec<Option<Value>>,
     machine: Machine,
 }
 
@@ -407,12 +423,36 @@ impl<'a> Session<'a> {
     fn new(plan: &'a Plan<'a>) -> Self {
         names::set(plan.layout.names.clone());
         site::watch(plan.weakened, plan.sites.is_some());
-        let registers = plan.scenario.registers.iter();
         Self {
             plan,
             arena: Arena::new(),
+            frames: Arena::new(),
             start: RefCell::new(None),
-            registers: registers.map(|_| Cell::new(None)).collect(),
+        }
+    }
+
+    /// Writes the content of the arenas into `saved`, which is empty, and how much of it is the frames.
+    fn save(&self, saved: &mut Vec<u8>) {
+        self.arena.save(saved);
+        let before = saved.len();
+        self.frames.save(saved);
+        let frames = saved.len() - before;
+        saved.extend_from_slice(&frames.to_ne_bytes());
+    }
+
+    /// Makes the arenas what they were.
+    ///
+    /// # Safety
+    /// `saved` was saved from this session, and no reference into an arena is in use.
+    unsafe fn restore(&self, saved: &[u8]) {
+        let (saved, frames) = saved
+            .split_last_chunk()
+            .expect("the number of bytes stands at the end");
+        let (objects, frames) = saved.split_at(saved.len() - usize::from_ne_bytes(*frames));
+        // SAFETY: the caller's promises.
+        unsafe {
+            self.arena.restore(objects);
+            self.frames.restore(frames);
         }
     }
 
@@ -475,14 +515,16 @@ impl<'a> Session<'a> {
         let mut start = self.start.borrow_mut();
         if let Some(start) = &*start {
             // SAFETY: this is the only thread of the execution yet, and those of earlier executions are gone.
-            unsafe { self.arena.restore(&start.world) };
+            unsafe { self.restore(&start.world) };
             explore::reset_objects_to(start.objects);
-            for (register, value) in self.registers.iter().zip(&start.registers) {
-                register.set(*value);
-            }
             return start.machine;
         }
-        World::build(&self.arena, self.plan.rules);
+        World::build(
+            &self.arena,
+            &self.frames,
+            self.plan.rules,
+            self.plan.scenario.registers.len(),
+        );
         let world = World::current();
         let machine = explore::quiet(|| {
             let machine = self.plan.layout.build(world, self.plan.scenario);
@@ -491,10 +533,11 @@ impl<'a> Session<'a> {
             }
             machine
         });
+        let mut world = Vec::new();
+        self.save(&mut world);
         *start = Some(Start {
-            world: self.arena.save(),
+            world,
             objects: explore::object_mark(),
-            registers: self.registers.iter().map(Cell::get).collect(),
             machine,
         });
         machine
@@ -536,7 +579,8 @@ impl<'a> Session<'a> {
         let Some(condition) = &self.plan.scenario.condition else {
             return;
         };
-        let registers: Vec<_> = self.registers.iter().map(Cell::get).collect();
+        let registers = World::current().registers();
+        let registers: Vec<_> = registers.iter().map(Cell::get).collect();
         let satisfied = condition.eval(&registers);
         drop(registers);
         let broken = match condition.quantifier {
@@ -570,7 +614,7 @@ impl<'a> Session<'a> {
             .scenario
             .registers
             .iter()
-            .zip(&self.registers)
+            .zip(World::current().registers())
             .map(|(register, value)| match value.get() {
                 Some(value) => format!("{} = {value}", register.name),
                 None => format!("{} not set", register.name),

@@ -4,4 +4,5 @@ mod formats;
 mod history;
 mod orderings;
 mod read;
+mod rewind;
 mod scenarios;
