@@ -1,0 +1,1 @@
+//! Runs scenarios on a real Linux kernel, to hold what it does against what the model allows.
