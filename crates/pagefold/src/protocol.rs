@@ -370,6 +370,8 @@ pub struct Protocol {
     pub reclaims_emptied_tables: bool,
     /// Whether `madvise` tries to do with the VMA lock alone (Linux from 6.17).
     pub madvise_under_vma_lock: bool,
+    /// Whether private pages become a huge one although the process can write none of them (Linux from 6.18: no `SCAN_PAGE_RO`).
+    pub collapses_read_only_pages: bool,
     /// Safeguards that this version does not have.
     pub lacks: SafeguardSet,
 }
@@ -384,6 +386,7 @@ impl Protocol {
         file_faults_under_vma_lock: false,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        collapses_read_only_pages: false,
         lacks: SafeguardSet::EMPTY.with(Safeguard::MapMayFail),
     };
 
@@ -396,6 +399,7 @@ impl Protocol {
         file_faults_under_vma_lock: true,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        collapses_read_only_pages: false,
         lacks: SafeguardSet::EMPTY
             .with(Safeguard::RecheckAnonVma)
             .with(Safeguard::RecheckUffdWp)
@@ -413,15 +417,17 @@ impl Protocol {
         file_faults_under_vma_lock: true,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        collapses_read_only_pages: false,
         lacks: SafeguardSet::EMPTY,
     };
 
     /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
-    /// added to it until 6.19: `madvise` under the VMA lock, guard regions.
+    /// added to it until 6.19: `madvise` under the VMA lock, guard regions, huge pages of what cannot be written.
     pub const LINUX_6_14: Self = Self {
         name: "linux-6.14",
         reclaims_emptied_tables: true,
         madvise_under_vma_lock: true,
+        collapses_read_only_pages: true,
         ..Self::LINUX_6_6
     };
 

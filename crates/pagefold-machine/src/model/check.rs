@@ -20,7 +20,9 @@ use std::sync::{Mutex, PoisonError};
 use pagefold::protocol::{Protocol, SafeguardSet};
 use pagefold_explore as explore;
 use pagefold_explore::{Bound, Trace, Violation};
-use pagefold_litmus::{Actor, Call, Memory, MmId, Quantifier, Scenario, Statement, StatementKind};
+use pagefold_litmus::{
+    Actor, Call, Memory, MmId, Quantifier, Scenario, Statement, StatementKind, Value,
+};
 
 use super::arena::Arena;
 use super::format::EntryFormat;
@@ -194,6 +196,38 @@ pub fn sites(scenario: &Scenario, config: &RunConfig) -> Result<BTreeSet<Site>, 
     Ok(sites.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// All that the registers can be at the end of a scenario.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    /// What they are at the end of each execution, by their number; `None` was never written. If a search was not through,
+    /// there may be more.
+    pub registers: BTreeSet<Vec<Option<Value>>>,
+    /// How the search ended: [`Outcome::Holds`] if nothing but the condition, which is not looked at, can be broken.
+    pub outcome: Outcome,
+}
+
+/// Explores a scenario, and tells what its registers can be at the end, whatever the condition says of that.
+///
+/// # Errors
+/// If the scenario needs a larger machine than the model has.
+pub fn outcomes(scenario: &Scenario, config: &RunConfig) -> Result<Outcomes, ScenarioLimit> {
+    let mut plan = Plan::new(scenario, config, Goal::Invariants)?;
+    plan.ends = Some(Mutex::default());
+    let report = plan.explore(config, &|_| ());
+    let ends = plan.ends.take().unwrap_or_default();
+    Ok(Outcomes {
+        registers: ends.into_inner().unwrap_or_else(PoisonError::into_inner),
+        outcome: match report.verdict {
+            explore::Verdict::Broken(violation) => Outcome::Broken(violation),
+            explore::Verdict::NotExhausted(bound) => Outcome::NotExhausted(bound),
+            explore::Verdict::Holds => plan
+                .findings
+                .exception()
+                .map_or(Outcome::Holds, Outcome::Exception),
+        },
+    })
+}
+
 /// Runs a scenario along a recorded trace. Whether the trace is of this scenario, its
 /// [`program`](Trace::program) tells: it is the scenario's fingerprint.
 ///
@@ -245,6 +279,8 @@ struct Plan<'a> {
     monitored: bool,
     /// The places passed, if they are to be noted.
     sites: Option<Mutex<BTreeSet<Site>>>,
+    /// What the registers were at the ends of executions, if that is to be noted instead of judged.
+    ends: Option<Mutex<BTreeSet<Vec<Option<Value>>>>>,
 }
 
 /// What was found besides violations, in any execution.
@@ -325,6 +361,7 @@ impl<'a> Plan<'a> {
                 .iter()
                 .any(|thread| matches!(thread.actor, Actor::Monitor(_))),
             sites: None,
+            ends: None,
         })
     }
 
@@ -576,11 +613,16 @@ impl<'a> Session<'a> {
     }
 
     fn check_condition(&self) {
+        let registers = World::current().registers();
+        let registers: Vec<_> = registers.iter().map(Cell::get).collect();
+        if let Some(ends) = &self.plan.ends {
+            let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+            ends.insert(registers);
+            return;
+        }
         let Some(condition) = &self.plan.scenario.condition else {
             return;
         };
-        let registers = World::current().registers();
-        let registers: Vec<_> = registers.iter().map(Cell::get).collect();
         let satisfied = condition.eval(&registers);
         drop(registers);
         let broken = match condition.quantifier {

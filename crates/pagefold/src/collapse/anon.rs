@@ -104,7 +104,7 @@ fn scan<P: Platform>(
             has_other_references::<P>(folio)?;
         }
     }
-    tally.check_all()?;
+    tally.check_all::<P>()?;
     Ok(Seen { vma, pmd })
 }
 
@@ -162,8 +162,8 @@ impl Tally {
     }
 
     /// Whether all of the entries together are worth it.
-    fn check_all(&self) -> Result<(), ScanResult> {
-        if self.writable {
+    fn check_all<P: Platform>(&self) -> Result<(), ScanResult> {
+        if self.writable || P::protocol().collapses_read_only_pages {
             Ok(())
         } else {
             Err(ScanResult::PageRo)
@@ -294,7 +294,7 @@ impl<P: Platform> Taken<P> {
                 }
             }
         }
-        tally.check_all()
+        tally.check_all::<P>()
     }
 
     /// Attaches the table again. `anon_vma` is still locked.
