@@ -19,6 +19,7 @@ mod geometry;
 mod kernel;
 mod look;
 mod plan;
+pub mod qemu;
 mod race;
 mod random;
 mod report;
