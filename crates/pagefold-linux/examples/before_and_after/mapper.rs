@@ -64,6 +64,8 @@ pub(crate) fn run(object: &str, load: &str) -> io::Result<()> {
     let object = OpenOptions::new().read(true).write(true).open(object)?;
     map(&object)?;
     if load == "busy" {
+        // As khugepaged does, which would hardly get to run beside two threads of the usual priority.
+        rustix::process::setpriority_process(None, 19)?;
         // Two, so that one has the lock while the other one is between two calls.
         let (running, runs) = mpsc::channel();
         for _ in 0..2 {
