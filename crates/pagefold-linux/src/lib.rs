@@ -17,6 +17,7 @@ mod board;
 mod execute;
 mod geometry;
 mod kernel;
+pub mod kernel_log;
 mod look;
 mod plan;
 pub mod qemu;

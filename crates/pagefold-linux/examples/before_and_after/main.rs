@@ -11,6 +11,7 @@
 mod experiment;
 mod mapper;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -66,9 +67,11 @@ fn boot(kernel: &str) -> Result<Measured, Unable> {
         files: Vec::new(),
     };
     let mut output = Vec::new();
-    let outcome = qemu::run(&config, &payload, &mut |event| match event {
-        Event::Output(bytes) | Event::Error(bytes) => output.extend_from_slice(bytes),
-        Event::NoKvm(_) | Event::Started { .. } => {}
+    let outcome = qemu::run(&config, &payload, &mut |event| {
+        if let Event::Output(bytes) | Event::Error(bytes) = event {
+            output.extend_from_slice(bytes);
+        }
+        ControlFlow::Continue(())
     })?;
     for complaint in &outcome.complaints {
         println!(

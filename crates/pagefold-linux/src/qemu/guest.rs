@@ -18,7 +18,7 @@ use rustix::termios::tcdrain;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{CHUNK, End, Frame};
-use super::kernel_log::MARKER;
+use crate::kernel_log::MARKER;
 
 /// Where the host puts what is to be done.
 pub(super) const JOB: &str = "/pagefold-job.json";
@@ -124,7 +124,7 @@ fn command(job: &Job, line: &Mutex<File>) -> io::Result<End> {
 }
 
 /// Says in the kernel's log what runs from here on.
-fn mark(name: &str) {
+pub fn mark(name: &str) {
     if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
         // At the level of warnings, so that it comes out where they do.
         let _ = log.write_all(format!("<4>{MARKER}{name}\n").as_bytes());

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// An archive that is being made.
 #[derive(Debug, Default)]
-pub struct Initramfs {
+pub(super) struct Initramfs {
     bytes: Vec<u8>,
     directories: BTreeSet<PathBuf>,
     entries: u32,
@@ -22,7 +22,7 @@ const DEVICE: u32 = 0o020_600;
 impl Initramfs {
     /// With the device that the kernel opens as the first program's output, if the kernel has not got it by itself.
     #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut archive = Self::default();
         archive.add(Path::new("/dev/console"), DEVICE, (5, 1), &[]);
         archive
@@ -34,19 +34,19 @@ impl Initramfs {
     /// # Panics
     ///
     /// If the file has 4 GiB or more, which the format has no room for.
-    pub fn file(&mut self, path: &Path, content: &[u8]) {
+    pub(super) fn file(&mut self, path: &Path, content: &[u8]) {
         self.add(path, PROGRAM, (0, 0), content);
     }
 
     /// Adds a directory, and those above it.
-    pub fn directory(&mut self, path: &Path) {
+    pub(super) fn directory(&mut self, path: &Path) {
         let place = self.parents(path);
         self.make(&place);
     }
 
     /// The archive.
     #[must_use]
-    pub fn finish(mut self) -> Vec<u8> {
+    pub(super) fn finish(mut self) -> Vec<u8> {
         self.entry(Path::new("TRAILER!!!"), 0, (0, 0), &[]);
         self.bytes
     }

@@ -32,6 +32,15 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
+    /// What QEMU calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+
     fn options(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -69,7 +78,11 @@ pub(super) fn find() -> Result<PathBuf, Unable> {
 }
 
 /// Whether `path` is a kernel that can be booted as it is: not, for one, the uncompressed `vmlinux`.
-pub(super) fn examine(path: &Path) -> Result<(), Unable> {
+///
+/// # Errors
+///
+/// What it is instead.
+pub fn examine(path: &Path) -> Result<(), Unable> {
     let mut head = Vec::new();
     File::open(path)
         .and_then(|file| file.take(0x206).read_to_end(&mut head))

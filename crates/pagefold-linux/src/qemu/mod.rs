@@ -1,8 +1,8 @@
 //! Boots a kernel image in QEMU, runs this program in it, and brings back what that says and what the kernel says of itself.
 //!
-//! [`run`] puts this program (`program`), the files that the command needs and a note of what to do into an archive ([`initramfs`]),
+//! [`run`] puts this program (`program`), the files that the command needs and a note of what to do into an archive (`initramfs`),
 //! which the kernel unpacks as its root; the kernel starts the program as its first process (`guest`). Its output comes back in
-//! frames (`frame`) over the second serial line; the first one carries the kernel's log, in which [`kernel_log`] looks for
+//! frames (`frame`) over the second serial line; the first one carries the kernel's log, in which [`crate::kernel_log`] looks for
 //! complaints. `machine` is the process of QEMU, `watch` who listens to it.
 //!
 //! Guaranteed: the machine is gone when `run` returns, also if that fails or this process is killed; nothing is written to disk; time,
@@ -10,8 +10,7 @@
 
 mod frame;
 mod guest;
-pub mod initramfs;
-pub mod kernel_log;
+mod initramfs;
 mod machine;
 mod program;
 mod watch;
@@ -20,16 +19,18 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use initramfs::Initramfs;
-use kernel_log::Complaint;
 use machine::Machine;
 use watch::Watch;
 
-pub use guest::{Job, job, serve};
-pub use machine::Accelerator;
+use crate::kernel_log::Complaint;
+
+pub use guest::{Job, job, mark, serve};
+pub use machine::{Accelerator, examine};
 
 /// A guest that runs under KVM says its first word sooner than this. Where it says nothing, KVM cannot run it.
 const KVM_FIRST_WORD: Duration = Duration::from_secs(3);
@@ -65,11 +66,11 @@ impl Config {
         }
     }
 
-    /// What the kernel is told: to log to the first serial line from the beginning, warnings included; to use the checks it has; and to
-    /// end the machine when it is broken beyond going on.
+    /// What the kernel is told: to log to the first serial line from the beginning, warnings included; to use the checks it has; to
+    /// make huge pages of nothing that does not ask for it; and to end the machine when it is broken beyond going on.
     fn command_line(&self) -> String {
         format!(
-            "rdinit=/init earlyprintk=serial,ttyS0,115200 console=ttyS0,115200 loglevel=6 page_table_check=on kasan_multi_shot \
+            "rdinit=/init transparent_hugepage=madvise earlyprintk=serial,ttyS0,115200 console=ttyS0,115200 loglevel=6 page_table_check=on kasan_multi_shot \
              oops=panic panic=-1 {}",
             self.append
         )
@@ -109,6 +110,9 @@ pub enum Event<'a> {
     Error(&'a [u8]),
 }
 
+/// Who is told of events, and may break it all off.
+pub type OnEvent<'a> = &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>;
+
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -118,7 +122,7 @@ pub enum End {
     Signal(i32),
     /// The machine ended before the command did.
     Died,
-    /// Time was up before the command ended.
+    /// Time was up, or it was broken off, before the command ended.
     Late,
 }
 
@@ -156,13 +160,9 @@ impl From<io::Error> for Unable {
 /// # Errors
 ///
 /// If the payload did not begin.
-pub fn run(
-    config: &Config,
-    payload: &Payload,
-    on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Outcome, Unable> {
+pub fn run(config: &Config, payload: &Payload, on_event: OnEvent<'_>) -> Result<Outcome, Unable> {
     let qemu = machine::find()?;
-    machine::examine(&config.kernel)?;
+    examine(&config.kernel)?;
     let archive = archive(payload)?;
     let may_try_kvm = config.accelerator.is_none() && Path::new("/dev/kvm").exists();
     if may_try_kvm {
@@ -176,7 +176,9 @@ pub fn run(
         if !watch.is_silent() {
             return watch.outcome();
         }
-        on_event(Event::NoKvm(&watch.errors()));
+        if on_event(Event::NoKvm(&watch.errors())).is_break() {
+            return watch.outcome();
+        }
     }
     let accelerator = config.accelerator.unwrap_or(Accelerator::Tcg);
     let machine = Machine::start(&qemu, config, accelerator, &archive)?;

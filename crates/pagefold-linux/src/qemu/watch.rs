@@ -1,13 +1,14 @@
 //! Listens to a machine until it is gone, or has to go.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::frame::{self, Frame, Frames};
-use super::kernel_log;
 use super::machine::{Machine, Said};
-use super::{Accelerator, End, Event, Outcome, Unable};
+use super::{Accelerator, End, Event, OnEvent, Outcome, Unable};
+use crate::kernel_log;
 
 /// After its last word the guest is off within this.
 const POWER_OFF: Duration = Duration::from_secs(5);
@@ -52,7 +53,7 @@ impl Watch {
         machine: Machine,
         first_word: Duration,
         time: Duration,
-        on_event: &mut dyn FnMut(Event<'_>),
+        on_event: OnEvent<'_>,
     ) -> io::Result<Self> {
         loop {
             let deadline = match &self.ended {
@@ -70,8 +71,10 @@ impl Watch {
                 Ok(Said::Log(bytes)) => keep(&mut self.log, &bytes),
                 Ok(Said::Error(bytes)) => keep(&mut self.errors, &bytes),
                 Ok(Said::Report(bytes)) => {
-                    for frame in self.frames.push(&bytes) {
-                        self.take(frame, on_event);
+                    let mut frames = self.frames.push(&bytes).into_iter();
+                    if frames.any(|frame| self.take(frame, on_event).is_break()) {
+                        self.late = true;
+                        break;
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -85,7 +88,7 @@ impl Watch {
         Ok(self)
     }
 
-    fn take(&mut self, frame: Frame, on_event: &mut dyn FnMut(Event<'_>)) {
+    fn take(&mut self, frame: Frame, on_event: OnEvent<'_>) -> ControlFlow<()> {
         match frame {
             Frame::Started { release } => {
                 self.started = true;
@@ -93,7 +96,7 @@ impl Watch {
                     accelerator: self.accelerator,
                     release: &release,
                     after: self.since.elapsed(),
-                });
+                })
             }
             Frame::Output { error, bytes } => {
                 let bytes = frame::bytes(&bytes);
@@ -101,9 +104,12 @@ impl Watch {
                     Event::Error(&bytes)
                 } else {
                     Event::Output(&bytes)
-                });
+                })
             }
-            Frame::Ended(end) => self.ended = Some((end, Instant::now())),
+            Frame::Ended(end) => {
+                self.ended = Some((end, Instant::now()));
+                ControlFlow::Continue(())
+            }
         }
     }
 

@@ -94,19 +94,21 @@ pub struct Complaint {
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, line) in self.quote.iter().enumerate() {
-            let end = if index + 1 == self.quote.len() {
-                ""
-            } else {
-                "\n"
-            };
-            write!(f, "    {line}{end}")?;
-        }
+        f.write_str(&self.quote.join("\n"))?;
         match self.repeated {
             0 => Ok(()),
-            1 => write!(f, "\n    ... and once more"),
-            times => write!(f, "\n    ... and {times} times more"),
+            1 => f.write_str("\n... and once more"),
+            times => write!(f, "\n... and {times} times more"),
         }
+    }
+}
+
+impl Complaint {
+    /// Whether `other` says the same, perhaps of something else.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let same = |(mine, its): (&String, &String)| shape(mine) == shape(its);
+        self.kind == other.kind && self.quote.iter().zip(&other.quote).take(3).all(same)
     }
 }
 
@@ -278,7 +280,7 @@ mod tests {
         );
         assert_eq!(
             found[0].to_string(),
-            "    BUG: Bad rss-counter state mm:00000000c0ffee01 type:MM_ANONPAGES val:1\n    ... and once more"
+            "BUG: Bad rss-counter state mm:00000000c0ffee01 type:MM_ANONPAGES val:1\n... and once more"
         );
     }
 
