@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -21,6 +22,7 @@ fn main() {
         Trial::test("only_with_kernel", only_with_kernel),
         Trial::ignorable_test("nothing_stays_behind", nothing_stays_behind),
         Trial::ignorable_test("a_kernel_that_does_not_come_up", does_not_come_up),
+        Trial::ignorable_test("a_kernel_that_dies", dies),
     ];
     let kernels = kernels();
     for kernel in &kernels {
@@ -174,6 +176,49 @@ fn runs(process: u32) -> bool {
     let file = fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
     let name = file.file_name().unwrap_or_default();
     name.to_string_lossy().starts_with("qemu-system-x86")
+}
+
+/// A kernel that dies has broken on what it ran, and is booted again for the rest.
+fn dies() -> Result<Completion, Failed> {
+    let kernel = match kernel() {
+        Ok(kernel) => kernel,
+        Err(ignored) => return Ok(ignored),
+    };
+    let mut child = command(
+        &kernel,
+        &[
+            "--accel",
+            "tcg",
+            "--seconds",
+            "5",
+            "--iterations",
+            "1000000",
+        ],
+    )
+    .arg(scenario("busy-mmap-lock"))
+    .arg(scenario("uffd-copy-vs-retract"))
+    .stdout(Stdio::piped())
+    .spawn()?;
+    let mut stdout = BufReader::new(child.stdout.take().ok_or("no output")?);
+    let mut head = String::new();
+    stdout.read_line(&mut head)?;
+    let qemu = children(child.id())
+        .into_iter()
+        .find(|&process| runs(process));
+    let qemu = qemu.ok_or_else(|| format!("no QEMU after: {head}"))?;
+    Command::new("kill")
+        .args(["-KILL", &qemu.to_string()])
+        .status()?;
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest)?;
+    let status = child.wait()?;
+    let died =
+        rest.contains("busy-mmap-lock: FORBIDDEN") && rest.contains("the guest's kernel died");
+    if status.code() == Some(1) && died && rest.contains("uffd-copy-vs-retract: allowed") {
+        Ok(Completion::Completed)
+    } else {
+        Err(format!("{status}: {head}{rest}").into())
+    }
 }
 
 /// The kernel's own words say why.
