@@ -165,7 +165,7 @@ pub(crate) enum Command {
     /// Find the shortest scenario that breaks in the same way
     #[command(after_long_help = SHRINK_DETAILS)]
     Shrink(ShrinkArgs),
-    /// Race scenarios on the running Linux and compare with what is allowed
+    /// Race scenarios on the running Linux, or on another in QEMU, and compare with what is allowed
     #[command(after_long_help = LINUX_DETAILS)]
     Linux(LinuxArgs),
     /// What `linux --kernel` runs in the guest
