@@ -59,7 +59,12 @@ fn fill_with_pieces<P: Platform>(table: crate::addr::Pfn, folio: Folio, value: P
     for _ in 1..pages {
         P::observe(Fact::Mapped(folio.pfn(), PageKind::Anon, 1));
     }
-    folio.add_mapcount::<P>(pages as i64 - 1);
+    if P::enforces(Safeguard::SplitCountFirst) {
+        folio.add_mapcount::<P>(pages as i64 - 1);
+    } else {
+        folio.add_mapcount::<P>(-1);
+        folio.add_mapcount::<P>(pages as i64);
+    }
     // From here on, each page has a mark of its own.
     let exclusive = Folio::is_exclusive::<P>(folio.pfn());
     for page in 1..pages {

@@ -81,6 +81,9 @@ safeguards! {
     /// `pte_offset_map` finds out that there is no table any more, and its callers cope (Linux from 6.5). Without it, they
     /// rely on locks that keep the table.
     MapMayFail = "map_may_fail",
+    /// Where mapping a table cannot fail, who goes to a table looks once whether the upper entry names one, not only that it maps
+    /// no huge page (`pmd_trans_unstable`).
+    StableUpperEntry = "stable_upper_entry",
     /// Walkers of page tables are RCU readers from `pte_offset_map` to `pte_unmap`.
     WalkUnderRcu = "walk_under_rcu",
     /// A COW fault that copied a page looks again whether the entry still names it.
@@ -240,6 +243,8 @@ safeguards! {
     /// The table that takes the place of a huge private page is filled, and its entries are counted, before the upper entry names
     /// it.
     SplitFillFirst = "split_fill_first",
+    /// The small entries of a huge private page that is split are counted before the huge one is not counted any more.
+    SplitCountFirst = "split_count_first",
     /// A huge private page that is split is invalid to hardware, and flushed, before the table takes its place.
     SplitInvalidate = "split_invalidate",
     /// The entry of a huge page is not emptied while mprotect changes it: to who walks without its lock it is a huge page all the time.
