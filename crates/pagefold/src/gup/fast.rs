@@ -5,7 +5,8 @@
 //! away; so it first takes a reference, then looks at the entries again. A remover first clears the entry, then gives
 //! the entry's reference back, then (collapse) looks at the references. At least one of them sees the other, since both change the
 //! one count: if the walk's reference comes first, the remover counts it; if it comes later, it has acquired what the
-//! remover released, and the second look finds the entry gone. No full barrier is needed for that.
+//! remover released, and the second look finds the entry gone. No full barrier is needed for that. Fork and UFFDIO_MOVE look only at
+//! pins, which are counted a step later: so there is a barrier between that and the second looks (`grab`).
 
 use super::{Purpose, give_back, grab, must_unshare, unpin_user_page};
 use crate::addr::{Pfn, VirtAddr};
@@ -41,8 +42,6 @@ pub fn pin_user_page_fast<P: Platform>(
         return None;
     }
     let pfn = walk(mm, addr, write, Purpose::Pin)?;
-    // After the pin: see `fork`.
-    P::smp_mb();
     P::step(Step::Mm("gup: recheck write_protect_seq", mm.id));
     if seq.read_once() != before {
         unpin_user_page::<P>(pfn);

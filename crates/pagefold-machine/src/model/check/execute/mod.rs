@@ -149,6 +149,7 @@ impl Session<'_> {
             Call::UffdioWriteprotect(page, to) => self.uffdio_writeprotect(who, page, to),
             Call::UffdioPoison(page) => self.uffdio_poison(who, page),
             Call::UffdioContinue(page) => self.uffdio_continue(who, page),
+            Call::UffdioMove(to, from) => self.uffdio_move(who, to, from),
             Call::UffdRead(mapping) => self.uffd_read(who, mapping),
             Call::UffdAnswer(mapping, value) => self.uffd_answer(who, mapping, value),
             Call::UffdClose(mapping) => self.uffd_close(who, mapping),

@@ -3,7 +3,9 @@
 use pagefold::platform::Word;
 use pagefold::userfault::{self, Event, Features, Message, Modes, UffdError, Userfaultfd};
 use pagefold_explore as explore;
-use pagefold_litmus::{MappingId, MappingPage, Protection, Symbol, UffdMode, UffdModes, Value};
+use pagefold_litmus::{
+    MappingId, MappingPage, MappingRange, Protection, Symbol, UffdMode, UffdModes, Value,
+};
 
 use super::{Session, Who, status};
 use crate::model::world::World;
@@ -88,6 +90,18 @@ impl Session<'_> {
         uffd(userfault::continue_page(
             self.mm_of(who, page.mapping),
             self.addr(page),
+        ))
+    }
+
+    pub(super) fn uffdio_move(&self, who: Who<'_>, to: MappingRange, from: MappingRange) -> Value {
+        let (new, old) = (self.range(to), self.range(from));
+        if new.end.page() - new.start.page() != old.end.page() - old.start.page() {
+            return Symbol::EINVAL.into();
+        }
+        uffd(userfault::move_pages(
+            self.mm_of(who, from.mapping),
+            new.start,
+            old,
         ))
     }
 
