@@ -330,11 +330,11 @@ calls! {
     UffdioContinue = "uffdio_continue"(page: MappingPage) by Cpu | Monitor gives Status;
     /// Moves private pages to where they are missing.
     UffdioMove = "uffdio_move"(to: MappingRange, from: MappingRange) by Cpu | Monitor gives Status;
-    /// Waits for an event of a mapping that has a userfaultfd from the start, and gives its page; EINTR once all others have ended.
+    /// Waits for an event of a mapping that has a userfaultfd from the start or by fork, and gives its page; EINTR once all others have ended.
     UffdRead = "uffd_read"(mapping: MappingId) by Monitor gives Content;
     /// As `uffd_read`, and answers: fills the page with a copy, or maps the object's, or takes the protection away.
     UffdAnswer = "uffd_answer"(mapping: MappingId, value: u64) by Monitor gives Content;
-    /// Closes the userfaultfd that the mapping has from the start.
+    /// Closes the userfaultfd that the mapping has from the start or by fork.
     UffdClose = "uffd_close"(mapping: MappingId) by Cpu | Monitor gives Status;
     /// Pins a page by the lock-free walk, reads it and lets it go.
     GupFast = "gup_fast"(page: MappingPage) by Cpu gives Content;

@@ -154,6 +154,8 @@ safeguards! {
     ForkCopyPinned = "fork_copy_pinned",
     /// Fork leaves out write-protect markers and bits if the child's VMA is not registered with userfaultfd.
     ForkDropMarkers = "fork_drop_markers",
+    /// Fork protects the copy that it makes of a pinned page as the page is protected, if the child is registered with userfaultfd.
+    ForkPinnedUffdWp = "fork_pinned_uffd_wp",
     /// MADV_GUARD_INSTALL marks the VMA as one that may have guards before it takes the page-table lock.
     GuardFlagFirst = "guard_flag_first",
     /// MADV_GUARD_INSTALL looks under the page-table lock whether a page is there that it has to unmap.

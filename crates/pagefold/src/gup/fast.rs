@@ -36,8 +36,9 @@ pub fn pin_user_page_fast<P: Platform>(
 ) -> Option<Pfn> {
     let seq = &mm.write_protect_seq;
     P::step(Step::Mm("gup: read write_protect_seq", mm.id));
-    // Before the walk: who sees the number that a fork ended with sees the entries as that left them.
-    let before = seq.load_acquire();
+    // The barrier behind the pin comes between this and the second look at the entry: who sees the number that a fork ended with sees the
+    // entry as that left it.
+    let before = seq.read_once();
     if before % 2 == 1 {
         return None;
     }

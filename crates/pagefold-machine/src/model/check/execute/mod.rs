@@ -28,13 +28,10 @@ use pagefold_litmus::{
 };
 
 use super::Session;
+use crate::model::Model;
 use crate::model::cpu::Access;
 use crate::model::oracle::{MMS, OBJECTS};
-use crate::model::world::{VIRT_PAGES, World};
-use crate::model::{Model, PTRS_PER_TABLE};
-
-/// Mappings of a scenario.
-const MAPPINGS: usize = MMS * VIRT_PAGES / PTRS_PER_TABLE;
+use crate::model::world::{MAPPINGS, World};
 
 /// The engine's objects that a scenario names.
 #[derive(Clone, Copy, Default)]
