@@ -157,6 +157,8 @@ safeguards! {
     ForkCopyPinned = "fork_copy_pinned",
     /// Fork leaves out write-protect markers and bits if the child's VMA is not registered with userfaultfd.
     ForkDropMarkers = "fork_drop_markers",
+    /// Fork protects the copy that it makes of a pinned page as the page is protected, if the child is registered with userfaultfd.
+    ForkPinnedUffdWp = "fork_pinned_uffd_wp",
     /// MADV_GUARD_INSTALL marks the VMA as one that may have guards before it takes the page-table lock.
     GuardFlagFirst = "guard_flag_first",
     /// MADV_GUARD_INSTALL looks under the page-table lock whether a page is there that it has to unmap.
@@ -286,6 +288,30 @@ safeguards! {
     CountSplitThp = "count_split_thp",
     /// A huge page of a file that is thrown out is not counted any more.
     CountRemovedThp = "count_removed_thp",
+    /// UFFDIO_MOVE takes the locks of two tables in the same order as everybody else who moves pages.
+    OrderMoveLocks = "order_move_locks",
+    /// UFFDIO_MOVE looks again, with the locks of both tables, whether the page is still the one that it found.
+    RecheckMoveSource = "recheck_move_source",
+    /// UFFDIO_MOVE looks again, with the locks of both tables, whether there is still nothing where the page goes.
+    RecheckMoveHole = "recheck_move_hole",
+    /// UFFDIO_MOVE looks again, with the locks of both tables, whether the one that the page goes to is still attached.
+    RecheckMoveTable = "recheck_move_table",
+    /// UFFDIO_MOVE has the folio locked that it moves.
+    MoveFolioLock = "move_folio_lock",
+    /// UFFDIO_MOVE keeps walks by page out while it moves the page.
+    MoveAnonVmaLock = "move_anon_vma_lock",
+    /// Who walks from a private page to its entries looks again, with the family locked, whether it is still that of the page.
+    RecheckFamily = "recheck_family",
+    /// UFFDIO_MOVE leaves pages alone that another process has as well.
+    MoveExclusive = "move_exclusive",
+    /// UFFDIO_MOVE puts the page back if it is found to be pinned once its entry is gone.
+    MovePinCheck = "move_pin_check",
+    /// UFFDIO_MOVE flushes the translations of the old address.
+    FlushOnUffdMove = "flush_on_uffd_move",
+    /// UFFDIO_MOVE of a page in swap tells the folio in the swap cache where it belongs now.
+    MoveSwapCache = "move_swap_cache",
+    /// UFFDIO_MOVE of a page in swap looks again, with the locks of both tables, what the swap cache has.
+    RecheckMoveSwapCache = "recheck_move_swap_cache",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.
@@ -294,28 +320,31 @@ safeguards! {
 
 /// A set of safeguards.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct SafeguardSet(u128);
+pub struct SafeguardSet([u128; 2]);
 
-const _: () = assert!(Safeguard::ALL.len() <= 128);
+const _: () = assert!(Safeguard::ALL.len() <= 2 * 128);
 
 impl SafeguardSet {
     /// No safeguard.
-    pub const EMPTY: Self = Self(0);
+    pub const EMPTY: Self = Self([0; 2]);
 
     /// The set with `safeguard` added.
     #[must_use]
-    pub const fn with(self, safeguard: Safeguard) -> Self {
-        Self(self.0 | 1 << safeguard as u64)
+    pub const fn with(mut self, safeguard: Safeguard) -> Self {
+        let number = safeguard as usize;
+        self.0[number / 128] |= 1 << (number % 128);
+        self
     }
     /// The set with all of `other` added.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
     }
     /// Whether the set has `safeguard`.
     #[must_use]
     pub const fn contains(self, safeguard: Safeguard) -> bool {
-        self.0 & 1 << safeguard as u64 != 0
+        let number = safeguard as usize;
+        self.0[number / 128] & 1 << (number % 128) != 0
     }
     /// The safeguards in the set, in the order of [`Safeguard::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Safeguard> {

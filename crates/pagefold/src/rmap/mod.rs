@@ -11,8 +11,8 @@ mod list;
 
 pub use anon::{AnonVma, rmap_walk_anon};
 pub(crate) use anon::{
-    anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace, find_private_page,
-    put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma,
+    FamilyGuard, anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace,
+    find_private_page, lock_family, put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma,
 };
 pub(crate) use list::VmaList;
 
