@@ -200,7 +200,7 @@ fn check_size<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), Uf
 enum Room {
     /// Nothing.
     None,
-    /// Nothing, or a marker: a protection, which the new page will have; a poison or a guard, which goes. (Linux: `pte_none_mostly`)
+    /// Nothing, or a marker, which goes. (Linux: `pte_none_mostly`)
     NoneOrMarker,
 }
 
@@ -229,9 +229,10 @@ fn install_where<P: Platform>(
     } else {
         PageKind::Shmem
     };
-    let mut pte = Pte::page(pfn, vma.is_shared() || kind == PageKind::Anon).mk_dirty();
+    let pte = Pte::page(pfn, vma.is_shared() || kind == PageKind::Anon).mk_dirty();
     match table.get(addr).as_marker() {
-        Some(Marker::UffdWp) => pte = pte.mk_uffd_wp(),
+        // As in Linux, where the new page is not asked to be protected.
+        Some(Marker::UffdWp) => P::observe(Fact::Unprotected(vma.mm.id, addr)),
         Some(Marker::Poison) => P::observe(Fact::Unpoisoned(vma.mm.id, addr)),
         Some(Marker::Guard) => P::observe(Fact::Unguarded(vma.mm.id, addr)),
         None => {}
