@@ -42,6 +42,7 @@ struct Raced {
     counts: Vec<(Outcome, Count)>,
     stuck: Option<String>,
     complaints: Vec<Complaint>,
+    hides_poison: bool,
 }
 
 impl From<Ran> for Raced {
@@ -50,6 +51,7 @@ impl From<Ran> for Raced {
             counts: ran.counts.into_iter().collect(),
             stuck: ran.stuck,
             complaints: ran.complaints,
+            hides_poison: ran.hides_poison,
         }
     }
 }
@@ -60,6 +62,7 @@ impl From<Raced> for Ran {
             counts: raced.counts.into_iter().collect(),
             stuck: raced.stuck,
             complaints: raced.complaints,
+            hides_poison: raced.hides_poison,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pagefold::protocol::Protocol;
 use pagefold_linux::kernel_log::Complaint;
 use pagefold_linux::qemu::Accelerator;
-use pagefold_linux::{Kernel, Machine, Outcome, Ran, Seen, Unable};
+use pagefold_linux::{Kernel, Machine, Outcome, Ran, Unable};
 use pagefold_litmus::Scenario;
 use pagefold_machine::model::{self, RunConfig};
 
@@ -265,7 +265,7 @@ fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, bound: u64) -> Com
         .map(|values| {
             values
                 .into_iter()
-                .map(|value| value.map(Seen::from))
+                .map(|value| value.map(|value| ran.shows(value)))
                 .collect()
         })
         .collect();

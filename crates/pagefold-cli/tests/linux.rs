@@ -22,6 +22,7 @@ fn main() {
         Trial::ignorable_test("one_at_a_time", one_at_a_time),
         Trial::ignorable_test("a_difference_is_found", a_difference_is_found),
         Trial::ignorable_test("a_hang_is_found", a_hang_is_found),
+        Trial::ignorable_test("poison", poison),
     ];
     for folder in ["thread", "selftests"] {
         for path in scenarios(folder) {
@@ -123,6 +124,20 @@ P0 (A) { r = x[0]; }
         status == 1 && reason.starts_with("P0 did not come to an end"),
         &run,
     )?;
+    Ok(Completion::Completed)
+}
+
+/// Not every kernel says that it was a poisoned page that an access ended at.
+fn poison() -> Result<Completion, Failed> {
+    let text = "MM poison
+{ mm A { a: mmap(ANON[2], MAP_PRIVATE); uffd(a, MISSING|SIGBUS_ON_FAULT); } }
+P0 (A) { e = uffdio_poison(a[0]); r = a[0]; s = a[1]; }
+";
+    let (run, status) = run_text(text, &["--iterations", "5"])?;
+    if let Some(ignored) = skipped(&run) {
+        return Ok(ignored);
+    }
+    check(status == 0, &run)?;
     Ok(Completion::Completed)
 }
 

@@ -163,6 +163,11 @@ impl Kernel {
     }
 }
 
+/// Whether the signal for an access to a poisoned page says so: the kernel has the settings of `CONFIG_MEMORY_FAILURE`.
+pub(crate) fn tells_of_poison() -> bool {
+    fs::exists("/proc/sys/vm/memory_failure_recovery").unwrap_or(false)
+}
+
 /// The setting that is chosen in a file of `/sys`: the one in brackets.
 fn chosen(file: &str) -> Option<String> {
     let text = fs::read_to_string(format!("{THP}/{file}")).ok()?;

@@ -122,6 +122,7 @@ impl Machine {
         let mut ran = race::run(&program, self.zero_page, limits)
             .map_err(|error| Unable::Missing(format!("processes and memory files: {error}")))?;
         ran.complaints = log.complaints();
+        ran.hides_poison = !kernel::tells_of_poison();
         Ok(ran)
     }
 }

@@ -55,6 +55,12 @@ impl From<Value> for Seen {
     }
 }
 
+impl From<Symbol> for Seen {
+    fn from(symbol: Symbol) -> Self {
+        Value::Symbol(symbol).into()
+    }
+}
+
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -97,9 +103,20 @@ pub struct Ran {
     pub stuck: Option<String>,
     /// What the kernel complained of meanwhile.
     pub complaints: Vec<Complaint>,
+    /// The kernel does not tell an access to a poisoned page from another one that ends in SIGBUS: it is built without
+    /// `CONFIG_MEMORY_FAILURE`.
+    pub hides_poison: bool,
 }
 
 impl Ran {
+    /// What this kernel shows where the model has `value`.
+    pub fn shows(&self, value: Value) -> Seen {
+        match value {
+            Value::Symbol(Symbol::HWPOISON) if self.hides_poison => Symbol::SIGBUS.into(),
+            value => value.into(),
+        }
+    }
+
     /// How many iterations there were.
     pub fn iterations(&self) -> u64 {
         self.counts.values().map(|count| count.all()).sum()
