@@ -50,6 +50,10 @@ pub(crate) struct Generator {
     mm: &'static str,
     /// Whether it is a virtual machine's.
     guest: bool,
+    /// Whether the object is a file on a disk.
+    on_disk: bool,
+    /// Whether `B` has a userfaultfd from the start.
+    registered: bool,
     /// Whether `C` is declared as forked from `B`.
     forks: bool,
 }
@@ -60,6 +64,8 @@ impl Generator {
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             mm: "A",
             guest: false,
+            on_disk: false,
+            registered: false,
             forks: false,
         }
     }
@@ -115,6 +121,13 @@ impl Generator {
         self.random.pick(MODES)
     }
 
+    /// Whether there is hardly anything that the call could do.
+    fn is_idle(&self, call: &str) -> bool {
+        call.starts_with("uffd") && !(self.registered && self.mm == "B")
+            || call == "fork" && self.mm != "B"
+            || ["open_write", "close_write", "write", "fsync"].contains(&call) && !self.on_disk
+    }
+
     fn statement(&mut self, role: Role) -> String {
         let mine: Vec<&CallSpec> = CALLS
             .iter()
@@ -127,11 +140,12 @@ impl Generator {
             .copied()
             .collect();
         // What a program does most.
-        let call = if !accesses.is_empty() && self.random.one_in(3) {
-            self.random.pick(&accesses)
-        } else {
-            self.random.pick(&mine)
-        };
+        let often = !accesses.is_empty() && self.random.one_in(3);
+        let from = if often { &accesses } else { &mine };
+        let mut call = self.random.pick(from);
+        if self.is_idle(call.name) {
+            call = self.random.pick(from);
+        }
         let mut arguments = Vec::new();
         for parameter in call.parameters {
             if parameter.optional && self.random.one_in(2) {
@@ -195,7 +209,8 @@ impl Generator {
         self.guest = false;
         let kind = self.random.pick(&["shmem", "shmem", "file"]);
         let hole = self.random.pick(&["2", "2", "hole"]);
-        let hole = if kind == "file" { "2" } else { hole };
+        self.on_disk = kind == "file";
+        let hole = if self.on_disk { "2" } else { hole };
         let x = self
             .random
             .pick(&["MAP_SHARED", "MAP_SHARED", "MAP_PRIVATE"]);
@@ -206,7 +221,8 @@ impl Generator {
             "ANON[2], MAP_PRIVATE",
             "ANON[2], MAP_PRIVATE",
         ]);
-        let uffd = if self.random.one_in(3) {
+        self.registered = self.random.one_in(3);
+        let uffd = if self.registered {
             format!(" uffd(y, {}|SIGBUS_ON_FAULT);", self.modes())
         } else {
             String::new()

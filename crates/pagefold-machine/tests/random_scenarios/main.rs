@@ -1,7 +1,8 @@
 //! Random scenarios: nothing that processes, devices, monitors and kernel threads do to each other breaks the merged protocols.
 //!
 //! No condition is needed: the oracles know what each page holds. Whatever this finds is a bug of the engine or of an oracle.
-//! `PAGEFOLD_SEED` and `PAGEFOLD_CASES` choose others and more; a failure prints the scenario.
+//! `PAGEFOLD_SEED` and `PAGEFOLD_CASES` choose others and more, `PAGEFOLD_EXECUTIONS` how long each is searched, `PAGEFOLD_MEMORY`
+//! (`tso`, `ra`) under what memory model; a failure prints the scenario.
 
 mod generate;
 
@@ -9,7 +10,7 @@ use std::env;
 
 use pagefold::protocol::Protocol;
 use pagefold_explore::Search;
-use pagefold_litmus::Scenario;
+use pagefold_litmus::{Memory, Scenario};
 use pagefold_machine::model::{Kind, Outcome, RunConfig, check};
 
 use generate::Generator;
@@ -20,6 +21,14 @@ fn number(name: &str, default: u64) -> u64 {
             .parse()
             .unwrap_or_else(|_| panic!("{name} is a number"))
     })
+}
+
+fn memory() -> Memory {
+    let name = env::var("PAGEFOLD_MEMORY").unwrap_or_default();
+    Memory::ALL
+        .into_iter()
+        .find(|memory| memory.name() == name)
+        .unwrap_or(Memory::Sc)
 }
 
 /// What came of a scenario that did not break.
@@ -38,9 +47,12 @@ fn explore(
     unsplit: bool,
     seed: u64,
 ) -> Result<Seen, String> {
-    for (search, executions) in [(Search::Reduced, 1_000), (Search::Pos { seed }, 300)] {
+    let most = number("PAGEFOLD_EXECUTIONS", 1_000);
+    let searches = [(Search::Reduced, most), (Search::Pos { seed }, most / 3)];
+    for (search, executions) in searches {
         let mut config = RunConfig::new(protocol);
         config.unsplit = unsplit;
+        config.memory = memory();
         config.bounds = config.bounds.search(search).max_executions(executions);
         let Ok(checked) = check(scenario, &config) else {
             return Ok(Seen::Nothing);
