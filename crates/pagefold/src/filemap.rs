@@ -114,8 +114,11 @@ pub fn write<P: Platform>(
     Ok(())
 }
 
-/// Writes what is dirty in the cache of a file to the disk. (Linux: `fsync`)
+/// Writes what is dirty in the cache of a file to the disk; memory has none, and stays dirty. (Linux: `fsync`, `noop_fsync`)
 pub fn fsync<P: Platform>(mapping: Ref<P, Mapping<P>>) {
+    if !mapping.is_file() {
+        return;
+    }
     let mut index = PageIndex(0);
     while index.0 < mapping.i_size() {
         let Some(folio) = mapping.lock_folio(index) else {

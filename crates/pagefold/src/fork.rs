@@ -319,7 +319,8 @@ fn copy_pinned<P: Platform>(
     copy.set_anon::<P>(new.anon_vma_protected(), new.index_of(addr));
     add_mapping(copy, new, 1, copy.kind::<P>());
     P::observe(Fact::PrivatePage(new.mm.id, addr, copy.pfn()));
-    let mut entry = Pte::page(copy.pfn(), true).mk_dirty();
+    // The pin may be older than an mprotect.
+    let mut entry = new.protect(Pte::page(copy.pfn(), true).mk_dirty());
     if page.is_uffd_wp() && new.is_uffd_wp_protected() && P::enforces(Safeguard::ForkPinnedUffdWp) {
         entry = entry.mk_uffd_wp();
     }

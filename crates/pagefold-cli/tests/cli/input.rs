@@ -47,6 +47,24 @@ P0 (A) { r = x[0]; }
 }
 
 #[test]
+fn a_virtual_machine_outside_of_its_memory() {
+    let outside = "MM outside
+{
+    shmem f[2];
+    mm A { x: mmap(f, MAP_SHARED); y: mmap(f, MAP_SHARED); }
+}
+P0 (vcpu A) { x[0]; repeat 2 { y[1]; } }
+";
+    let place = Place::with(&[("outside.litmus", outside)]);
+    let message = refusal(&place, "check outside.litmus");
+    assert!(
+        message.contains("the memory of a virtual machine"),
+        "{message}"
+    );
+    assert!(message.contains("--> outside.litmus:6:"), "{message}");
+}
+
+#[test]
 fn a_file_that_is_not_there() {
     let place = Place::with(&[]);
     let message = refusal(&place, "check here/there.litmus");

@@ -112,6 +112,14 @@ impl<'a> Checker<'a, '_> {
             ));
             return None;
         }
+        if spec.name == "exit" && self.here.thread.is_none() {
+            self.report(Diagnostic::new(
+                name.span,
+                "the set-up cannot end a thread: none runs yet",
+                "expected in a thread of a process",
+            ));
+            return None;
+        }
         if !self.arity(spec, call) {
             return None;
         }

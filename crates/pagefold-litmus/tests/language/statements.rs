@@ -670,6 +670,25 @@ fn result_of_nothing() {
 }
 
 #[test]
+fn exit_in_the_set_up() {
+    let source = "MM exit
+{
+    shmem f[2];
+    mm A { x: mmap(f, MAP_SHARED); }
+    A: exit();
+}
+P0 (A) { x[0]; }
+";
+    assert_snapshot!(errors(source), @"
+    error: the set-up cannot end a thread: none runs yet
+     --> test.litmus:5:8
+      |
+    5 |     A: exit();
+      |        ^^^^ expected in a thread of a process
+    ");
+}
+
+#[test]
 fn register_named_after_a_mapping() {
     assert_snapshot!(errors(&in_thread(r"    x = x[0];
     y = x[0];

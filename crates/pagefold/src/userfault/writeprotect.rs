@@ -2,6 +2,8 @@
 //!
 //! Guarantee: when protecting returns, no write goes through without an event, not by a cached translation either.
 //!
+//! Secondary MMUs are told as well: what a guest or a device has cached would let writes through.
+//!
 //! Locks, in order: `mmap_lock` for reading (for writing when a registration ends), lock of the table.
 
 use crate::accounting::Fact;
@@ -9,6 +11,7 @@ use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Marker, Pte, Swap};
 use crate::handle::Ref;
 use crate::mm::Mm;
+use crate::notifier::NotifierRange;
 use crate::page_table::{pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock};
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
@@ -41,6 +44,8 @@ pub fn writeprotect<P: Platform>(
 /// Linux: `change_protection` with `MM_CP_UFFD_WP`, which makes a table to put the marker in.
 fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), UffdError> {
     let pmd = pmd_alloc(vma.mm, addr).ok_or(UffdError::NoMemory)?;
+    let range = AddrRange::pages(addr, 1);
+    let _notifier = NotifierRange::<P>::start(vma.mm, range);
     loop {
         if pmd.read_once("read pmd").is_huge() {
             split_huge_pmd(vma, pmd);
@@ -72,7 +77,7 @@ fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), 
         // Else it is protected already, or poisoned: then any access ends in a signal.
         drop(table);
         if P::enforces(Safeguard::FlushOnProtect) {
-            flush_tlb_range(vma.mm, AddrRange::pages(addr, 1), FlushKind::Leaves);
+            flush_tlb_range(vma.mm, range, FlushKind::Leaves);
         }
         return Ok(());
     }

@@ -12,8 +12,8 @@ use pagefold::page_cache::Mapping;
 use pagefold::platform::Word;
 use pagefold::userfault::{self, Userfaultfd};
 use pagefold_litmus::{
-    Actor, Created, MappingId, MappingPage, MappingRange, MmId, ObjectKind, Scenario, Span, Thread,
-    UffdMode,
+    Actor, Created, MappingId, MappingPage, MappingRange, MmId, ObjectKind, Scenario, Span,
+    Statement, StatementKind, Thread, UffdMode,
 };
 
 use super::execute::Machine;
@@ -112,6 +112,18 @@ impl Layout {
                 VirtAddr::of_page(first as u64),
                 pages as u64,
             ));
+        }
+        for thread in &scenario.threads {
+            if let Actor::Vcpu(mm) = thread.actor
+                && let Some(outside) = outside_of_guest(scenario, mm, &thread.body)
+            {
+                return Err(ScenarioLimit {
+                    message: format!(
+                        "the memory of a virtual machine is the first {PTRS_PER_TABLE} pages of the first mapping of its mm"
+                    ),
+                    span: outside,
+                });
+            }
         }
         let mut cpus = 0;
         let cpu_of_thread = scenario
@@ -239,7 +251,7 @@ impl Layout {
         machine
     }
 
-    /// The guest's memory is the first mapping of the address space.
+    /// The guest's memory is the first mapping of the address space, as far as one table serves it.
     fn build_kvm(
         &self,
         machine: &Machine,
@@ -304,6 +316,19 @@ impl Layout {
         // The range is the mapping's own; if it is in use, then by itself.
         let _ = mmap::mmap(machine.mm(mapping.mm), self.range(id), backing);
     }
+}
+
+/// The first access of a virtual CPU to what is not its guest's memory (see [`Layout::build_kvm`]).
+fn outside_of_guest(scenario: &Scenario, mm: MmId, body: &[Statement]) -> Option<Span> {
+    let first = scenario.mappings_of(mm).next().map(|(mapping, _)| mapping);
+    body.iter().find_map(|statement| match &statement.kind {
+        StatementKind::Load { page, .. } | StatementKind::Store { page, .. } => {
+            let inside = Some(page.mapping) == first && page.page < PTRS_PER_TABLE;
+            (!inside).then_some(statement.span)
+        }
+        StatementKind::Repeat { body, .. } => outside_of_guest(scenario, mm, body),
+        StatementKind::Map(_) | StatementKind::Call { .. } => None,
+    })
 }
 
 /// What an actor uses the address space with; none for those who work on page tables but not through them.
