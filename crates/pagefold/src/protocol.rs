@@ -282,28 +282,41 @@ safeguards! {
 
 /// A set of safeguards.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct SafeguardSet(u128);
-
-const _: () = assert!(Safeguard::ALL.len() <= 128);
+pub struct SafeguardSet([u64; SafeguardSet::WORDS]);
 
 impl SafeguardSet {
+    const WORDS: usize = Safeguard::ALL.len().div_ceil(64);
+
     /// No safeguard.
-    pub const EMPTY: Self = Self(0);
+    pub const EMPTY: Self = Self([0; Self::WORDS]);
 
     /// The set with `safeguard` added.
     #[must_use]
-    pub const fn with(self, safeguard: Safeguard) -> Self {
-        Self(self.0 | 1 << safeguard as u64)
+    pub const fn with(mut self, safeguard: Safeguard) -> Self {
+        let (word, bit) = Self::place(safeguard);
+        self.0[word] |= bit;
+        self
     }
     /// The set with all of `other` added.
     #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    pub const fn union(mut self, other: Self) -> Self {
+        let mut word = 0;
+        while word < Self::WORDS {
+            self.0[word] |= other.0[word];
+            word += 1;
+        }
+        self
     }
     /// Whether the set has `safeguard`.
     #[must_use]
     pub const fn contains(self, safeguard: Safeguard) -> bool {
-        self.0 & 1 << safeguard as u64 != 0
+        let (word, bit) = Self::place(safeguard);
+        self.0[word] & bit != 0
+    }
+    /// The word and the bit that stand for a safeguard.
+    const fn place(safeguard: Safeguard) -> (usize, u64) {
+        let number = safeguard as usize;
+        (number / 64, 1 << (number % 64))
     }
     /// The safeguards in the set, in the order of [`Safeguard::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Safeguard> {
