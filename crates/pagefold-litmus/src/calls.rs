@@ -348,13 +348,13 @@ calls! {
     Mincore = "mincore"(page: MappingPage) by Cpu gives Flag;
     /// Lets the hardware walk to a page speculatively, which never faults.
     Prefetch = "prefetch"(page: MappingPage) by Cpu | Device gives Nothing;
-    /// Looks through one address space, or all, for ranges to collapse, of whose pages so many may be missing, and so many shared; gives how many it collapsed.
-    Scan = "scan"(mm: Scope, max_ptes_none: Limit, max_ptes_shared: Limit) by Khugepaged gives Count;
+    /// Looks through one address space, or all, for ranges to collapse, of whose pages so many may be missing, shared, in swap; gives how many it collapsed.
+    Scan = "scan"(mm: Scope, max_ptes_none: Limit, max_ptes_shared: Limit, max_ptes_swap: Limit) by Khugepaged gives Count;
     /// Visits every mapping of a page, and gives how many it saw.
     RmapWalk = "rmap_walk"(page: ObjectPage) by Reclaim | Kernel gives Count;
     /// Visits every mapping of the private page at an address, and gives how many it saw.
     RmapWalkAnon = "rmap_walk_anon"(page: MappingPage) by Cpu | Final gives Count;
-    /// Moves the private page at an address out to swap, unless somebody has got it, and gives how many it moved.
+    /// Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
     Reclaim = "reclaim"(page: MappingPage) by Reclaim | Kernel gives Count;
     /// Collapses an object in the page cache.
     Collapse = "collapse"(object: ObjectId) by Kernel gives Status;

@@ -169,18 +169,19 @@ pub(crate) fn read_folio<P: Platform>(
 }
 
 /// Writes a folio of the cache, which the caller has locked, to the disk if it is dirty.
-fn write_back<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) {
+pub(crate) fn write_back<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) {
     if !folio.is_dirty::<P>() {
         return;
     }
-    for i in 0..folio.pages::<P>() {
-        let index = folio.index::<P>().add(i as u64);
-        if let Some(page) = mapping.disk_page(index) {
-            P::step(Step::Folio("write to disk", folio.pfn()));
-            P::copy_page(page, folio.page::<P>(index));
+    folio.write_out::<P>(|| {
+        for i in 0..folio.pages::<P>() {
+            let index = folio.index::<P>().add(i as u64);
+            if let Some(page) = mapping.disk_page(index) {
+                P::step(Step::Folio("write to disk", folio.pfn()));
+                P::copy_page(page, folio.page::<P>(index));
+            }
         }
-    }
-    folio.clear_dirty::<P>();
+    });
 }
 
 /// Why a file gets no huge folio.

@@ -170,8 +170,22 @@ impl Folio {
         self.frame::<P>().dirty().read_once() != 0
     }
 
-    /// Notes that the content is on the disk. The caller has the folio lock.
-    pub(crate) fn clear_dirty<P: Platform>(self) {
+    /// Has the content written out by `write`, and notes that it is there. The caller has the folio lock.
+    ///
+    /// Who writes through a pin does not have that, and marks the folio as dirty afterwards. So the mark goes first: what is written
+    /// while it is being set again may be missed by this, but not by the next.
+    pub(crate) fn write_out<P: Platform>(self, write: impl FnOnce()) {
+        let first = P::enforces(Safeguard::CleanBeforeWrite);
+        if first {
+            self.clear_dirty::<P>();
+        }
+        write();
+        if !first {
+            self.clear_dirty::<P>();
+        }
+    }
+
+    fn clear_dirty<P: Platform>(self) {
         P::step(Step::Folio("folio_clear_dirty", self.0));
         self.frame::<P>().dirty().write_once(0);
     }

@@ -16,7 +16,7 @@ use crate::collapse::khugepaged::{khugepaged_enter, khugepaged_exit};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::mprotect::Protection;
-use crate::page_cache::Mapping;
+use crate::page_cache::{Mapping, Residence};
 use crate::page_table::{pmd_offset, pte_offset_map};
 use crate::platform::{Link, Order, Platform, RefCount};
 use crate::protocol::Safeguard;
@@ -258,14 +258,15 @@ impl<P: Platform> Detached<P> {
 pub fn mincore<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<bool, MmapError> {
     mm.mmap_read_lock();
     let cached = mm.find_vma(addr).map(|vma| {
-        let cached = match vma.mapping {
-            Some(mapping) => mapping.is_cached(vma.index_of(addr)),
-            None => is_mapped(mm, addr),
+        let found = match vma.mapping {
+            Some(mapping) => mapping.residence(vma.index_of(addr)),
+            None if is_mapped(mm, addr) => Residence::Cached,
+            None => Residence::Hole,
         };
-        if !cached && vma.is_uffd_missing_protected() {
+        if found == Residence::Hole && vma.is_uffd_missing_protected() {
             P::observe(Fact::HoleSeen(mm.id, addr));
         }
-        cached
+        found == Residence::Cached
     });
     mm.mmap_read_unlock();
     cached.ok_or(MmapError::NoMemory)

@@ -252,6 +252,16 @@ safeguards! {
     RecheckSwapEntry = "recheck_swap_entry",
     /// Who brought a page back from swap looks again, with the table's lock, whether it is still the one of the slot.
     RecheckSwapCache = "recheck_swap_cache",
+    /// Reclaim takes a page out of the cache of its object only if nobody else has a reference, and nobody gets one meanwhile.
+    ReclaimFreeze = "reclaim_freeze",
+    /// Having made sure of that, it looks again whether the page was written since it was written out.
+    RecheckDirtyFrozen = "recheck_dirty_frozen",
+    /// A page is marked as clean before it is written out, not after.
+    CleanBeforeWrite = "clean_before_write",
+    /// Who brings a page of an object back from swap puts it into the cache, locked, before reading the content.
+    SwapInPlaced = "swap_in_placed",
+    /// Truncation and hole punching give up a page in swap only if the cache still says that it is there.
+    FreeSwapIfThere = "free_swap_if_there",
     /// Fork takes the mark that it belongs to one process alone from a swap entry that it copies.
     ForkSwapShared = "fork_swap_shared",
     /// Who finds entries gone that reclaim or collapse took flushes first if they may not have done so yet.

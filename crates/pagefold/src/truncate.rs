@@ -23,7 +23,7 @@ use crate::accounting::Fact;
 use crate::addr::PageIndex;
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::page_cache::Mapping;
+use crate::page_cache::{Found, Mapping};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::step::Step;
@@ -136,9 +136,18 @@ pub(crate) fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<
     }
     let mut index = range.start;
     while index < range.end {
-        let Some(folio) = mapping.get_folio(PageIndex(index)) else {
-            index += 1;
-            continue;
+        let folio = match mapping.find(PageIndex(index)) {
+            Found::Hole => {
+                index += 1;
+                continue;
+            }
+            Found::Swap(slot) => {
+                // It may be in memory again.
+                let gone = mapping.free_swap(PageIndex(index), slot);
+                index += u64::from(gone || !P::enforces(Safeguard::RetryReplaced));
+                continue;
+            }
+            Found::Folio(folio) => folio,
         };
         folio.lock::<P>();
         if mapping.owns(folio) {

@@ -12,7 +12,7 @@ use crate::arch::{Marker, Pte};
 use crate::filemap::read_folio;
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::page_cache::{CacheError, Mapping};
+use crate::page_cache::{CacheError, Mapping, Residence};
 use crate::page_table::{PmdRef, PteLocked, pte_alloc, pte_offset_map_lock};
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
@@ -147,11 +147,11 @@ fn object_fault<P: Platform>(
         if mapping.is_file() {
             return read_folio(mapping, index).map(Some).map_err(fault_error);
         }
-        if vmf.vma.is_uffd_minor_protected() && mapping.is_cached(index) {
+        if vmf.vma.is_uffd_minor_protected() && mapping.residence(index) != Residence::Hole {
             handle_userfault(vmf.vma, vmf.addr, Event::Minor)?;
             return Ok(None);
         }
-        if let Some(folio) = mapping.lock_folio(index) {
+        if let Some(folio) = Mapping::lock_content(mapping, index).map_err(fault_error)? {
             if !folio.is_uptodate::<P>() {
                 // Allocated, never written: Linux takes it for a page of fallocate and clears it.
                 P::clear_page(folio.page::<P>(index));

@@ -284,12 +284,17 @@ pub(crate) fn find_private_page<P: Platform>(
     addr: VirtAddr,
 ) -> Option<(Folio, Pfn)> {
     mm.mmap_read_lock();
-    let found = mm
-        .find_vma(addr)
-        .and_then(|_| pmd_offset(mm, addr))
-        .and_then(|pmd| get_private_page(pmd, addr));
+    let found = mm.find_vma(addr).and_then(|_| private_page_at(mm, addr));
     mm.mmap_read_unlock();
     found
+}
+
+/// As [`find_private_page`], for who has `mmap_lock` and found a VMA there.
+pub(crate) fn private_page_at<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+) -> Option<(Folio, Pfn)> {
+    get_private_page(pmd_offset(mm, addr)?, addr)
 }
 
 /// What `look` says of the entry that maps the page at `addr`, which does not change meanwhile; that of a huge page is shown as

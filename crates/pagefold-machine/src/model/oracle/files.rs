@@ -17,7 +17,7 @@ pub(super) fn check_file(world: &World, object: Ref<Model, Mapping<Model>>) {
     for index in 0..object.pages_protected() {
         let cached = match object.load_protected(PageIndex(index)) {
             Entry::Folio(folio) => Some(folio.pfn()),
-            Entry::None | Entry::Retry | Entry::Node(_) => None,
+            Entry::None | Entry::Retry | Entry::Swap(_) | Entry::Node(_) => None,
         };
         if let Some(pfn) = cached
             && index.is_multiple_of(PTRS_PER_TABLE as u64)

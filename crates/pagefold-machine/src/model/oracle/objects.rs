@@ -13,7 +13,7 @@ use crate::model::world::{VIRT_PAGES, World};
 use crate::model::{Model, names};
 
 /// An object holds what was stored to it. Behind its end it has nothing but the rest of a huge page, of unknown content.
-pub(super) fn check_object(world: &World, object: Ref<Model, Mapping<Model>>) {
+pub(super) fn check_object(world: &'static World, object: Ref<Model, Mapping<Model>>) {
     let end = object.pages_protected();
     for index in 0..OBJECT_PAGES as u64 {
         let expected = world.books.objects[object.id as usize][index as usize]
@@ -35,6 +35,21 @@ pub(super) fn check_object(world: &World, object: Ref<Model, Mapping<Model>>) {
                     fail(
                         Kind::Content,
                         format!("{} holds {value}, but {expected} was stored", name()),
+                    );
+                }
+            }
+            Entry::Swap(slot) => {
+                if index >= end {
+                    fail(
+                        Kind::BeyondEnd,
+                        format!("{} is in swap, but the object has {end} pages", name()),
+                    );
+                }
+                let value = world.swap_slot(slot).content.peek();
+                if value != expected {
+                    fail(
+                        Kind::Content,
+                        format!("{} is {value} in swap, but {expected} was stored", name()),
                     );
                 }
             }

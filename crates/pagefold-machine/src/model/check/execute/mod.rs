@@ -167,7 +167,7 @@ impl Session<'_> {
             Call::Write(page, value) => file::write(who, page, value),
             Call::Fsync(file) => file::fsync(who, file),
 
-            Call::Scan(scope, none, shared) => self.scan(who, scope, none, shared),
+            Call::Scan(scope, none, shared, swap) => self.scan(who, scope, [none, shared, swap]),
             Call::Collapse(object) => self.collapse(who, object),
 
             Call::Prefetch(page) => self.prefetch(who, page),

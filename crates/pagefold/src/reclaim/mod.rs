@@ -1,4 +1,5 @@
-//! Reclaim: private pages are moved out to swap, so that their frames can be used for something else (Linux: `mm/vmscan.c`).
+//! Reclaim: pages are moved out, so that their frames can be used for something else (Linux: `mm/vmscan.c`). This is about
+//! private pages; [`object`] is about those of objects.
 //!
 //! Guarantee: a page that was moved out comes back as it was, whoever wrote to it until it went, and by whichever means. A page
 //! that somebody has got stays where it is.
@@ -12,20 +13,23 @@
 //! swap entry where a translation may still be in use: who gives the impression that the range cannot be
 //! accessed any more flushes first (`flush_tlb_batched_pending`).
 
+mod object;
+
 use crate::addr::{AddrRange, VirtAddr};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
+use crate::page_cache::Mapping;
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
-use crate::rmap::{find_private_page, try_to_unmap_anon};
+use crate::rmap::{private_page_at, try_to_unmap_anon};
 use crate::step::Step;
 use crate::swap;
 use crate::tlb::UnmapBatch;
 
-/// Moves the private pages of a range out, as far as they can be. (Linux: `madvise(MADV_PAGEOUT)`)
+/// Moves the pages of a range out, as far as they can be. (Linux: `madvise(MADV_PAGEOUT)`)
 ///
-/// How many it did.
+/// How many it did. (Linux leaves pages of objects alone that others map as well, unless the caller may write the file.)
 pub fn pageout<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> usize {
     let mut moved = 0;
     let mut addr = range.start;
@@ -36,16 +40,42 @@ pub fn pageout<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> usize {
     moved
 }
 
-/// Moves the private page at an address out. Whether it did.
+/// Whose page is at an address.
+enum Owner<P: Platform> {
+    /// The process's own.
+    Private,
+    /// That of an object, mapped or not.
+    Object(Ref<P, Mapping<P>>),
+}
+
+/// The page at an address, with a reference to its folio.
 ///
 /// The address is only how the page is found; Linux finds it on a list of pages that were not used for long.
+fn find_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<(Folio, Owner<P>)> {
+    mm.mmap_read_lock();
+    let found = mm.find_vma(addr).and_then(|vma| {
+        if let Some((folio, _)) = private_page_at(mm, addr) {
+            return Some((folio, Owner::Private));
+        }
+        let mapping = vma.mapping?;
+        let folio = mapping.peek_folio(vma.index_of(addr)).ok()??;
+        Some((folio, Owner::Object(mapping)))
+    });
+    mm.mmap_read_unlock();
+    found
+}
+
+/// Moves the page at an address out. Whether it did.
 fn reclaim_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> bool {
-    let Some((folio, _)) = find_private_page(mm, addr) else {
+    let Some((folio, owner)) = find_page(mm, addr) else {
         return false;
     };
     // Huge pages stay (Linux splits them, or moves them out whole).
     let reclaimed = !folio.is_huge::<P>() && folio.try_lock::<P>() && {
-        let reclaimed = reclaim_folio::<P>(folio);
+        let reclaimed = match owner {
+            Owner::Private => reclaim_folio::<P>(folio),
+            Owner::Object(mapping) => object::reclaim_folio(mapping, folio),
+        };
         folio.unlock::<P>();
         reclaimed
     };
@@ -53,7 +83,7 @@ fn reclaim_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> bool {
     reclaimed
 }
 
-/// Moves a locked folio out, to which the caller has a reference. (Linux: `shrink_folio_list`)
+/// Moves a locked private folio out, to which the caller has a reference. (Linux: `shrink_folio_list`)
 fn reclaim_folio<P: Platform>(folio: Folio) -> bool {
     let Some(slot) = swap::get_for::<P>(folio) else {
         return false;
