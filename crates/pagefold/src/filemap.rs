@@ -20,8 +20,12 @@
 //! are clean, or it gives up. A collapse that sees the writer counts its huge folio for a moment only, and writes nothing: so the writer
 //! looks at the count again with `invalidate_lock`.
 //!
-//! Differences to Linux: both counts are words under locks, where Linux has atomic operations; a file is written back with the
-//! lock of the folio, without a state of being under writeback; a write does not make the file longer; pages that collapse finds
+//! *What is on its way to the disk.* A folio is locked when its writing begins, and not while it is written, which takes long. So
+//! there is a state, under writeback, in which it keeps its place in the cache without anybody having a reference: who
+//! has its lock and wants to take it from there waits until that is over (truncation), or leaves it (reclaim, collapse).
+//!
+//! Differences to Linux: both counts are words under locks, where Linux has atomic operations; who has a file written
+//! writes it, where Linux has an interrupt that says when it is done; a write does not make the file longer; pages that collapse finds
 //! dirty are not written by it in passing. Linux does not look at the count again, as far as is known of the fix of 2026.
 
 use crate::addr::{PageIndex, Pfn};
@@ -114,7 +118,7 @@ pub fn write<P: Platform>(
     Ok(())
 }
 
-/// Writes what is dirty in the cache of a file to the disk. (Linux: `fsync`)
+/// Has everything that was written to a file on the disk. (Linux: `fsync`)
 pub fn fsync<P: Platform>(mapping: Ref<P, Mapping<P>>) {
     let mut index = PageIndex(0);
     while index.0 < mapping.i_size() {
@@ -124,8 +128,6 @@ pub fn fsync<P: Platform>(mapping: Ref<P, Mapping<P>>) {
         };
         index = folio.index::<P>().add(folio.pages::<P>() as u64);
         write_back(mapping, folio);
-        folio.unlock::<P>();
-        folio.put::<P>(1);
     }
 }
 
@@ -168,20 +170,30 @@ pub(crate) fn read_folio<P: Platform>(
     }
 }
 
-/// Writes a folio of the cache, which the caller has locked, to the disk if it is dirty.
+/// Writes a folio of the cache to the disk if it is dirty. The caller has locked it, with a reference: both are given back, before it is
+/// written. It is on the disk afterwards, whoever has written it. (Linux: `writepage`, and the end of the IO)
 pub(crate) fn write_back<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) {
+    folio.wait_writeback::<P>();
     if !folio.is_dirty::<P>() {
+        folio.unlock::<P>();
+        folio.put::<P>(1);
         return;
     }
-    folio.write_out::<P>(|| {
-        for i in 0..folio.pages::<P>() {
-            let index = folio.index::<P>().add(i as u64);
-            if let Some(page) = mapping.disk_page(index) {
+    let (start, pages) = (folio.index::<P>(), folio.pages::<P>());
+    let write = || {
+        folio.start_writeback::<P>();
+        folio.unlock::<P>();
+        // The folio stays, as its place in the cache does until this is over.
+        folio.put::<P>(1);
+        for i in 0..pages {
+            if let Some(page) = mapping.disk_page(start.add(i as u64)) {
                 P::step(Step::Folio("write to disk", folio.pfn()));
-                P::copy_page(page, folio.page::<P>(index));
+                P::copy_page(page, folio.pfn().add(i));
             }
         }
-    });
+    };
+    folio.write_out::<P>(write);
+    folio.end_writeback::<P>();
 }
 
 /// Why a file gets no huge folio.
@@ -247,8 +259,6 @@ fn write_back_around<P: Platform>(
             folio
         };
         write_back(mapping, folio);
-        folio.unlock::<P>();
-        folio.put::<P>(1);
     }
     Ok(())
 }

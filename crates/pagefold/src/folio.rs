@@ -190,6 +190,32 @@ impl Folio {
         self.frame::<P>().dirty().write_once(0);
     }
 
+    /// Whether the folio is being written to the disk. With the folio lock, that does not begin meanwhile. If it is not,
+    /// it has been read (acquire). (Linux: `folio_test_writeback`)
+    pub(crate) fn is_writeback<P: Platform>(self) -> bool {
+        P::step(Step::Folio("folio_test_writeback", self.0));
+        self.frame::<P>().writeback().load_acquire() != 0
+    }
+
+    /// Says that the folio is being written to the disk. The caller has the folio lock, and nobody else says so.
+    pub(crate) fn start_writeback<P: Platform>(self) {
+        P::step(Step::Folio("folio_start_writeback", self.0));
+        self.frame::<P>().writeback().write_once(1);
+    }
+
+    /// Says that the folio is on the disk: whoever sees that may do with it what he wants, as it has been read (release).
+    pub(crate) fn end_writeback<P: Platform>(self) {
+        P::step(Step::Folio("folio_end_writeback", self.0));
+        self.frame::<P>().writeback().store_release(0);
+    }
+
+    /// Waits until the folio is not being written. The caller has a reference. (Linux: `folio_wait_writeback`)
+    pub(crate) fn wait_writeback<P: Platform>(self) {
+        while self.is_writeback::<P>() {
+            P::cpu_relax();
+        }
+    }
+
     /// Keeps what `old`, an entry that mapped the folio and was emptied, says of its content.
     pub(crate) fn keep_dirty<P: Platform>(self, old: Pte) {
         if old.is_dirty() && P::enforces(Safeguard::KeepDirty) {

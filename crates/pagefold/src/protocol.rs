@@ -268,6 +268,12 @@ safeguards! {
     BatchedFlushPending = "batched_flush_pending",
     /// Collapse gives up where a page of a file is dirty.
     RefuseDirty = "refuse_dirty",
+    /// Collapse gives up where a page of a file is being written to the disk.
+    RefuseWriteback = "refuse_writeback",
+    /// Truncation and hole punching wait for a page of a file that is being written to the disk.
+    WaitWriteback = "wait_writeback",
+    /// Reclaim leaves a page of a file alone that is being written to the disk.
+    ReclaimSkipsWriteback = "reclaim_skips_writeback",
     /// Collapse makes no huge page of a file that is open for writing.
     RefuseWriters = "refuse_writers",
     /// Who opens a file for writing throws its huge pages out.

@@ -124,7 +124,10 @@ pub(crate) fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<
             continue;
         };
         if folio.try_lock::<P>() {
-            if mapping.owns(folio) && is_within(pages_of::<P>(folio), &range) {
+            if mapping.owns(folio)
+                && is_within(pages_of::<P>(folio), &range)
+                && !(waits_for_disk(&*mapping) && folio.is_writeback::<P>())
+            {
                 unmap_and_remove(mapping, folio);
             }
             folio.unlock::<P>();
@@ -150,6 +153,9 @@ pub(crate) fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<
             Found::Folio(folio) => folio,
         };
         folio.lock::<P>();
+        if waits_for_disk(&*mapping) {
+            folio.wait_writeback::<P>();
+        }
         if mapping.owns(folio) {
             index = give_up(mapping, folio, &range);
         } else if !P::enforces(Safeguard::RetryReplaced) {
@@ -158,6 +164,11 @@ pub(crate) fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<
         folio.unlock::<P>();
         folio.put::<P>(1);
     }
+}
+
+/// Whether a page may be on its way to the disk, for which it has to stay.
+fn waits_for_disk<P: Platform>(mapping: &Mapping<P>) -> bool {
+    mapping.is_file() && P::enforces(Safeguard::WaitWriteback)
 }
 
 fn pages_of<P: Platform>(folio: Folio) -> Range<u64> {

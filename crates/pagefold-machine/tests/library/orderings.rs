@@ -70,6 +70,8 @@ const NEEDED: &[&str] = &[
     "filemap.rs open_write, full barrier, tso: not shown",
     "filemap.rs count_huge, full barrier, ra: huge-while-written in thps-vs-writecount",
     "filemap.rs count_huge, full barrier, tso: huge-while-written in thps-vs-writecount",
+    "folio.rs is_writeback, acquire, ra: use-after-free in writeback-end",
+    "folio.rs end_writeback, release, ra: use-after-free in writeback-end",
     "folio.rs try_get, acquire, ra: condition in frame-reuse",
     "folio.rs put, acquire, ra: use-after-free in frame-reuse",
     "folio.rs put, release, ra: use-after-free in frame-reuse",

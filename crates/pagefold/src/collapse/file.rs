@@ -173,6 +173,11 @@ impl<P: Platform> Gathered<P> {
         if mapping.is_file() && folio.is_dirty::<P>() && P::enforces(Safeguard::RefuseDirty) {
             return Err(ScanResult::Fail);
         }
+        // It is being read, and nobody has a reference for that.
+        if mapping.is_file() && P::enforces(Safeguard::RefuseWriteback) && folio.is_writeback::<P>()
+        {
+            return Err(ScanResult::Fail);
+        }
         try_to_unmap(folio, mapping, batch);
         // One reference is the cache's, one is ours. A locked folio cannot leave the cache.
         if P::enforces(Safeguard::RefcountCheck) && folio.refcount::<P>() != 2 {

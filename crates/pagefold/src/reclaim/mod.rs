@@ -71,20 +71,25 @@ fn reclaim_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> bool {
         return false;
     };
     // Huge pages stay (Linux splits them, or moves them out whole).
-    let reclaimed = !folio.is_huge::<P>() && folio.try_lock::<P>() && {
-        let reclaimed = match owner {
+    let reclaimed = !folio.is_huge::<P>()
+        && match owner {
             Owner::Private => reclaim_folio::<P>(folio),
             Owner::Object(mapping) => object::reclaim_folio(mapping, folio),
         };
-        folio.unlock::<P>();
-        reclaimed
-    };
     folio.put::<P>(1);
     reclaimed
 }
 
-/// Moves a locked private folio out, to which the caller has a reference. (Linux: `shrink_folio_list`)
+/// Moves a private folio out, to which the caller has a reference, if nobody has its lock. (Linux: `shrink_folio_list`)
 fn reclaim_folio<P: Platform>(folio: Folio) -> bool {
+    folio.try_lock::<P>() && {
+        let reclaimed = reclaim_locked::<P>(folio);
+        folio.unlock::<P>();
+        reclaimed
+    }
+}
+
+fn reclaim_locked<P: Platform>(folio: Folio) -> bool {
     let Some(slot) = swap::get_for::<P>(folio) else {
         return false;
     };

@@ -8,7 +8,8 @@
 //! Why that is enough: nobody maps the page while it is locked, and once it is unmapped and flushed nobody writes it any more but who
 //! has a reference. It is marked as clean, and then written out, in its place in the cache. It leaves the cache only if nobody
 //! has a reference then, and nobody has marked it as dirty meanwhile; who finds it in its slot gets no reference in between. Then
-//! nobody can have written it since, and whoever wants it next reads it from where it was written to.
+//! nobody can have written it since, and whoever wants it next reads it from where it was written to. A page of a file is not locked
+//! while it is written, and so may have been mapped again: then its entries have references.
 //!
 //! Markers of userfaultfd stay in the entries. A table that was retracted has no entries to be emptied: it is skipped, and what
 //! maps the object then is a huge entry, or nothing. Huge folios stay (Linux splits them).
@@ -24,10 +25,9 @@ use crate::step::Step;
 use crate::swap;
 use crate::tlb::UnmapBatch;
 
-/// Takes a locked folio out of memory that was found in the cache, with a reference. Whether it did.
+/// Takes a folio out of memory that was found in the cache, with a reference. Whether it did.
 pub(super) fn reclaim_folio<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) -> bool {
-    // Its lock may have been waited for by who took it out of the cache.
-    if !mapping.owns(folio) {
+    if !lock(mapping, folio) {
         return false;
     }
     let mut batch = UnmapBatch::<P>::new();
@@ -36,10 +36,43 @@ pub(super) fn reclaim_folio<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Fol
         P::step(Step::Named("try_to_unmap_flush"));
         batch.flush();
     }
-    if mapping.is_file() {
+    if mapping.is_file() && folio.is_dirty::<P>() {
+        // The lock is given up meanwhile.
+        folio.get::<P>(1);
         filemap::write_back(mapping, folio);
-        return mapping.remove_clean(folio, Entry::None);
+        if !lock(mapping, folio) {
+            return false;
+        }
     }
+    let removed = if mapping.is_file() {
+        mapping.remove_clean(folio, Entry::None)
+    } else {
+        move_to_swap(mapping, folio)
+    };
+    folio.unlock::<P>();
+    removed
+}
+
+/// Locks the folio, if that takes no waiting and it can be had at all.
+fn lock<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) -> bool {
+    if !folio.try_lock::<P>() {
+        return false;
+    }
+    let written = || {
+        mapping.is_file()
+            && P::enforces(Safeguard::ReclaimSkipsWriteback)
+            && folio.is_writeback::<P>()
+    };
+    // Somebody may have taken it out of the cache since it was found there.
+    let can_be_had = mapping.owns(folio) && !written();
+    if !can_be_had {
+        folio.unlock::<P>();
+    }
+    can_be_had
+}
+
+/// Moves a locked folio of shmem, which is not mapped, out to swap. Whether it did.
+fn move_to_swap<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) -> bool {
     let Some(slot) = swap::alloc::<P>() else {
         return false;
     };
