@@ -5,7 +5,9 @@
 use crate::actors::Role;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, Scenario};
 use crate::check::Checker;
-use crate::constants::{Advice, Limit, Permission, Protection, Scope, Sharing, UffdModes};
+use crate::constants::{
+    Advice, Limit, Permission, Protection, Scope, Sharing, UffdModes, Writable,
+};
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::parameter::{Parameter, take};
 use crate::part::Reference;
@@ -203,10 +205,11 @@ pub(crate) const MMAP: CallSpec = CallSpec {
     parameters: &[
         parameter::<Backing>("backing"),
         parameter::<Sharing>("sharing"),
+        parameter::<Writable>("writable"),
     ],
     roles: &[Role::Start, Role::Cpu],
     returns: Returns::Nothing,
-    doc: "Maps the whole object, or anonymous memory.",
+    doc: "Maps the whole object, or anonymous memory; a file to be written through the mapping if it says so.",
 };
 
 pub(crate) const UFFD: CallSpec = CallSpec {
@@ -378,6 +381,8 @@ calls! {
     UffdWp = "uffd_wp"(page: MappingPage) by Final gives Flag;
     /// Whether a page is in swap, as its entry says.
     Swapped = "swapped"(page: MappingPage) by Final gives Flag;
+    /// What the disk holds of a page of a file.
+    OnDisk = "on_disk"(page: ObjectPage) by Final gives Content;
     /// The pages that the address space accounts for.
     Rss = "rss" by Final gives Count;
 }

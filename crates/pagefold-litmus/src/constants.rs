@@ -163,11 +163,15 @@ impl Permission {
     }
 }
 
+/// Whether a shared mapping of a file is one of a descriptor that was opened for writing; no third argument: for reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Writable(pub bool);
+
 /// What `scan` looks through: one address space, or, without an argument, all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scope(pub Option<MmId>);
 
-/// How many pages of a range `scan` accepts that are missing or shared; `None` as khugepaged usually does: no argument.
+/// How many pages of a range `scan` accepts that are missing, shared or in swap; `None` as khugepaged usually does: no argument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limit(pub Option<u64>);
 

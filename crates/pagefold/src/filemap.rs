@@ -5,8 +5,13 @@
 //! (`CONFIG_READ_ONLY_THP_FOR_FS`): collapse refuses files that are open for writing, and who opens one for writing throws
 //! the huge folios out, with all else that is cached.
 //!
-//! A shared mapping of a file is one through a descriptor that was opened for reading: a store raises SIGSEGV, and mprotect
-//! does not allow it. Stores to a private mapping make private pages, as always. So a file is written by [`write()`] alone.
+//! Through a shared mapping a file is read, and written if it was open for that when it was mapped; else a store raises SIGSEGV, and
+//! mprotect does not allow it. Stores to a private mapping make private pages, as always. A file is open for writing as long as such
+//! a mapping is there, as Linux keeps the descriptor open for it.
+//!
+//! *What is written through entries* makes the folio dirty, too: the first store faults, and marks it (`page_mkwrite`); who writes
+//! it back takes the permission to write from all entries first, and flushes, so that the next store faults again. Both have the
+//! folio locked.
 //!
 //! Locks, in order: `i_rwsem` (writers, and the count of who has it open for writing), `invalidate_lock` (for reading by who puts pages
 //! into the cache, for writing by who throws them out), folio lock, `i_mmap_rwsem`, `xa_lock` (slots, and the count of huge folios).
@@ -34,6 +39,7 @@ use crate::handle::Ref;
 use crate::page_cache::{CacheError, Entry, Mapping};
 use crate::platform::{Order, Platform, Word};
 use crate::protocol::Safeguard;
+use crate::rmap::mkclean;
 use crate::step::Step;
 use crate::sync::{ReadGuard, WriteGuard};
 use crate::truncate::{undo_range, unmap_mapping_range};
@@ -179,6 +185,9 @@ pub(crate) fn write_back<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio)
         folio.put::<P>(1);
         return;
     }
+    if P::enforces(Safeguard::MkcleanOnWriteback) {
+        mkclean(folio, mapping);
+    }
     let (start, pages) = (folio.index::<P>(), folio.pages::<P>());
     let write = || {
         folio.start_writeback::<P>();
@@ -224,13 +233,15 @@ pub(crate) fn count_huge<P: Platform>(
     // The huge folio is counted, then writers are looked at; `open_write` does the reverse.
     P::smp_mb();
     P::step(Step::Named("read i_writecount"));
-    let result = if mapping.i_writecount.read_once() > 0 && P::enforces(Safeguard::RefuseWriters) {
-        Err(NoHuge::Written)
-    } else if P::enforces(Safeguard::WriteAllDirty) {
-        write_back_around(mapping, start)
-    } else {
-        Ok(())
-    };
+    let opened = mapping.i_writecount.read_once() > 0 && P::enforces(Safeguard::RefuseWriters);
+    let result =
+        if opened || mapping.is_mapped_writable() && P::enforces(Safeguard::RefuseWritableMaps) {
+            Err(NoHuge::Written)
+        } else if P::enforces(Safeguard::WriteAllDirty) {
+            write_back_around(mapping, start)
+        } else {
+            Ok(())
+        };
     if result.is_err() {
         mapping.add_nr_thps(-1);
     }
@@ -273,6 +284,16 @@ impl<P: Platform> Mapping<P> {
     /// for writing it does not become more.
     pub fn nr_thps(&self) -> u64 {
         self.nr_thps.load_protected()
+    }
+
+    /// Whether a process may write the file through its entries. Who maps it so has it open for writing meanwhile.
+    ///
+    /// So who finds it not open, and then looks here, misses none: a mapping whose descriptor is closed by now is in the list.
+    pub fn is_mapped_writable(&self) -> bool {
+        P::step(Step::Named("i_mmap_lock_read"));
+        let _i_mmap = ReadGuard::read(&self.i_mmap_rwsem);
+        self.vmas_over(0, u64::MAX)
+            .any(|(vma, _)| vma.may_write_file())
     }
 
     fn count_writer(&self, change: i64) {

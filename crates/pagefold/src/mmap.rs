@@ -25,7 +25,7 @@ use crate::split::split_around;
 use crate::step::Step;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
-use crate::vma::{VM_READ, VM_SHARED, VM_WRITE, Vma};
+use crate::vma::{VM_MAYWRITE, VM_READ, VM_SHARED, VM_WRITE, Vma};
 use crate::zap::{Markers, free_pgtables, zap_range};
 
 /// Why the set of VMAs was not changed. The errno that Linux returns has the same name.
@@ -74,8 +74,10 @@ impl core::error::Error for MmapError {}
 /// Whether writes go to the object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sharing {
-    /// `MAP_SHARED`
+    /// `MAP_SHARED`; of a file, through a descriptor that was opened for reading.
     Shared,
+    /// `MAP_SHARED` of a file that the caller has [open for writing](crate::filemap::open_write), and has not closed before this is done.
+    SharedWritable,
     /// `MAP_PRIVATE`
     Private,
 }
@@ -95,7 +97,7 @@ pub enum Backing<P: Platform> {
     Anonymous,
 }
 
-/// Maps an object or anonymous memory at `range`, readable and, unless it is shared with a file, writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
+/// Maps an object or anonymous memory at `range`, readable and, unless it is shared with a file that is not open for writing, writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
 ///
 /// # Errors
 /// [`MmapError::Exists`] if the range is not free.
@@ -110,7 +112,7 @@ pub fn mmap<P: Platform>(
     mm.mmap_write_lock();
     let free = mm.find_first_vma(range).is_none();
     if free {
-        // A descriptor that was opened for reading, see `filemap`.
+        // See `filemap`.
         let read_only = matches!(
             &backing,
             Backing::Object { mapping, sharing: Sharing::Shared, .. } if mapping.is_file()
@@ -118,7 +120,7 @@ pub fn mmap<P: Platform>(
         let (access, protection) = if read_only {
             (VM_READ, Protection::Read)
         } else {
-            (VM_READ | VM_WRITE, Protection::ReadWrite)
+            (VM_READ | VM_WRITE | VM_MAYWRITE, Protection::ReadWrite)
         };
         let vma = match backing {
             Backing::Object {
@@ -127,7 +129,7 @@ pub fn mmap<P: Platform>(
                 sharing,
             } => {
                 let shared = match sharing {
-                    Sharing::Shared => VM_SHARED,
+                    Sharing::Shared | Sharing::SharedWritable => VM_SHARED,
                     Sharing::Private => 0,
                 };
                 Vma::new(mm, range, Some(mapping), pgoff, access | shared)

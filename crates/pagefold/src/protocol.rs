@@ -274,6 +274,16 @@ safeguards! {
     WaitWriteback = "wait_writeback",
     /// Reclaim leaves a page of a file alone that is being written to the disk.
     ReclaimSkipsWriteback = "reclaim_skips_writeback",
+    /// Collapse looks again whether a page of a file is dirty once it is unmapped and nobody else has a reference.
+    RecheckDirtyUnmapped = "recheck_dirty_unmapped",
+    /// Who writes a page of a file back takes the permission to write from its entries first.
+    MkcleanOnWriteback = "mkclean_on_writeback",
+    /// Doing so, it flushes the translation caches.
+    FlushOnMkclean = "flush_on_mkclean",
+    /// Who makes an entry of a page of a file writable has the page locked from marking it as dirty until then.
+    MkwriteLocked = "mkwrite_locked",
+    /// Collapse makes no huge page of a file that a process may write through its entries.
+    RefuseWritableMaps = "refuse_writable_maps",
     /// Collapse makes no huge page of a file that is open for writing.
     RefuseWriters = "refuse_writers",
     /// Who opens a file for writing throws its huge pages out.

@@ -183,6 +183,13 @@ impl<P: Platform> Gathered<P> {
         if P::enforces(Safeguard::RefcountCheck) && folio.refcount::<P>() != 2 {
             return Err(ScanResult::PageCount);
         }
+        // Entries have told what was written through them; who wrote through a pin did so before giving it back.
+        if mapping.is_file()
+            && P::enforces(Safeguard::RecheckDirtyUnmapped)
+            && folio.is_dirty::<P>()
+        {
+            return Err(ScanResult::Fail);
+        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
 //! Reclaim: pages are moved out, so that their frames can be used for something else (Linux: `mm/vmscan.c`). This is about
-//! private pages; [`object`] is about those of objects.
+//! private pages; `object` is about those of objects.
 //!
 //! Guarantee: a page that was moved out comes back as it was, whoever wrote to it until it went, and by whichever means. A page
 //! that somebody has got stays where it is.

@@ -177,6 +177,7 @@ impl Session<'_> {
             Call::PmdMapped(mapping) => self.pmd_mapped(who, mapping),
             Call::UffdWp(page) => self.uffd_wp(who, page),
             Call::Swapped(page) => self.swapped(who, page),
+            Call::OnDisk(page) => file::on_disk(who, page),
             Call::Rss => self.rss(who),
         }
     }
