@@ -305,7 +305,7 @@ macro_rules! calls {
 }
 
 calls! {
-    /// Collapses pages of a mapping into huge ones, drops what they map, or moves it out.
+    /// Collapses pages of a mapping into huge ones, drops what they map, moves it out, or says how it is used.
     Madvise = "madvise"(range: MappingRange, advice: Advice) by Cpu gives Status;
     /// Takes the mapping away, or pages of it.
     Munmap = "munmap"(range: MappingRange) by Cpu gives Status;
@@ -359,6 +359,8 @@ calls! {
     RmapWalkAnon = "rmap_walk_anon"(page: MappingPage) by Cpu | Final gives Count;
     /// Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
     Reclaim = "reclaim"(page: MappingPage) by Reclaim | Kernel gives Count;
+    /// As `reclaim`, but leaves a page alone that was used since this last came by.
+    Shrink = "shrink"(page: MappingPage) by Reclaim | Kernel gives Count;
     /// Collapses an object in the page cache.
     Collapse = "collapse"(object: ObjectId) by Kernel gives Status;
     /// Makes an object so many pages long; what lies behind the new end is given up.

@@ -63,7 +63,9 @@ constants! {
         Collapse = "MADV_COLLAPSE";
         /// Drop what is mapped.
         DontNeed = "MADV_DONTNEED";
-        /// Move private pages out to swap.
+        /// Note that the pages were not used lately.
+        Cold = "MADV_COLD";
+        /// Move pages out.
         PageOut = "MADV_PAGEOUT";
         /// Drop what is mapped, and make each access raise SIGSEGV.
         GuardInstall = "MADV_GUARD_INSTALL";

@@ -266,7 +266,7 @@ safeguards! {
     ForkSwapShared = "fork_swap_shared",
     /// Who finds entries gone that reclaim or collapse took flushes first if they may not have done so yet.
     BatchedFlushPending = "batched_flush_pending",
-    /// Collapse gives up where a page of a file is dirty.
+    /// Collapse gives up where it finds a page of a file dirty.
     RefuseDirty = "refuse_dirty",
     /// Collapse gives up where a page of a file is being written to the disk.
     RefuseWriteback = "refuse_writeback",

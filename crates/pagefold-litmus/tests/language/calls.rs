@@ -31,8 +31,8 @@ fn the_table() {
         Maps the whole object, or anonymous memory; a file to be written through the mapping if it says so.
     "uffd(x, MISSING|WP|MINOR|CHANGES|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
-    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
-        Collapses pages of a mapping into huge ones, drops what they map, or moves it out.
+    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_COLD/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
+        Collapses pages of a mapping into huge ones, drops what they map, moves it out, or says how it is used.
     "munmap(x[i..j])" [Cpu] Status
         Takes the mapping away, or pages of it.
     "mprotect(x[i..j], PROT_NONE/PROT_READ/PROT_READ|PROT_WRITE)" [Cpu] Status
@@ -85,6 +85,8 @@ fn the_table() {
         Visits every mapping of the private page at an address, and gives how many it saw.
     "reclaim(x[i])" [Reclaim, Kernel] Count
         Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
+    "shrink(x[i])" [Reclaim, Kernel] Count
+        As `reclaim`, but leaves a page alone that was used since this last came by.
     "collapse(f)" [Kernel] Status
         Collapses an object in the page cache.
     "truncate(f, v)" [Cpu, Kernel] Status

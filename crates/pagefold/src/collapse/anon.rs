@@ -99,18 +99,13 @@ fn scan<P: Platform>(
     let pmd = find_pmd(mm, addr)?;
     let table = pte_offset_map_lock(pmd).ok_or(ScanResult::PmdNull)?;
     let mut tally = Tally::default();
-    for page in pages(range) {
+    for page in range.each_page() {
         if let Some(folio) = tally.check_entry(vma, table.get(page), caller)? {
             has_other_references::<P>(folio)?;
         }
     }
-    tally.check_all()?;
+    tally.check_all(caller)?;
     Ok(Seen { vma, pmd })
-}
-
-fn pages(range: AddrRange) -> impl Iterator<Item = VirtAddr> {
-    core::iter::successors(Some(range.start), |addr| Some(addr.add_pages(1)))
-        .take_while(move |addr| range.contains(*addr))
 }
 
 /// What the entries of a table hold, as far as they were looked at.
@@ -119,6 +114,8 @@ struct Tally {
     none: usize,
     shared: usize,
     writable: bool,
+    /// A page was used lately.
+    referenced: bool,
 }
 
 impl Tally {
@@ -146,6 +143,7 @@ impl Tally {
             return Err(ScanResult::PteUffdWp);
         }
         self.writable |= pte.is_writable();
+        self.referenced |= pte.is_young();
         let folio = Folio::of::<P>(pte.pfn());
         if !folio.is_anon::<P>() {
             return Err(ScanResult::PageAnon);
@@ -162,11 +160,13 @@ impl Tally {
     }
 
     /// Whether all of the entries together are worth it.
-    fn check_all(&self) -> Result<(), ScanResult> {
-        if self.writable {
-            Ok(())
-        } else {
+    fn check_all(&self, caller: Caller) -> Result<(), ScanResult> {
+        if !self.writable {
             Err(ScanResult::PageRo)
+        } else if !self.referenced && caller != Caller::Madvise {
+            Err(ScanResult::LackReferencedPage)
+        } else {
+            Ok(())
         }
     }
 }
@@ -277,7 +277,7 @@ impl<P: Platform> Taken<P> {
     fn isolate_all(&self, isolated: &mut Isolated, caller: Caller) -> Result<(), ScanResult> {
         let _ptl = self.lock();
         let mut tally = Tally::default();
-        for addr in pages(self.range) {
+        for addr in self.range.each_page() {
             let mut pte = self.table.get(addr);
             if !P::enforces(Safeguard::IsolateUffdWp) {
                 pte = pte.clear_uffd_wp();
@@ -294,7 +294,7 @@ impl<P: Platform> Taken<P> {
                 }
             }
         }
-        tally.check_all()
+        tally.check_all(caller)
     }
 
     /// Attaches the table again. `anon_vma` is still locked.
@@ -306,7 +306,7 @@ impl<P: Platform> Taken<P> {
 
     /// Copies the content; nobody can change it now.
     fn copy_to(&self, new: Folio) {
-        for (page, addr) in pages(self.range).enumerate() {
+        for (page, addr) in self.range.each_page().enumerate() {
             let to = new.pfn().add(page);
             let pte = self.table.get(addr);
             if pte.is_none() || pte.pfn() == P::zero_page() {
@@ -323,7 +323,7 @@ impl<P: Platform> Taken<P> {
     /// Empties the table, and gives the references of its entries back.
     fn unmap_pages(&self) {
         let _ptl = self.lock();
-        for addr in pages(self.range) {
+        for addr in self.range.each_page() {
             let old = self.table.get(addr);
             if old.is_none() {
                 continue;
@@ -343,7 +343,7 @@ impl<P: Platform> Taken<P> {
         let _pml = pmd.lock();
         new.set_anon::<P>(vma.anon_vma_protected(), vma.index_of(self.range.start));
         add_mapping(new, vma, P::PTRS_PER_TABLE, PageKind::Anon);
-        for (page, addr) in pages(self.range).enumerate() {
+        for (page, addr) in self.range.each_page().enumerate() {
             P::observe(Fact::PrivateCopy(vma.mm.id, addr, new.pfn().add(page)));
         }
         deposit_table(pmd, self.table.seen.pfn());

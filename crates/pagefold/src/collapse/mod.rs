@@ -92,6 +92,8 @@ scan_results! {
     PageAnon = "SCAN_PAGE_ANON" => "EINVAL", stop;
     /// Nothing is cached there.
     PageNull = "SCAN_PAGE_NULL" => "EINVAL", next;
+    /// No page was used lately.
+    LackReferencedPage = "SCAN_LACK_REFERENCED_PAGE" => "EINVAL", next;
     /// The folio is of another size.
     PageCompound = "SCAN_PAGE_COMPOUND" => "EINVAL", next;
     /// Somebody has a page locked.

@@ -13,7 +13,10 @@
 //! swap entry where a translation may still be in use: who gives the impression that the range cannot be
 //! accessed any more flushes first (`flush_tlb_batched_pending`).
 
+mod aging;
 mod object;
+
+pub(crate) use aging::make_old;
 
 use crate::addr::{AddrRange, VirtAddr};
 use crate::folio::Folio;
@@ -31,13 +34,28 @@ use crate::tlb::UnmapBatch;
 ///
 /// How many it did. (Linux leaves pages of objects alone that others map as well, unless the caller may write the file.)
 pub fn pageout<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> usize {
-    let mut moved = 0;
-    let mut addr = range.start;
-    while range.contains(addr) {
-        moved += usize::from(reclaim_page(mm, addr));
-        addr = addr.add_pages(1);
-    }
-    moved
+    reclaim_range(mm, range, Choice::All)
+}
+
+/// As [`pageout`], on behalf of nobody: pages that were used since this last came by are left alone. (Linux: `shrink_inactive_list`)
+pub fn shrink<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> usize {
+    reclaim_range(mm, range, Choice::Unused)
+}
+
+/// Which pages are to go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// All.
+    All,
+    /// Those that were not used lately.
+    Unused,
+}
+
+fn reclaim_range<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange, choice: Choice) -> usize {
+    range
+        .each_page()
+        .filter(|addr| reclaim_page(mm, *addr, choice))
+        .count()
 }
 
 /// Whose page is at an address.
@@ -66,27 +84,39 @@ fn find_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<(Folio, O
 }
 
 /// Moves the page at an address out. Whether it did.
-fn reclaim_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> bool {
+fn reclaim_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, choice: Choice) -> bool {
     let Some((folio, owner)) = find_page(mm, addr) else {
         return false;
     };
     // Huge pages stay (Linux splits them, or moves them out whole).
     let reclaimed = !folio.is_huge::<P>()
-        && match owner {
-            Owner::Private => reclaim_folio::<P>(folio),
-            Owner::Object(mapping) => object::reclaim_folio(mapping, folio),
+        && lock(folio, &owner)
+        && if choice == Choice::Unused && aging::is_referenced(folio, &owner) {
+            folio.unlock::<P>();
+            false
+        } else {
+            match owner {
+                Owner::Private => reclaim_folio::<P>(folio),
+                Owner::Object(mapping) => object::reclaim_folio(mapping, folio),
+            }
         };
     folio.put::<P>(1);
     reclaimed
 }
 
-/// Moves a private folio out, to which the caller has a reference, if nobody has its lock. (Linux: `shrink_folio_list`)
-fn reclaim_folio<P: Platform>(folio: Folio) -> bool {
-    folio.try_lock::<P>() && {
-        let reclaimed = reclaim_locked::<P>(folio);
-        folio.unlock::<P>();
-        reclaimed
+/// Locks a folio, if that takes no waiting and it can be had.
+fn lock<P: Platform>(folio: Folio, owner: &Owner<P>) -> bool {
+    match owner {
+        Owner::Private => folio.try_lock::<P>(),
+        Owner::Object(mapping) => object::lock(*mapping, folio),
     }
+}
+
+/// Moves a private folio out, to which the caller has a reference, and unlocks it. (Linux: `shrink_folio_list`)
+fn reclaim_folio<P: Platform>(folio: Folio) -> bool {
+    let reclaimed = reclaim_locked::<P>(folio);
+    folio.unlock::<P>();
+    reclaimed
 }
 
 fn reclaim_locked<P: Platform>(folio: Folio) -> bool {

@@ -25,11 +25,8 @@ use crate::step::Step;
 use crate::swap;
 use crate::tlb::UnmapBatch;
 
-/// Takes a folio out of memory that was found in the cache, with a reference. Whether it did.
+/// Takes a folio out of memory that was found in the cache, with a reference, and [locked](lock); unlocks it. Whether it did.
 pub(super) fn reclaim_folio<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) -> bool {
-    if !lock(mapping, folio) {
-        return false;
-    }
     let mut batch = UnmapBatch::<P>::new();
     try_to_unmap(folio, mapping, &mut batch);
     if P::enforces(Safeguard::FlushBeforePageout) {
@@ -54,7 +51,7 @@ pub(super) fn reclaim_folio<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Fol
 }
 
 /// Locks the folio, if that takes no waiting and it can be had at all.
-fn lock<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) -> bool {
+pub(super) fn lock<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) -> bool {
     if !folio.try_lock::<P>() {
         return false;
     }

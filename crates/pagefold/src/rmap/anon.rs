@@ -220,6 +220,18 @@ pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
 ///
 /// The page stays mapped where somebody else has got it, and where fork maps it behind this walk.
 pub(crate) fn try_to_unmap_anon<P: Platform>(folio: Folio, slot: u64, batch: &mut UnmapBatch<P>) {
+    walk_anon(folio, |vma, addr| {
+        let range = AddrRange::pages(addr, 1);
+        let _notifier = NotifierRange::<P>::start(vma.mm, range);
+        unmap_one(folio, vma, addr, slot, batch);
+    });
+}
+
+/// Visits each place where a small private folio may be mapped, to which the caller has a reference.
+pub(crate) fn walk_anon<P: Platform>(
+    folio: Folio,
+    mut visit: impl FnMut(Ref<P, Vma<P>>, VirtAddr),
+) {
     let Some(anon_vma) = get_anon_vma::<P>(folio) else {
         return;
     };
@@ -227,9 +239,7 @@ pub(crate) fn try_to_unmap_anon<P: Platform>(folio: Folio, slot: u64, batch: &mu
         P::step(Step::Named("anon_vma_lock_read"));
         let _anon_vma = ReadGuard::read(&anon_vma.rwsem);
         for (vma, addr) in anon_vma.vmas_of(folio.index::<P>()) {
-            let range = AddrRange::pages(addr, 1);
-            let _notifier = NotifierRange::<P>::start(vma.mm, range);
-            unmap_one(folio, vma, addr, slot, batch);
+            visit(vma, addr);
         }
     }
     put_anon_vma(anon_vma);

@@ -11,7 +11,7 @@ mod anon;
 pub use anon::{AnonVma, rmap_walk_anon};
 pub(crate) use anon::{
     anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace, private_page_at,
-    put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma,
+    put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma, walk_anon,
 };
 
 use crate::accounting::{self, Fact, PageKind};
@@ -111,13 +111,24 @@ pub(crate) fn try_to_unmap<P: Platform>(
     mapping: Ref<P, Mapping<P>>,
     batch: &mut UnmapBatch<P>,
 ) {
-    P::step(Step::Named("i_mmap_lock_read"));
-    let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
-    for (vma, addr) in mapping.vmas_of(folio.index::<P>()) {
+    walk_object(folio, mapping, |vma, addr| {
         let range = AddrRange::pages(addr, 1);
         let _notifier =
             P::enforces(Safeguard::UnmapNotifier).then(|| NotifierRange::<P>::start(vma.mm, range));
         unmap_one(folio, vma, addr, batch);
+    });
+}
+
+/// Visits each place where a small folio of an object may be mapped, whose lock the caller has.
+pub(crate) fn walk_object<P: Platform>(
+    folio: Folio,
+    mapping: Ref<P, Mapping<P>>,
+    mut visit: impl FnMut(Ref<P, Vma<P>>, VirtAddr),
+) {
+    P::step(Step::Named("i_mmap_lock_read"));
+    let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
+    for (vma, addr) in mapping.vmas_of(folio.index::<P>()) {
+        visit(vma, addr);
     }
 }
 
@@ -155,8 +166,8 @@ pub(crate) fn mkclean<P: Platform>(folio: Folio, mapping: Ref<P, Mapping<P>>) {
     for (vma, addrs) in mapping.vmas_over(start.0, start.0 + folio.pages::<P>() as u64) {
         if vma.may_write_file() {
             let _notifier = NotifierRange::<P>::start(vma.mm, addrs);
-            core::iter::successors(Some(addrs.start), |addr| Some(addr.add_pages(1)))
-                .take_while(|addr| addrs.contains(*addr))
+            addrs
+                .each_page()
                 .for_each(|addr| mkclean_one(folio, vma, addr));
         }
     }

@@ -141,6 +141,7 @@ impl Session<'_> {
             Call::Mincore(page) => self.mincore(who, page),
 
             Call::Reclaim(page) => self.reclaim(who, page),
+            Call::Shrink(page) => self.shrink(who, page),
 
             Call::UffdRegister(mapping, modes) => self.uffd_register(who, mapping, modes),
             Call::UffdUnregister(mapping) => self.uffd_unregister(who, mapping),
