@@ -222,6 +222,8 @@ safeguards! {
     DropMovedUffdWp = "drop_moved_uffd_wp",
     /// Collapse of private pages looks up the VMA again once it has `mmap_lock` for writing.
     CollapseRevalidate = "collapse_revalidate",
+    /// Collapse of private pages looks up the VMA again before it brings pages back from swap.
+    SwapInRevalidate = "swap_in_revalidate",
     /// Collapse of private pages waits for those who have the VMA lock, and keeps new ones out.
     CollapseVmaLock = "collapse_vma_lock",
     /// It does so before it looks whether the upper entry still names the table, not after.

@@ -19,18 +19,21 @@
 //!
 //! What is copied cannot change then: a page that fork has shared with other processes is read-only to them as well.
 //!
-//! Linux also looks at everything with `mmap_lock` for reading, to move pages in from swap, before it takes it for writing.
+//! Pages that are in swap are brought back before, with `mmap_lock` for reading: as that was not held while the huge page was
+//! looked for, the VMA is looked up again. (Linux takes this second look also where no page is in swap.)
 
 use crate::accounting::{Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::Pte;
+use crate::arch::{Pte, Swap};
 use crate::collapse::{Caller, ScanResult, find_pmd};
+use crate::fault::{Want, fault_in};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
-    PmdRef, PtLockGuard, PteMap, deposit_table, pte_offset_map_copy, pte_offset_map_lock,
+    PmdRef, PtLockGuard, PteMap, deposit_table, pte_offset_map, pte_offset_map_copy,
+    pte_offset_map_lock,
 };
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
@@ -57,6 +60,15 @@ pub(super) fn collapse_huge_page<P: Platform>(
     let Some(new) = Folio::alloc::<P>(Order::Huge, true) else {
         return ScanResult::AllocHugePageFail;
     };
+    if seen.swapped {
+        mm.mmap_read_lock();
+        let brought = swap_in(mm, addr, &seen);
+        mm.mmap_read_unlock();
+        if let Err(refusal) = brought {
+            new.put::<P>(1);
+            return refusal;
+        }
+    }
     mm.mmap_write_lock();
     let result = collapse_locked(mm, addr, caller, &seen, new);
     mm.mmap_write_unlock();
@@ -86,6 +98,8 @@ fn revalidate<P: Platform>(
 struct Seen<P: Platform> {
     vma: Ref<P, Vma<P>>,
     pmd: PmdRef<P>,
+    /// Some of the pages are in swap.
+    swapped: bool,
 }
 
 /// Whether a collapse is worth trying. The caller has `mmap_lock` for reading. (Linux: `hpage_collapse_scan_pmd`)
@@ -100,12 +114,41 @@ fn scan<P: Platform>(
     let table = pte_offset_map_lock(pmd).ok_or(ScanResult::PmdNull)?;
     let mut tally = Tally::default();
     for page in range.each_page() {
-        if let Some(folio) = tally.check_entry(vma, table.get(page), caller)? {
+        let pte = table.get(page);
+        if let Some(swap) = pte.as_swap() {
+            tally.check_swap(swap, caller)?;
+        } else if let Some(folio) = tally.check_entry(vma, pte, caller)? {
             has_other_references::<P>(folio)?;
         }
     }
-    tally.check_all(caller)?;
-    Ok(Seen { vma, pmd })
+    tally.check_all::<P>(caller)?;
+    let swapped = tally.swapped > 0;
+    Ok(Seen { vma, pmd, swapped })
+}
+
+/// Brings the pages back that are in swap, as a read of each would. The caller has `mmap_lock` for reading, which was not held for a
+/// while. What is moved out again meanwhile is found missing later. (Linux: `__collapse_huge_page_swapin`)
+fn swap_in<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    seen: &Seen<P>,
+) -> Result<(), ScanResult> {
+    let vma = if P::enforces(Safeguard::SwapInRevalidate) {
+        revalidate(mm, addr)?.0
+    } else {
+        seen.vma
+    };
+    let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;
+    for page in range.each_page() {
+        // Before each: while a page is brought back, the table may go.
+        let table = pte_offset_map(find_pmd(mm, page)?).ok_or(ScanResult::PmdNull)?;
+        let swapped = table.read_once(page).as_swap().is_some();
+        drop(table);
+        if swapped {
+            fault_in(vma, page, Want::Read).map_err(|_| ScanResult::Fail)?;
+        }
+    }
+    Ok(())
 }
 
 /// What the entries of a table hold, as far as they were looked at.
@@ -113,9 +156,10 @@ fn scan<P: Platform>(
 struct Tally {
     none: usize,
     shared: usize,
+    swapped: usize,
     writable: bool,
-    /// A page was used lately.
-    referenced: bool,
+    /// So many pages were used lately.
+    referenced: usize,
 }
 
 impl Tally {
@@ -143,7 +187,7 @@ impl Tally {
             return Err(ScanResult::PteUffdWp);
         }
         self.writable |= pte.is_writable();
-        self.referenced |= pte.is_young();
+        self.referenced += usize::from(pte.is_young());
         let folio = Folio::of::<P>(pte.pfn());
         if !folio.is_anon::<P>() {
             return Err(ScanResult::PageAnon);
@@ -159,11 +203,28 @@ impl Tally {
         Ok(Some(folio))
     }
 
-    /// Whether all of the entries together are worth it.
-    fn check_all(&self, caller: Caller) -> Result<(), ScanResult> {
+    /// Looks at one entry more, whose page is in swap.
+    fn check_swap(&mut self, swap: Swap, caller: Caller) -> Result<(), ScanResult> {
+        self.swapped += 1;
+        if self.swapped > caller.max_ptes_swap() {
+            Err(ScanResult::ExceedSwapPte)
+        } else if swap.uffd_wp {
+            Err(ScanResult::PteUffdWp)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether all of the entries together are worth it. To bring pages back half of them are to be in use.
+    fn check_all<P: Platform>(&self, caller: Caller) -> Result<(), ScanResult> {
+        let wanted = if self.swapped > 0 {
+            P::PTRS_PER_TABLE / 2
+        } else {
+            1
+        };
         if !self.writable {
             Err(ScanResult::PageRo)
-        } else if !self.referenced && caller != Caller::Madvise {
+        } else if self.referenced < wanted && caller != Caller::Madvise {
             Err(ScanResult::LackReferencedPage)
         } else {
             Ok(())
@@ -188,7 +249,7 @@ fn collapse_locked<P: Platform>(
     seen: &Seen<P>,
     new: Folio,
 ) -> Result<(), ScanResult> {
-    let Seen { mut vma, pmd } = *seen;
+    let Seen { mut vma, pmd, .. } = *seen;
     if P::enforces(Safeguard::CollapseRevalidate) {
         (vma, _) = revalidate(mm, addr)?;
     }
@@ -294,7 +355,7 @@ impl<P: Platform> Taken<P> {
                 }
             }
         }
-        tally.check_all(caller)
+        tally.check_all::<P>(caller)
     }
 
     /// Attaches the table again. `anon_vma` is still locked.
