@@ -23,6 +23,8 @@ Examples:
       The same questions where CPUs see each other's writes late, unless an order forbids it.
   pagefold check litmus --save traces && pagefold replay traces/NAME.json
       Keeps what broke as files, and runs one of them again, step by step.
+  pagefold linux litmus/thread
+      Races the same scenarios on the running kernel: does it do only what is allowed?
   pagefold shrink my.litmus --protocol posted-v1 --save small.litmus
       Leaves out of a scenario what it does not need to break.
 
@@ -85,6 +87,40 @@ which scenario breaks then, and how. That none breaks proves nothing: see \"Orde
 The runs are the lines of the scenarios that expect nothing to break, without those that name a memory model. What breaks under
 the model with all orders in place is left out.";
 
+const LINUX_DETAILS: &str = "\
+Each `mm` is a process, each actor a thread in it, each object a memory file, each call the system call. A page of a
+scenario is represented by one real page; its half of a real huge page comes along. In each iteration everything is
+made anew, the set-up is run, the threads start at once, after delays drawn by chance from SEED, and what the registers
+hold at the end is an outcome. Outcomes are compared with those that a search of the same scenario finds, under the
+protocol of the kernel's version or the given one: whatever the kernel shows must be among them. If it is not, the
+scenario language's machine and the kernel are not alike, and one of the two is wrong.
+
+The kernel itself has references to pages now and then. MADV_COLLAPSE then says EAGAIN, and what comes of that is not
+held against it.
+
+Needs root, and a kernel that makes huge pages when it is asked to (Linux 6.1); says what is missing. A scenario with
+something that no kernel does when it is asked to, or with what is not run yet (devices, virtual CPUs, khugepaged,
+monitors ...), is skipped with the reason. Touches nothing but its own processes and memory files; one at a time.
+
+Exit status:
+  0  all outcomes seen are allowed, of all scenarios that could be run
+  1  an outcome is not allowed, or a thread hung, or the kernel's log complained
+  2  bad input, and nothing was run; or the results could not be written
+  3  as 0, but the search did not get through, so that it is open whether something is allowed
+  4  nothing could be run
+
+JSON (--format json), one object:
+  version  1
+  kernel   the release | null: this machine cannot run scenarios
+  seed
+  runs     [{ scenario, file, protocol, verdict: allowed|forbidden|open|skipped,
+              reason: why skipped, open, or why the run ended early | null,
+              iterations, seconds, registers: [name],
+              outcomes: [{ values: [number | word | null: not written], seen, disturbed: how many of these
+                           while MADV_COLLAPSE said EAGAIN, allowed: true|false|null: not known }],
+              complaints: [line of the kernel's log] }]
+  summary  { runs, allowed, forbidden, open, skipped, seconds, status }";
+
 const REPLAY_DETAILS: &str = "\
 The file stands alone: it holds the scenario, the protocol and its options, and every step. With --scenario,
 another version of the scenario is run instead; if it is another one, a remark says so.
@@ -119,6 +155,9 @@ pub(crate) enum Command {
     /// Find the shortest scenario that breaks in the same way
     #[command(after_long_help = SHRINK_DETAILS)]
     Shrink(ShrinkArgs),
+    /// Race scenarios on the running Linux and compare with what is allowed
+    #[command(after_long_help = LINUX_DETAILS)]
+    Linux(LinuxArgs),
     /// Find out what each order that the engine asks of memory is needed for
     #[command(after_long_help = ORDERINGS_DETAILS)]
     Orderings(OrderingsArgs),
@@ -264,6 +303,44 @@ pub(crate) struct ShrinkArgs {
     /// Write the scenario to FILE, too
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
+}
+
+/// `pagefold linux`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LinuxArgs {
+    /// Scenarios, or directories with *.litmus files at any depth
+    #[arg(value_name = "FILE or DIR", default_value = "litmus")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Compare with this protocol [default: that of the kernel's version]
+    #[arg(
+        short, long, value_name = "NAME",
+        value_parser = vocabulary::protocol_parser(), hide_possible_values = true,
+    )]
+    pub(crate) protocol: Option<Protocol>,
+    /// End with a scenario after so many iterations
+    #[arg(
+        long, value_name = "N", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
+    pub(crate) iterations: u64,
+    /// End with a scenario after so many seconds
+    #[arg(
+        long, value_name = "N", default_value_t = 2,
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+    )]
+    pub(crate) seconds: u64,
+    /// What delays and places are drawn from
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Give the search for what is allowed up after so many executions
+    #[arg(
+        long, value_name = "N", default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
+    pub(crate) bound: u64,
+    /// How to report
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// `pagefold orderings`.

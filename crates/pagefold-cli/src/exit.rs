@@ -16,6 +16,8 @@ pub(crate) enum Status {
     BadInput = 2,
     /// Nothing is broken as far as was looked, but a bound was met.
     NotExhausted = 3,
+    /// Nothing could be run on this machine.
+    Skipped = 4,
 }
 
 impl Status {

@@ -2,13 +2,14 @@
 //!
 //! A thin layer over the libraries. `check` goes through these modules in this order: [`load`] (files to scenarios),
 //! [`plan`] (scenarios to runs), [`run`] (workers), [`done`] (what came out, against what was expected), [`report`].
-//! [`replay`], [`shrink`] and [`orderings`] are the other commands that run something.
+//! [`linux`] runs scenarios on the running kernel instead. [`replay`], [`shrink`] and [`orderings`] are the other commands that run something.
 
 mod args;
 mod check;
 mod done;
 mod exit;
 mod grid;
+mod linux;
 mod list;
 mod load;
 mod orderings;
@@ -47,6 +48,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Check(args) => check::check(args, terminal, out)?,
         Command::Replay(args) => replay::replay(args, terminal, out)?,
         Command::Shrink(args) => shrink::shrink(args, terminal, out)?,
+        Command::Linux(args) => linux::linux(args, terminal, out)?,
         Command::Orderings(args) => orderings::orderings(args, terminal, out)?,
         Command::Protocols => tables::print(&tables::protocols(), terminal, out)?,
         Command::Safeguards => tables::print(&tables::safeguards(), terminal, out)?,

@@ -101,7 +101,8 @@ pub fn reset_objects_to(mark: u32) {
 }
 
 /// A use of a shared object in the `len` bytes from `start`, by another thread, of which this thread does not know under a
-/// [memory model](crate::Memory) with views: nothing orders the two, though the use was executed before. Without an event.
+/// [memory model](crate::Memory) with views: nothing orders the two, though the use was executed before. Giving back
+/// a [reference](crate::sync::RefCount) is none. Without an event.
 #[must_use]
 pub fn unknown_use(start: *const u8, len: usize) -> Option<String> {
     rt::with(|engine| engine.unknown_use(start.addr(), len)).flatten()

@@ -135,6 +135,10 @@ pub struct Config {
     /// are slower, as all of them are recorded, and there may be as many bytes again in use as
     /// for the cache. When these are used up, what is new is not compared.
     pub validate_checkpoints: u32,
+    /// Whether what an execution has in common with the one before may be put back instead of executed again, if the program
+    /// [has a way](crate::World). On by default; it makes no difference to any figure or trace, only to time. A program that depends on
+    /// something besides the schedule is more likely to be noticed without.
+    pub rewind: bool,
     /// What a load may see. There is no [`cache`](Self::cache) with a model other than
     /// [`Memory::Sc`]: it is switched off.
     pub memory: Memory,
@@ -149,6 +153,12 @@ impl Config {
     /// Whether states are remembered.
     pub(crate) fn remembers(&self) -> bool {
         self.cache && self.is_reduced() && self.memory == Memory::Sc
+    }
+
+    /// Whether executions may begin in the middle. The cache and memory models keep more of an execution than what is put
+    /// back; samples have nothing in common.
+    pub(crate) fn rewinds(&self) -> bool {
+        self.rewind && !self.cache && !self.search.samples() && self.memory == Memory::Sc
     }
 }
 
@@ -169,6 +179,7 @@ impl Default for Config {
             program: String::new(),
             cache_bytes: 1 << 30,
             validate_checkpoints: 0,
+            rewind: true,
             memory: Memory::Sc,
         }
     }
@@ -270,6 +281,13 @@ impl Config {
     #[must_use]
     pub fn validate_checkpoints(mut self, every: u32) -> Self {
         self.validate_checkpoints = every;
+        self
+    }
+
+    /// Sets [`rewind`](Self::rewind).
+    #[must_use]
+    pub fn rewind(mut self, rewind: bool) -> Self {
+        self.rewind = rewind;
         self
     }
 

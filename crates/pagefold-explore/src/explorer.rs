@@ -13,6 +13,7 @@ use crate::subtree::{Outcome, Subtree};
 use crate::team::{EndsWithThis, Team};
 use crate::trace::Trace;
 use crate::worker::{Program, Worker, recorded_trace, violation};
+use crate::world::World;
 
 /// Checks `program` under every interleaving, and panics with the trace if one breaks it:
 /// [`Config::check`] with the default limits.
@@ -75,6 +76,7 @@ pub fn explore_observed(
     let program = Program {
         body: &mut program,
         forget: false,
+        world: None,
     };
     explore_alone(config, program, &mut observer)
 }
@@ -104,6 +106,7 @@ pub unsafe fn explore_forgetting_observed(
     let program = Program {
         body: &mut program,
         forget: true,
+        world: None,
     };
     explore_alone(config, program, &mut observer)
 }
@@ -140,7 +143,7 @@ pub fn explore_parallel<P: FnMut(), O: Observer>(
     workers: usize,
     start: impl Fn() -> (P, O) + Sync,
 ) -> Report {
-    explore_together(config, workers, false, start)
+    explore_together(config, workers, false, || without_world(start()))
 }
 
 /// As [`explore_parallel`], with the main threads' stacks forgotten where an execution is abandoned.
@@ -153,7 +156,45 @@ pub unsafe fn explore_forgetting_parallel<P: FnMut(), O: Observer>(
     workers: usize,
     start: impl Fn() -> (P, O) + Sync,
 ) -> Report {
-    explore_together(config, workers, true, start)
+    explore_together(config, workers, true, || without_world(start()))
+}
+
+/// As [`explore_forgetting_parallel`], of a program with a [`World`]: what an execution has in common with the one before is put
+/// back instead of executed again, which is much faster where executions are long. Everything in the report is the same.
+///
+/// It is executed again nevertheless with a [cache](Config::cache), under a [memory model](Config::memory), and where
+/// [`Config::rewind`] says so.
+///
+/// # Safety
+///
+/// As [`explore_forgetting`], and the world that a worker gets must be that of its program.
+pub unsafe fn explore_rewinding_parallel<P: FnMut(), W: World, O: Observer>(
+    config: &Config,
+    workers: usize,
+    start: impl Fn() -> (P, W, O) + Sync,
+) -> Report {
+    explore_together(config, workers, true, || {
+        let (program, world, observer) = start();
+        (program, Some(world), observer)
+    })
+}
+
+/// The world of a program that has none.
+enum NoWorld {}
+
+// SAFETY: there is no such thing.
+unsafe impl World for NoWorld {
+    fn save(&self, _: &mut Vec<u8>) {
+        match *self {}
+    }
+
+    unsafe fn restore(&self, _: &[u8]) {
+        match *self {}
+    }
+}
+
+fn without_world<P, O>((program, observer): (P, O)) -> (P, Option<NoWorld>, O) {
+    (program, None, observer)
 }
 
 /// How often a replay is begun anew before it is believed that the program departs from the trace.
@@ -199,6 +240,7 @@ pub fn replay(config: &Config, trace: &Trace, mut program: impl FnMut()) -> Repl
         Program {
             body: &mut program,
             forget: false,
+            world: None,
         },
     )
 }
@@ -219,6 +261,7 @@ pub unsafe fn replay_forgetting(
         Program {
             body: &mut program,
             forget: true,
+            world: None,
         },
     )
 }
@@ -228,11 +271,11 @@ fn explore_alone(config: &Config, program: Program<'_>, observer: &mut dyn Obser
     explore_root(&mut worker)
 }
 
-fn explore_together<P: FnMut(), O: Observer>(
+fn explore_together<P: FnMut(), W: World, O: Observer>(
     config: &Config,
     workers: usize,
     forget: bool,
-    start: impl Fn() -> (P, O) + Sync,
+    start: impl Fn() -> (P, Option<W>, O) + Sync,
 ) -> Report {
     let team = &Team::default();
     let shares = config.is_reduced() && !config.cache;
@@ -242,19 +285,27 @@ fn explore_together<P: FnMut(), O: Observer>(
         for _ in 0..helpers {
             scope.spawn(move || {
                 let _ends = EndsWithThis(team);
-                let (mut body, mut observer) = start();
+                let (mut body, world, mut observer) = start();
                 let _installed = Installed::new(Engine::new(config));
-                let body = &mut body;
-                let mut worker = Worker::new(config, Program { body, forget }, &mut observer);
+                let program = Program {
+                    body: &mut body,
+                    forget,
+                    world: world.as_ref().map(|world| world as _),
+                };
+                let mut worker = Worker::new(config, program, &mut observer);
                 worker.is_root = false;
                 worker.team = Some(team);
                 worker.help(team);
             });
         }
         let _ends = EndsWithThis(team);
-        let (mut body, mut observer) = start();
-        let body = &mut body;
-        let mut worker = Worker::new(config, Program { body, forget }, &mut observer);
+        let (mut body, world, mut observer) = start();
+        let program = Program {
+            body: &mut body,
+            forget,
+            world: world.as_ref().map(|world| world as _),
+        };
+        let mut worker = Worker::new(config, program, &mut observer);
         worker.team = (helpers > 0).then_some(team);
         explore_root(&mut worker)
     })

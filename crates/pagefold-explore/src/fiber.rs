@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::engine::object::Object;
 use crate::engine::op::Op;
 use crate::engine::search::Stop;
-use crate::engine::{Broken, Engine, Fiber, Mode, rt};
+use crate::engine::{Broken, Engine, Fiber, Mode, rt, snapshot};
 use crate::panic_hook;
+use crate::world::World;
 
 /// Makes a new thread that is to run `body` once its operation `first` is executed.
 ///
@@ -37,9 +37,9 @@ pub(crate) unsafe fn spawn<'a>(
     let Some(thread) = rt::with(|engine| engine.spawn(name, first, forgettable)).flatten() else {
         rt::leave_for_good()
     };
-    let stack = rt::with(|engine| engine.stacks.pop())
-        .flatten()
-        .unwrap_or_else(new_stack);
+    // SAFETY: the coroutine that had the stack before is done: it was one of an earlier execution.
+    let stack = rt::with(|engine| unsafe { engine.stacks.lend(thread) })
+        .expect("the engine is installed as long as executions run");
     // SAFETY: by the contract of this function, what `body` borrows is valid until the coroutine is
     // finished, unwound or reset, each of which happens within the execution.
     let fiber: Fiber = unsafe {
@@ -55,13 +55,6 @@ pub(crate) unsafe fn spawn<'a>(
         rt::with(|engine| engine.suspended |= 1 << thread);
     }
     Some(thread)
-}
-
-#[cold]
-fn new_stack() -> DefaultStack {
-    let size = rt::with(|engine| engine.stack_size).unwrap_or_default();
-    DefaultStack::new(size)
-        .unwrap_or_else(|error| panic!("no memory for the stack of a checked thread: {error}"))
 }
 
 /// The life of a thread, on its own stack.
@@ -102,14 +95,13 @@ fn take(engine: &mut Engine, thread: usize) -> Option<*mut Option<Fiber>> {
     Some(engine.fibers[thread].get())
 }
 
-/// Empties the cell of a coroutine that is done, and keeps its stack.
-fn recycle(engine: &mut Engine, cell: &mut Option<Fiber>) {
-    if let Some(fiber) = cell.take() {
-        if fiber.done() {
-            engine.stacks.push(fiber.into_stack());
-        } else {
-            std::mem::forget(fiber);
-        }
+/// Empties the cell of the coroutine of `thread`, which is done.
+fn recycle(engine: &mut Engine, thread: usize, cell: &mut Option<Fiber>) {
+    if let Some(fiber) = cell.take()
+        && !fiber.done()
+    {
+        std::mem::forget(fiber);
+        engine.stacks.give_up(thread);
     }
 }
 
@@ -136,7 +128,7 @@ fn resume(thread: usize) -> bool {
                 false
             }
             CoroutineResult::Return(()) => {
-                recycle(engine, cell);
+                recycle(engine, thread, cell);
                 true
             }
         }
@@ -144,13 +136,16 @@ fn resume(thread: usize) -> bool {
     .unwrap_or(true)
 }
 
-/// Runs an execution from the first choice to its end, whatever that is, and cleans up after it.
-pub(crate) fn run_to_end() -> (Stop, Option<Broken>) {
+/// Runs an execution from where it is to its end, whatever that is, and cleans up after it.
+pub(crate) fn run_to_end(world: Option<&dyn World>) -> (Stop, Option<Broken>) {
     use crate::engine::search::Next;
 
     let stop = loop {
         match rt::with(|engine| engine.next) {
             Some(Next::Thread(thread)) => {
+                if rt::with(|engine| engine.wants_snapshot()) == Some(true) {
+                    snapshot::take(world);
+                }
                 if resume(thread) {
                     rt::with(|engine| {
                         if engine.broken.is_none() {
@@ -221,7 +216,7 @@ pub(crate) fn destroy(thread: usize) {
     rt::with(|engine| {
         engine.current = current;
         engine.destroying &= !(1 << thread);
-        recycle(engine, cell);
+        recycle(engine, thread, cell);
     });
 }
 

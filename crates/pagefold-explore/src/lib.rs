@@ -216,11 +216,12 @@
 //! execution ends, the search goes back to the last choice with an alternative left, and runs the
 //! program again from its start: nothing needs to be copied or undone. Abandoned threads are
 //! unwound; those that own nothing can be forgotten instead, which is faster ([`thread::spawn_forgettable`],
-//! [`explore_forgetting`]).
+//! [`explore_forgetting`]). And a program whose memory is one block, a [`World`], goes on from a copy
+//! made on the way ([`explore_rewinding_parallel`]): long executions have most of their events in common with the one before.
 //!
 //! The arguments for what is pruned stand at the head of the modules that prune: `engine/search.rs`
 //! (source sets, sleep sets), `engine/tree.rs` (why it does not matter who explores a subtree), `engine/preempt.rs` (what a
-//! bound on preemptions takes), `engine/race.rs` (which pairs of operations are races),
+//! bound on preemptions takes), `engine/snapshot.rs` (why executions may begin in the middle), `engine/race.rs` (which pairs of operations are races),
 //! `engine/op.rs` (which pairs commute), `engine/grace.rs` (read sections), `engine/cache/` (states
 //! explored before), `engine/memory/` (memory models). That nothing gets lost is
 //! tested by `tests/differential`, which compares random programs with the enumeration of all their
@@ -230,7 +231,7 @@
 //! execution, 16 of them new; `perf` on an x86-64 server): finding races and keeping vector clocks a third, choosing who goes
 //! on a fifth, announcing operations a tenth, coroutines (starting, switching, abandoning) a tenth, the program
 //! itself with its primitives a tenth; the rest is spread. Executing the prefix again is the greater part of
-//! long executions. Nothing is allocated and no lock is taken per event. `cargo bench -p pagefold-explore`
+//! long executions, unless there is a [`World`]; then copying takes an eighth. Nothing is allocated and no lock is taken per event. `cargo bench -p pagefold-explore`
 //! measures it.
 
 mod annotate;
@@ -255,6 +256,7 @@ mod team;
 pub mod thread;
 mod trace;
 mod worker;
+mod world;
 
 pub use self::annotate::{
     fail, is_exploring, is_quiet, label, note, object_mark, quiet, reset_objects_to, unknown_use,
@@ -265,8 +267,10 @@ pub use self::config::{Bound, Config, MAX_THREADS, Memory, Search};
 pub use self::engine::guide::Divergence;
 pub use self::explorer::{
     Replay, check, explore, explore_forgetting, explore_forgetting_observed,
-    explore_forgetting_parallel, explore_observed, explore_parallel, replay, replay_forgetting,
+    explore_forgetting_parallel, explore_observed, explore_parallel, explore_rewinding_parallel,
+    replay, replay_forgetting,
 };
 pub use self::observer::{Ended, Observer, Progress, SearchStep};
 pub use self::report::{CacheUse, Report, Verdict, Violation, kind};
 pub use self::trace::{Trace, TraceError, TraceStep};
+pub use self::world::World;

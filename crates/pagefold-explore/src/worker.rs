@@ -10,7 +10,7 @@ use crate::config::{Bound, Config, MAX_THREADS};
 use crate::engine::op::{Kind, Op};
 use crate::engine::search::Stop;
 use crate::engine::tree::Back;
-use crate::engine::{Broken, Engine, rt};
+use crate::engine::{Broken, Engine, rt, snapshot};
 use crate::fiber;
 use crate::minimize;
 use crate::observer::{Ended, Observer, Progress};
@@ -18,12 +18,15 @@ use crate::report::{Violation, kind};
 use crate::subtree::{Outcome, Subtree};
 use crate::team::{Meanwhile, Team};
 use crate::trace::Trace;
+use crate::world::World;
 
 /// The body of the main thread. If `forget` is set, whoever made this promised that the main
 /// thread's stack may be forgotten.
 pub(crate) struct Program<'a> {
     pub(crate) body: &'a mut dyn FnMut(),
     pub(crate) forget: bool,
+    /// What can be put back, if anything.
+    pub(crate) world: Option<&'a dyn World>,
 }
 
 /// How deep subtrees may be taken on while others are waited for. Each takes memory and stack.
@@ -66,7 +69,14 @@ impl<'a, 'p> Worker<'a, 'p> {
 
     /// Runs the program once.
     pub(crate) fn execute(&mut self) -> (Stop, Option<Broken>) {
+        let world = self.program.world;
         rt::with(Engine::restart);
+        // SAFETY: the executions before have ended, and all were of this program.
+        let begun = world.filter(|&world| unsafe { snapshot::begin(world) });
+        if let Some(world) = begun {
+            rt::with(|engine| engine.schedule());
+            return fiber::run_to_end(Some(world));
+        }
         let body = &mut *self.program.body;
         // SAFETY: `body` is borrowed until the end of this function, and `run_to_end` does not
         // return before each thread is finished or destroyed. The promise needed to forget the
@@ -81,7 +91,7 @@ impl<'a, 'p> Worker<'a, 'p> {
         };
         debug_assert_eq!(main, Some(0), "the main thread is the first one");
         rt::with(|engine| engine.schedule());
-        fiber::run_to_end()
+        fiber::run_to_end(world)
     }
 
     /// Works for others until the exploration is over.
@@ -190,6 +200,7 @@ impl<'a, 'p> Worker<'a, 'p> {
                 Program {
                     body: &mut *self.program.body,
                     forget: self.program.forget,
+                    world: self.program.world,
                 },
                 &mut *self.observer,
             );

@@ -27,6 +27,8 @@ pub struct Scenario {
     pub registers: Vec<Register>,
     /// Whether frames that are freed are used again at once.
     pub reuse_frames: bool,
+    /// What entries of page tables the machine has.
+    pub format: Format,
     /// What is done one after the other before the race.
     pub setup: Vec<Phase>,
     /// Who races, indexed by [`ThreadId`].
@@ -329,6 +331,37 @@ impl Memory {
     /// The one of that name.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|memory| memory.name() == name)
+    }
+}
+
+/// Whose entries of page tables a machine has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// x86-64.
+    #[default]
+    X86_64,
+    /// `AArch64`, which asks for break-before-make.
+    AArch64,
+    /// RISC-V.
+    RiscV,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::X86_64, Self::AArch64, Self::RiscV];
+
+    /// The word it is written with.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86-64",
+            Self::AArch64 => "aarch64",
+            Self::RiscV => "risc-v",
+        }
+    }
+
+    /// The one of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
     }
 }
 

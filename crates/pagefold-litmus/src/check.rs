@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::Vocabulary;
 use crate::actors::{Actor, Role};
-use crate::ast::{Phase, Scenario, Thread};
+use crate::ast::{Format, Phase, Scenario, Thread};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::ids::{MappingId, MmId, ObjectId, RegisterId, ThreadId};
 use crate::limits::{DIAGNOSTICS, THREADS};
@@ -34,6 +34,7 @@ pub(crate) fn check(file: File<'_>, vocabulary: &Vocabulary<'_>, sink: &mut Sink
         mappings: Vec::new(),
         registers: Vec::new(),
         reuse_frames: file.reuse_frames,
+        format: Format::default(),
         setup: Vec::new(),
         threads: Vec::new(),
         finals: Vec::new(),
@@ -60,6 +61,7 @@ pub(crate) fn check(file: File<'_>, vocabulary: &Vocabulary<'_>, sink: &mut Sink
     for mm in &file.mms {
         checker.declare_mm(mm);
     }
+    checker.declare_format(&file.formats);
     let threads = checker.declare_threads(&file.threads);
     checker.declare_created(&file.setup, &threads);
 

@@ -58,7 +58,7 @@ mod value;
 
 pub use actors::{ACTORS, Actor, ActorSpec, Role};
 pub use ast::{
-    Backing, Created, Expectation, Mapping, MappingPage, MappingRange, Memory, Mm, Object,
+    Backing, Created, Expectation, Format, Mapping, MappingPage, MappingRange, Memory, Mm, Object,
     ObjectKind, ObjectPage, PageRange, Phase, Register, Scenario, Statement, StatementKind, Thread,
     Verdict,
 };

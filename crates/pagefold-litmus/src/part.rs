@@ -6,8 +6,8 @@
 //! a register that nothing writes any more.
 
 use crate::ast::{
-    Backing, Created, Mapping, MappingPage, MappingRange, Object, ObjectPage, Scenario, Statement,
-    StatementKind,
+    Backing, Created, Format, Mapping, MappingPage, MappingRange, Object, ObjectPage, Scenario,
+    Statement, StatementKind,
 };
 use crate::calls::Call;
 use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
@@ -47,6 +47,8 @@ pub enum Part {
     Content(ObjectPage),
     /// That frames are used again.
     ReuseFrames,
+    /// That entries are not the usual ones.
+    Format,
 }
 
 /// Statements that run one after the other.
@@ -144,6 +146,7 @@ impl Scenario {
             }
         }
         parts.extend(self.reuse_frames.then_some(Part::ReuseFrames));
+        parts.extend((self.format != Format::default()).then_some(Part::Format));
         parts
     }
 
@@ -199,6 +202,7 @@ impl Scenario {
                 format!("the content of {}[{}]", self[at.object].name, at.page)
             }
             Part::ReuseFrames => "reuse frames".to_owned(),
+            Part::Format => format!("format {}", self.format.name()),
         }
     }
 
@@ -365,6 +369,7 @@ impl Rest {
                 scenario.objects[at.object.index()].contents[at.page] = None;
             }
             Part::ReuseFrames => scenario.reuse_frames = false,
+            Part::Format => scenario.format = Format::default(),
         }
         self.leave_out_empty();
     }

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use crate::actors::Actor;
-use crate::ast::{Expectation, Memory, Mm, Object, Phase, Scenario, Statement, StatementKind};
+use crate::ast::{
+    Expectation, Format, Memory, Mm, Object, Phase, Scenario, Statement, StatementKind,
+};
 use crate::condition::{Condition, Expression, Operand, Relation};
 use crate::constants::UffdModes;
 use crate::ids::{MappingId, MmId, ObjectId, RegisterId};
@@ -120,6 +122,9 @@ impl Scenario {
         }
         if self.reuse_frames {
             writeln!(f, "{INDENT}reuse frames;")?;
+        }
+        if self.format != Format::default() {
+            writeln!(f, "{INDENT}format {};", self.format.name())?;
         }
         for phase in &self.setup {
             self.write_setup(f, phase)?;

@@ -9,9 +9,8 @@
 //! Who has only `mmap_lock` or a VMA lock for reading may split, zap and write-protect at the same time as others. Each of them
 //! looks again, with the pmd lock held, whether the huge entry is still there.
 //!
-//! Linux makes the entry invalid while it is split, as some CPUs must not have cached translations of both sizes. Here it changes
-//! at once, and is flushed before the lock is given back. Such an entry is dirty from the start, so that hardware, which does not
-//! take the lock, has nothing to note in it that could be lost.
+//! No CPU has cached translations of both sizes: while an entry is split it is invalid to hardware, and flushed, before a table takes
+//! its place. To software it is a huge page all the time, so that who looks at it without the lock does not take the pages for gone.
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::AddrRange;
@@ -33,6 +32,14 @@ use crate::vma::Vma;
 pub(crate) fn split_private<P: Platform>(pmd: PmdRef<P>, value: Pte, range: AddrRange) {
     let table = withdraw_table(pmd);
     let folio = Folio::of::<P>(value.pfn());
+    let invalidates = P::enforces(Safeguard::SplitInvalidate);
+    let value = if invalidates {
+        let old = pmd.invalidate();
+        flush_tlb_range(pmd.mm, range, FlushKind::LeavesAndTables);
+        old
+    } else {
+        value
+    };
     if P::enforces(Safeguard::SplitFillFirst) {
         fill_with_pieces::<P>(table, folio, value);
         pmd.set("pmd_populate", Pte::table(table));
@@ -40,7 +47,9 @@ pub(crate) fn split_private<P: Platform>(pmd: PmdRef<P>, value: Pte, range: Addr
         pmd.set("pmd_populate", Pte::table(table));
         fill_with_pieces::<P>(table, folio, value);
     }
-    flush_tlb_range(pmd.mm, range, FlushKind::LeavesAndTables);
+    if !invalidates {
+        flush_tlb_range(pmd.mm, range, FlushKind::LeavesAndTables);
+    }
 }
 
 /// The entries have references and are counted before anybody can take one of them away.

@@ -35,7 +35,6 @@ pub mod platform;
 pub mod protocol;
 pub mod reclaim;
 pub mod rmap;
-mod split;
 pub mod step;
 pub mod swap;
 mod sync;

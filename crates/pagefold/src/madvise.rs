@@ -24,50 +24,52 @@ use crate::zap::{Markers, discard_range, split_huge_pmd, zap_range};
 /// Gives up the pages of a range; the mapping stays. (Linux: `madvise(MADV_DONTNEED)`)
 ///
 /// # Errors
-/// [`MmapError::Invalid`] if no VMA covers the range.
+/// [`MmapError::NoMemory`] if nothing is mapped in a part of the range.
 pub fn dontneed<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    with_vma(mm, range, Some(Event::Remove), |vma| {
-        discard_range(vma, range)
+    each_vma(mm, range, Some(Event::Remove), |vma, part| {
+        discard_range(vma, part);
+        Ok(())
     })
-    .ok_or(MmapError::Invalid)
 }
 
 /// Says that the pages of a range will not be used soon: reclaim may take them first. (Linux: `madvise(MADV_COLD)`)
 ///
 /// # Errors
-/// [`MmapError::Invalid`] if no VMA covers the range.
+/// [`MmapError::NoMemory`] if nothing is mapped in a part of the range.
 pub fn cold<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    with_vma(mm, range, None, |vma| make_old(vma, range)).ok_or(MmapError::Invalid)
+    each_vma(mm, range, None, |vma, part| {
+        make_old(vma, part);
+        Ok(())
+    })
 }
 
 /// Makes each access to a range raise SIGSEGV, and gives up the pages that are there. The mapping stays.
 /// (Linux: `madvise(MADV_GUARD_INSTALL)`)
 ///
 /// # Errors
-/// [`MmapError::Invalid`] if no VMA covers the range, [`MmapError::NoMemory`]; [`MmapError::Again`] if others map pages
+/// [`MmapError::NoMemory`] if nothing is mapped in a part of the range, or no frame is free; [`MmapError::Again`] if others map pages
 /// there as fast as they are unmapped (Linux then makes the call again by itself). Some guards may be there then.
 pub fn guard_install<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    with_vma(mm, range, None, |vma| {
+    each_vma(mm, range, None, |vma, part| {
         // Before any guard: who finds the flag unset under the lock of a table finds no guard in the table.
         if P::enforces(Safeguard::GuardFlagFirst) {
             vma.set_maybe_guard();
         }
-        let result = range
+        let result = part
             .each_page()
             .try_for_each(|addr| install_guard(vma, addr));
         vma.set_maybe_guard();
         result
     })
-    .unwrap_or(Err(MmapError::Invalid))
 }
 
 /// Takes the guards of a range away. (Linux: `madvise(MADV_GUARD_REMOVE)`)
 ///
 /// # Errors
-/// [`MmapError::Invalid`] if no VMA covers the range.
+/// [`MmapError::NoMemory`] if nothing is mapped in a part of the range.
 pub fn guard_remove<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    with_vma(mm, range, None, |vma| {
-        for addr in range.each_page() {
+    each_vma(mm, range, None, |vma, part| {
+        for addr in part.each_page() {
             let table = pmd_offset(mm, addr).and_then(pte_offset_map_lock);
             if let Some(table) = table
                 && table.get(addr).as_marker() == Some(Marker::Guard)
@@ -76,8 +78,8 @@ pub fn guard_remove<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<
                 table.take(addr);
             }
         }
+        Ok(())
     })
-    .ok_or(MmapError::Invalid)
 }
 
 /// Has all pages of a range mapped, for reading or for writing. (Linux: `madvise(MADV_POPULATE_READ)`, `MADV_POPULATE_WRITE`)
@@ -139,43 +141,61 @@ fn install_guard<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(),
     Err(MmapError::Again)
 }
 
-/// What `advise` gives for the VMA that covers `range`, which stays meanwhile; `None` if there is none. Userfaultfd is told
-/// of `event` before.
+/// Has `advise` do its work for each VMA of `range`, with the part that the VMA has of it, up to the first error. They stay meanwhile.
+/// Userfaultfd is told of `event` before. Where nothing is mapped, that is an error at the end. (Linux: `madvise_walk_vmas`)
 ///
-/// Tries with the lock of the VMA alone, but not where userfaultfd is to be told of it, for which `mmap_lock` is needed.
-fn with_vma<P: Platform, R>(
+/// Tries with the lock of the VMA alone, but not where there are several, or userfaultfd is to be told of it: for that
+/// `mmap_lock` is needed.
+fn each_vma<P: Platform>(
     mm: Ref<P, Mm<P>>,
     range: AddrRange,
     event: Option<Event>,
-    advise: impl FnOnce(Ref<P, Vma<P>>) -> R,
-) -> Option<R> {
+    mut advise: impl FnMut(Ref<P, Vma<P>>, AddrRange) -> Result<(), MmapError>,
+) -> Result<(), MmapError> {
     if P::protocol().madvise_under_vma_lock
         && let Some(vma) = mm.lock_vma_under_rcu(range.start)
     {
         if vma.range.covers(range) && !vma.is_uffd_armed_protected() {
-            let result = advise(vma);
+            let result = advise(vma, range);
             vma.end_read();
-            return Some(result);
+            return result;
         }
         vma.end_read();
     }
+    let AddrRange { mut start, end } = range;
+    let mut result = Ok(());
     mm.mmap_read_lock();
-    let covering = || {
-        mm.find_vma(range.start)
-            .filter(|vma| vma.range.covers(range))
-    };
-    let mut vma = covering();
-    let change = vma
-        .zip(event)
-        .and_then(|(vma, event)| Change::begin(vma, event, range));
-    if let Some(change) = change {
-        mm.mmap_read_unlock();
-        change.tell();
-        mm.mmap_read_lock();
-        // It may be gone by now.
-        vma = covering();
+    while start < end {
+        let Some(mut vma) = mm.find_first_vma(AddrRange { start, end }) else {
+            result = Err(MmapError::NoMemory);
+            break;
+        };
+        if vma.range.start > start {
+            result = Err(MmapError::NoMemory);
+            start = vma.range.start;
+        }
+        let mut part = AddrRange {
+            start,
+            end: end.min(vma.range.end),
+        };
+        if let Some(change) = event.and_then(|event| Change::begin(vma, event, part)) {
+            mm.mmap_read_unlock();
+            change.tell();
+            mm.mmap_read_lock();
+            // It may be gone by now, or shorter.
+            let Some(now) = mm.find_vma(start) else {
+                result = Err(MmapError::NoMemory);
+                break;
+            };
+            vma = now;
+            part.end = part.end.min(vma.range.end);
+        }
+        if let Err(error) = advise(vma, part) {
+            result = Err(error);
+            break;
+        }
+        start = part.end;
     }
-    let result = vma.map(advise);
     mm.mmap_read_unlock();
     result
 }

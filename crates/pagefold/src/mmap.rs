@@ -21,11 +21,10 @@ use crate::page_table::{pmd_offset, pte_offset_map};
 use crate::platform::{Link, Order, Platform, RefCount};
 use crate::protocol::Safeguard;
 use crate::rmap::{link_vma, put_anon_vma_of_vma, unlink_anon_vma, unlink_vma};
-use crate::split::split_around;
 use crate::step::Step;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
-use crate::vma::{VM_MAYWRITE, VM_READ, VM_SHARED, VM_WRITE, Vma};
+use crate::vma::{VM_MAYWRITE, VM_READ, VM_SHARED, VM_WRITE, Vma, split_around};
 use crate::zap::{Markers, free_pgtables, zap_range};
 
 /// Why the set of VMAs was not changed. The errno that Linux returns has the same name.

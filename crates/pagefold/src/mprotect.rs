@@ -21,9 +21,8 @@ use crate::notifier::NotifierRange;
 use crate::page_table::{PmdRef, pmd_offset, pte_offset_map_lock};
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
-use crate::split::split_around;
 use crate::tlb::{flush_tlb_batched_pending, flush_tlb_range};
-use crate::vma::{VM_MAYWRITE, VM_READ, VM_WRITE, Vma};
+use crate::vma::{VM_MAYWRITE, VM_READ, VM_WRITE, Vma, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
 /// What a process may do with a range.
@@ -167,7 +166,11 @@ fn change_huge_pmd<P: Platform>(pmd: PmdRef<P>, protection: Protection) -> Optio
     if !pmd.load_protected().is_huge() {
         return None;
     }
-    let old = pmd.take("pmdp_invalidate");
+    let old = if P::enforces(Safeguard::ProtectHugeInPlace) {
+        pmd.invalidate()
+    } else {
+        pmd.take("pmdp_huge_get_and_clear")
+    };
     let new = protection.change(old);
     pmd.set("set_pmd", new);
     Some(allows_more(old, new))

@@ -35,11 +35,10 @@ use crate::page_table::{
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::rmap::{anon_vma_clone, anon_vma_clone_behind, link_vma, link_vma_behind};
-use crate::split::split_around;
 use crate::step::Step;
 use crate::sync::WriteGuard;
 use crate::tlb::flush_tlb_range;
-use crate::vma::{VM_UFFD, Vma};
+use crate::vma::{VM_UFFD, Vma, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
 /// Moves what is mapped at `old` to the range of the same size that begins at `to`. (Linux: `mremap` with `MREMAP_MAYMOVE |

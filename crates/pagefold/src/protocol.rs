@@ -242,6 +242,13 @@ safeguards! {
     /// The table that takes the place of a huge private page is filled, and its entries are counted, before the upper entry names
     /// it.
     SplitFillFirst = "split_fill_first",
+    /// A huge private page that is split is invalid to hardware, and flushed, before the table takes its place.
+    SplitInvalidate = "split_invalidate",
+    /// The entry of a huge page is not emptied while mprotect changes it: to who walks without its lock it is a huge page all the time.
+    ProtectHugeInPlace = "protect_huge_in_place",
+    /// Where the format asks for break-before-make, who takes a huge page or an emptied table out of its entry flushes before
+    /// it gives the lock up.
+    FlushBeforeMake = "flush_before_make",
     /// A process that ends while khugepaged scans it leaves its place in khugepaged's list to khugepaged.
     ExitKeepsScannedSlot = "exit_keeps_scanned_slot",
     /// Reclaim flushes the translation caches after it unmapped a page, before it moves the content out.
@@ -404,6 +411,8 @@ pub struct Protocol {
     pub reclaims_emptied_tables: bool,
     /// Whether `madvise` tries to do with the VMA lock alone (Linux from 6.17).
     pub madvise_under_vma_lock: bool,
+    /// Whether private pages become a huge one although the process can write none of them (Linux from 6.18: no `SCAN_PAGE_RO`).
+    pub collapses_read_only_pages: bool,
     /// Safeguards that this version does not have.
     pub lacks: SafeguardSet,
 }
@@ -418,6 +427,7 @@ impl Protocol {
         file_faults_under_vma_lock: false,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        collapses_read_only_pages: false,
         lacks: SafeguardSet::EMPTY.with(Safeguard::MapMayFail),
     };
 
@@ -430,6 +440,7 @@ impl Protocol {
         file_faults_under_vma_lock: true,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        collapses_read_only_pages: false,
         lacks: SafeguardSet::EMPTY
             .with(Safeguard::RecheckAnonVma)
             .with(Safeguard::RecheckUffdWp)
@@ -447,15 +458,17 @@ impl Protocol {
         file_faults_under_vma_lock: true,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        collapses_read_only_pages: false,
         lacks: SafeguardSet::EMPTY,
     };
 
     /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
-    /// added to it until 6.19: `madvise` under the VMA lock, guard regions.
+    /// added to it until 6.19: `madvise` under the VMA lock, guard regions, huge pages of what cannot be written.
     pub const LINUX_6_14: Self = Self {
         name: "linux-6.14",
         reclaims_emptied_tables: true,
         madvise_under_vma_lock: true,
+        collapses_read_only_pages: true,
         ..Self::LINUX_6_6
     };
 

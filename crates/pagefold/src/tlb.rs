@@ -6,7 +6,7 @@
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, Pfn, VirtAddr};
-use crate::arch::Pte;
+use crate::arch::{Format, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -57,6 +57,17 @@ pub(crate) fn pmdp_collapse_flush<P: Platform>(pmd: PmdRef<P>, range: AddrRange)
         flush_tlb_range(pmd.mm, range, kind);
     }
     old
+}
+
+/// Has everybody forget what was just taken out of an upper entry, before an entry of another size can take its place: by who gives
+/// the pmd lock up before it flushes all that it took. Only some machines need that, and Linux does not do it.
+/// The caller has the pmd lock.
+pub(crate) fn flush_before_make<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) {
+    // It is a flush of the zap, only earlier.
+    let flushes = P::enforces(Safeguard::FlushOnZap) && P::enforces(Safeguard::FlushBeforeMake);
+    if P::Format::break_before_make() && flushes {
+        flush_tlb_range_notify(mm, range, FlushKind::LeavesAndTables);
+    }
 }
 
 /// Flushes an address space, if entries were taken from it whose flush was put off and may still be to come. For who relies

@@ -23,7 +23,7 @@ use crate::page_table::{
 use crate::platform::{FlushKind, Link, Platform};
 use crate::rmap::remove_mapping;
 use crate::swap;
-use crate::tlb::{Gather, flush_tlb_batched_pending, flush_tlb_range};
+use crate::tlb::{Gather, flush_before_make, flush_tlb_batched_pending, flush_tlb_range};
 use crate::vma::Vma;
 
 /// What happens to markers in a range that is zapped.
@@ -156,6 +156,7 @@ fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut G
         return;
     }
     let old = pmd.take("pmdp_huge_get_and_clear");
+    flush_before_make(vma.mm, huge_range_of(pmd));
     let folio = Folio::of::<P>(old.pfn());
     folio.keep_dirty::<P>(old);
     if folio.is_anon::<P>() {

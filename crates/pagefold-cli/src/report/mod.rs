@@ -2,4 +2,5 @@
 
 pub(crate) mod columns;
 pub(crate) mod json;
+pub(crate) mod linux;
 pub(crate) mod text;

@@ -233,7 +233,7 @@ pub(crate) fn summary(
 }
 
 /// A time with three digits or so.
-fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 0.1 {
         format!("{:.1} ms", seconds * 1e3)

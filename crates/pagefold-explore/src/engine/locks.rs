@@ -23,6 +23,11 @@ impl Order {
         self.pairs.clear();
     }
 
+    /// Has what was noted at `earlier`.
+    pub(crate) fn go_back_to(&mut self, earlier: &Self) {
+        self.pairs.clone_from(&earlier.pairs);
+    }
+
     /// Notes that `taken` was taken while holding `held`. `false` if that contradicts an order
     /// seen before.
     fn note(&mut self, held: &'static LockClass, taken: &'static LockClass) -> bool {

@@ -17,6 +17,7 @@
 //! | [`cache`] | which states were explored before |
 //! | [`memory`] | what loads may see, other than the newest value |
 //! | [`script`], [`guide`] | following a given schedule, recording a trace; following a trace in edited code |
+//! | [`snapshot`], [`stacks`] | beginning in the middle of an execution |
 //! | [`threads`], [`rt`] | threads, and how primitives reach the engine |
 
 pub(crate) mod blocked;
@@ -35,6 +36,8 @@ pub(crate) mod rt;
 pub(crate) mod sample;
 pub(crate) mod script;
 pub(crate) mod search;
+pub(crate) mod snapshot;
+pub(crate) mod stacks;
 pub(crate) mod state;
 pub(crate) mod threads;
 pub(crate) mod tree;
@@ -59,6 +62,8 @@ use self::race::Tie;
 use self::sample::Sampler;
 use self::script::Script;
 use self::search::{Next, Stop};
+use self::snapshot::Snapshots;
+use self::stacks::Stacks;
 use self::threads::{Held, Slot, ThreadSet, bit};
 use self::tree::Tree;
 use crate::config::{Config, MAX_THREADS, Memory, Search};
@@ -67,7 +72,7 @@ use crate::report::kind;
 use crate::trace::TraceStep;
 
 /// A checked thread's coroutine.
-pub(crate) type Fiber = Coroutine<(), (), (), DefaultStack>;
+pub(crate) type Fiber = Coroutine<(), (), (), &'static mut DefaultStack>;
 
 /// How operations are treated at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +142,8 @@ pub(crate) struct Engine {
     pub(crate) fibers: Box<[UnsafeCell<Option<Fiber>>]>,
     /// The threads that have a coroutine, and are suspended in it or have not begun.
     pub(crate) suspended: ThreadSet,
-    pub(crate) stacks: Vec<DefaultStack>,
-    pub(crate) stack_size: usize,
+    pub(crate) stacks: Stacks,
+    pub(crate) snapshots: Snapshots,
 
     /// What the search does, if somebody watches.
     pub(crate) watched_steps: Option<Vec<SearchStep>>,
@@ -188,8 +193,8 @@ impl Engine {
             recorded: None,
             fibers: (0..MAX_THREADS).map(|_| UnsafeCell::new(None)).collect(),
             suspended: 0,
-            stacks: Vec::new(),
-            stack_size: config.stack_size,
+            stacks: Stacks::new(config.stack_size),
+            snapshots: Snapshots::new(config.rewinds()),
             watched_steps: None,
             ties: Vec::new(),
             races: Vec::new(),

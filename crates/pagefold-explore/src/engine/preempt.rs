@@ -47,6 +47,12 @@ impl Preemptions {
         self.used = 0;
         self.running = 0;
     }
+
+    /// Has as many been used as at `earlier`.
+    pub(crate) fn go_back_to(&mut self, earlier: Self) {
+        self.used = earlier.used;
+        self.running = earlier.running;
+    }
 }
 
 impl Engine {

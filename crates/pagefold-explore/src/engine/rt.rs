@@ -420,7 +420,7 @@ fn decide(engine: &mut Engine, me: usize) -> Announced {
     if engine.is_forbidden() {
         return Announced::away(engine);
     }
-    if engine.schedule() == Next::Thread(me) {
+    if engine.schedule() == Next::Thread(me) && !engine.wants_snapshot() {
         engine.commit(me);
         if engine.broken.is_none() {
             return Announced::go(turn(engine));

@@ -331,6 +331,7 @@ impl Engine {
         });
         let kept = self.tree.len().saturating_sub(1);
         self.truncate_log(kept);
+        self.snapshots.go_back(as_u32(kept));
         if let Some(cache) = &mut self.cache {
             cache.resume();
         }
@@ -345,6 +346,7 @@ impl Engine {
     }
 
     fn truncate_log(&mut self, len: usize) {
+        self.snapshots.forget_after(as_u32(len));
         while self.log.len() > len {
             self.log.pop(&mut self.objects);
         }

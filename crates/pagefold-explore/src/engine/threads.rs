@@ -161,3 +161,49 @@ impl Slot {
         self.scope_of = None;
     }
 }
+
+impl Clone for Slot {
+    fn clone(&self) -> Self {
+        let mut slot = Self::new();
+        slot.clone_from(self);
+        slot
+    }
+
+    /// Keeps what memory it has.
+    fn clone_from(&mut self, other: &Self) {
+        let Self {
+            name,
+            origin,
+            spawned,
+            ended,
+            op,
+            last,
+            seq,
+            result,
+            forgettable,
+            yielder,
+            held,
+            reading,
+            watched,
+            label,
+            token,
+            scope_of,
+        } = other;
+        self.name.clone_from(name);
+        self.origin = *origin;
+        self.spawned = *spawned;
+        self.ended = *ended;
+        self.op = *op;
+        self.last = *last;
+        self.seq = *seq;
+        self.result = *result;
+        self.forgettable = *forgettable;
+        self.yielder = *yielder;
+        self.held.clone_from(held);
+        self.reading = *reading;
+        self.watched.clone_from(watched);
+        self.label.clone_from(label);
+        self.token.clone_from(token);
+        self.scope_of = *scope_of;
+    }
+}

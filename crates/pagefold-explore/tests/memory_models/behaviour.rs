@@ -11,7 +11,7 @@ use pagefold_explore::sync::atomic::{AtomicPtr, AtomicU32, fence};
 use pagefold_explore::sync::{LockClass, Once, RawLock, RawRwSem, RefCount, mpsc};
 use pagefold_explore::{
     Bound, Config, Memory, Report, Verdict, Violation, explore, hint, kind, quiet, rcu, replay,
-    thread,
+    thread, unknown_use,
 };
 
 static SPIN: LockClass = LockClass::spin("spin").ranked(1);
@@ -331,6 +331,38 @@ fn the_last_reference_knows_of_all() {
                 });
             }
         });
+    }
+}
+
+/// Who gives the last reference back knows of all uses, unless they were given back in no order. That they were given back at all is
+/// no use.
+#[test]
+fn an_unknown_use_is_told_of() {
+    for memory in ALL {
+        for (uses, order) in [(true, Relaxed), (true, AcqRel), (false, Relaxed)] {
+            let unknown = Rc::new(Cell::new(false));
+            let seen = Rc::clone(&unknown);
+            run(memory, move || {
+                let object = Rc::new((RefCount::new(2), AtomicU32::new(0)));
+                for _ in 0..2 {
+                    let (object, seen) = (Rc::clone(&object), Rc::clone(&seen));
+                    thread::spawn_named("t", move || {
+                        let (references, used) = &*object;
+                        if uses {
+                            used.load(Relaxed);
+                        }
+                        let place = std::ptr::from_ref(&*object);
+                        if references.put_ordered(1, order)
+                            && unknown_use(place.cast(), size_of_val(&*object)).is_some()
+                        {
+                            seen.set(true);
+                        }
+                    });
+                }
+            });
+            let expected = memory == Memory::Ra && uses && order == Relaxed;
+            assert_eq!(unknown.get(), expected, "{memory:?} {order:?}");
+        }
     }
 }
 

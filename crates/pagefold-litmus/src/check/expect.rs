@@ -112,7 +112,7 @@ impl<'a> Checker<'a, '_> {
     }
 
     /// A name that the engine knows; reports it if it does not.
-    fn known(&mut self, word: Word<'a>, what: &str, names: &[&str]) -> Option<String> {
+    pub(super) fn known(&mut self, word: Word<'a>, what: &str, names: &[&str]) -> Option<String> {
         if names.contains(&word.text) {
             return Some(word.text.to_owned());
         }

@@ -3,7 +3,7 @@
 use super::names::plural;
 use super::{Checker, Here};
 use crate::actors::{Actor, Role};
-use crate::ast::{Backing, Created, Mapping, Mm, Object, ObjectKind};
+use crate::ast::{Backing, Created, Format, Mapping, Mm, Object, ObjectKind};
 use crate::calls::{MMAP, UFFD};
 use crate::constants::{Sharing, UffdModes, Writable};
 use crate::diagnostic::Diagnostic;
@@ -16,6 +16,22 @@ use crate::syntax::{self, MmItem, Number, StatementKind, Word};
 use crate::token::excerpt;
 
 impl<'a> Checker<'a, '_> {
+    pub(super) fn declare_format(&mut self, words: &[Word<'a>]) {
+        for (number, word) in words.iter().enumerate() {
+            if number > 0 {
+                self.report(Diagnostic::new(
+                    word.span,
+                    "a second format",
+                    "expected one",
+                ));
+            }
+            let names = Format::ALL.map(Format::name);
+            if let Some(name) = self.known(*word, "format", &names) {
+                self.scenario.format = Format::by_name(&name).unwrap_or_default();
+            }
+        }
+    }
+
     pub(super) fn declare_object(&mut self, object: &syntax::Object<'a>) {
         let name = object.name;
         if !self.declarable(name, "an object", None) {

@@ -9,13 +9,36 @@ use crate::common::{check, errors, in_header, numbered};
 #[test]
 fn statement_without_an_mm() {
     assert_snapshot!(errors(&in_header("    x[0] = 1;")), @"
-    error: expected `shmem`, `file`, `mm`, `reuse frames` or a set-up statement after `MM:`, found `x`
+    error: expected `shmem`, `file`, `mm`, `reuse frames`, `format` or a set-up statement after `MM:`, found `x`
      --> test.litmus:3:5
       |
     3 |     x[0] = 1;
-      |     ^ expected `shmem`, `file`, `mm`, `reuse frames` or a set-up statement after `MM:`
+      |     ^ expected `shmem`, `file`, `mm`, `reuse frames`, `format` or a set-up statement after `MM:`
       |
       = help: set-up statements begin with the mm they run in: `A: x[0] = 1;`
+    ");
+}
+
+#[test]
+fn formats() {
+    assert_snapshot!(errors(&in_header(r"    format aarch46;
+    mm A { x: mmap(ANON[2], MAP_PRIVATE); }")), @"
+    error: unknown format `aarch46`
+     --> test.litmus:3:12
+      |
+    3 |     format aarch46;
+      |            ^^^^^^^ expected a format
+      |
+      = help: did you mean `aarch64`?
+    ");
+    assert_snapshot!(errors(&in_header(r"    format aarch64;
+    format risc-v;
+    mm A { x: mmap(ANON[2], MAP_PRIVATE); }")), @"
+    error: a second format
+     --> test.litmus:4:12
+      |
+    4 |     format risc-v;
+      |            ^^^^^^ expected one
     ");
 }
 

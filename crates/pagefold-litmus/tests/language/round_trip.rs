@@ -139,6 +139,10 @@ impl Author {
         if self.below(3) == 0 {
             self.write("reuse frames ;");
         }
+        let format = self.pick(&["", "", "x86-64", "aarch64", "risc-v"]);
+        if !format.is_empty() {
+            self.write(&format!("format {format} ;"));
+        }
         for _ in 0..self.below(3) {
             let mm = self.below(2);
             self.write(&format!("A{mm} :"));

@@ -9,7 +9,8 @@
 //! caught.
 //!
 //! Objects are never reused within an execution. Freeing one marks it dead, as an event that conflicts with
-//! every use of the locks and words in it; whoever follows a reference to a dead object is caught.
+//! every use of the locks and words in it; whoever follows a reference to a dead object is caught, and so is who frees one without
+//! knowing of every use, under release and acquire.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
@@ -67,25 +68,49 @@ impl Arena {
         Some(place)
     }
 
-    /// A copy of what was placed so far.
-    pub(crate) fn save(&self) -> Snapshot {
+    /// All objects in the block.
+    ///
+    /// # Safety
+    /// Only objects of type `T`, whose alignment is at most that of the block, were put into it. It is not restored to fewer while
+    /// this is in use.
+    pub(crate) unsafe fn all<T>(&self) -> &[T] {
+        let len = self.used.get() / size_of::<T>();
+        // SAFETY: by the contract of this function, the first bytes are so many objects, one right behind the other.
+        unsafe { std::slice::from_raw_parts(self.block.cast().as_ptr(), len) }
+    }
+
+    /// Puts so many objects of a type into the block, one right behind the other.
+    pub(crate) fn place_slice<T>(&self, make: impl Fn() -> T, len: usize) -> Option<NonNull<[T]>> {
+        let mut first = None;
+        for _ in 0..len {
+            let place = self.place(make())?;
+            first.get_or_insert(place);
+        }
+        Some(NonNull::slice_from_raw_parts(
+            first.unwrap_or(NonNull::dangling()),
+            len,
+        ))
+    }
+
+    /// Appends a copy of what was placed so far.
+    pub(crate) fn save(&self, saved: &mut Vec<u8>) {
         // SAFETY: the first `used` bytes of the block are initialised: the block was zeroed, and nobody writes while
         // this OS thread is here.
         let bytes = unsafe { std::slice::from_raw_parts(self.block.as_ptr(), self.used.get()) };
-        Snapshot(bytes.into())
+        saved.extend_from_slice(bytes);
     }
 
     /// Makes the block what it was when it was saved.
     ///
     /// # Safety
-    /// No reference into the block is in use.
-    pub(crate) unsafe fn restore(&self, snapshot: &Snapshot) {
-        // SAFETY: the snapshot is not longer than the block it was taken from; the caller says that nobody looks.
+    /// `saved` was saved from this block, and no reference into the block is in use.
+    pub(crate) unsafe fn restore(&self, saved: &[u8]) {
+        // SAFETY: the copy is not longer than the block it was taken from; the caller says that nobody looks.
         unsafe {
             self.block
-                .copy_from_nonoverlapping(NonNull::from(&snapshot.0[..]).cast(), snapshot.0.len());
+                .copy_from_nonoverlapping(NonNull::from(saved).cast(), saved.len());
         }
-        self.used.set(snapshot.0.len());
+        self.used.set(saved.len());
     }
 }
 
@@ -95,10 +120,6 @@ impl Drop for Arena {
         unsafe { dealloc(self.block.as_ptr(), Self::layout()) };
     }
 }
-
-/// The content of an arena.
-#[derive(Debug)]
-pub(crate) struct Snapshot(Box<[u8]>);
 
 /// An object with the mark of whether it lives.
 #[repr(C)]
@@ -167,7 +188,17 @@ impl<T> ModelPtr<T> {
                 format!("a {} is freed twice", short_name::<T>()),
             );
         }
-        explore::write_range(self.0.as_ptr().cast(), size_of::<Slot<T>>());
+        let (start, len) = (self.0.as_ptr().cast(), size_of::<Slot<T>>());
+        explore::write_range(start, len);
+        if let Some(unknown) = explore::unknown_use(start, len) {
+            violation::fail(
+                Kind::UseAfterFree,
+                format!(
+                    "a {} is freed, and nothing orders that after the last use: {unknown}",
+                    short_name::<T>()
+                ),
+            );
+        }
         slot.alive.set(false);
     }
 }

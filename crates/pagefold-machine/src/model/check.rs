@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,7 +24,7 @@ use pagefold_litmus::{
     Actor, Call, Memory, MmId, Quantifier, Scenario, Statement, StatementKind, Value,
 };
 
-use super::arena::{Arena, Snapshot};
+use super::arena::Arena;
 use super::format::EntryFormat;
 use super::names;
 use super::oracle::{self, Subjects};
@@ -41,8 +42,8 @@ pub struct RunConfig {
     pub protocol: Protocol,
     /// Safeguards that are removed, besides those that the protocol lacks.
     pub without: SafeguardSet,
-    /// How the entries of page tables are written down.
-    pub format: EntryFormat,
+    /// How the entries of page tables are written down, if not as the scenario says.
+    pub format: Option<EntryFormat>,
     /// One lock for all page tables of an address space, instead of one for each.
     pub unsplit: bool,
     /// Documented exceptions count as violations.
@@ -64,7 +65,7 @@ impl RunConfig {
         Self {
             protocol,
             without: SafeguardSet::EMPTY,
-            format: EntryFormat::DEFAULT,
+            format: None,
             unsplit: false,
             strict: false,
             memory: Memory::Sc,
@@ -195,6 +196,38 @@ pub fn sites(scenario: &Scenario, config: &RunConfig) -> Result<BTreeSet<Site>, 
     Ok(sites.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// All that the registers can be at the end of a scenario.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    /// What they are at the end of each execution, by their number; `None` was never written. If a search was not through,
+    /// there may be more.
+    pub registers: BTreeSet<Vec<Option<Value>>>,
+    /// How the search ended: [`Outcome::Holds`] if nothing but the condition, which is not looked at, can be broken.
+    pub outcome: Outcome,
+}
+
+/// Explores a scenario, and tells what its registers can be at the end, whatever the condition says of that.
+///
+/// # Errors
+/// If the scenario needs a larger machine than the model has.
+pub fn outcomes(scenario: &Scenario, config: &RunConfig) -> Result<Outcomes, ScenarioLimit> {
+    let mut plan = Plan::new(scenario, config, Goal::Invariants)?;
+    plan.ends = Some(Mutex::default());
+    let report = plan.explore(config, &|_| ());
+    let ends = plan.ends.take().unwrap_or_default();
+    Ok(Outcomes {
+        registers: ends.into_inner().unwrap_or_else(PoisonError::into_inner),
+        outcome: match report.verdict {
+            explore::Verdict::Broken(violation) => Outcome::Broken(violation),
+            explore::Verdict::NotExhausted(bound) => Outcome::NotExhausted(bound),
+            explore::Verdict::Holds => plan
+                .findings
+                .exception()
+                .map_or(Outcome::Holds, Outcome::Exception),
+        },
+    })
+}
+
 /// Runs a scenario along a recorded trace. Whether the trace is of this scenario, its
 /// [`program`](Trace::program) tells: it is the scenario's fingerprint.
 ///
@@ -246,6 +279,8 @@ struct Plan<'a> {
     monitored: bool,
     /// The places passed, if they are to be noted.
     sites: Option<Mutex<BTreeSet<Site>>>,
+    /// What the registers were at the ends of executions, if that is to be noted instead of judged.
+    ends: Option<Mutex<BTreeSet<Vec<Option<Value>>>>>,
 }
 
 /// What was found besides violations, in any execution.
@@ -307,7 +342,9 @@ impl<'a> Plan<'a> {
             layout: Layout::of(scenario)?,
             rules: Rules {
                 protocol: config.protocol,
-                format: config.format,
+                format: config
+                    .format
+                    .unwrap_or(EntryFormat::of_machine(scenario.format)),
                 without: config.without,
                 split_ptlocks: !config.unsplit,
                 strict: config.strict,
@@ -324,6 +361,7 @@ impl<'a> Plan<'a> {
                 .iter()
                 .any(|thread| matches!(thread.actor, Actor::Monitor(_))),
             sites: None,
+            ends: None,
         })
     }
 
@@ -350,13 +388,14 @@ impl<'a> Plan<'a> {
     fn explore(&self, config: &RunConfig, observer: &(impl Fn(Tick) + Sync)) -> explore::Report {
         let bounds = self.named(&config.bounds);
         let start = || {
-            let session = Session::new(self);
-            (move || session.execution(), Ticking(observer))
+            let session = Rc::new(Session::new(self));
+            let world = Saved(Rc::clone(&session));
+            (move || session.execution(), world, Ticking(observer))
         };
-        // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks; the registers, which
-        // do not, are reset at the start of each execution. So it may be forgotten at any event.
+        // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks. So it may be forgotten at
+        // any event. The world is that of the same session.
         let report =
-            unsafe { explore::explore_forgetting_parallel(&bounds, config.workers.get(), start) };
+            unsafe { explore::explore_rewinding_parallel(&bounds, config.workers.get(), start) };
         World::forget();
         report
     }
@@ -379,8 +418,25 @@ impl<F: Fn(Tick)> explore::Observer for Ticking<'_, F> {
 struct Session<'a> {
     plan: &'a Plan<'a>,
     arena: Arena,
+    frames: Arena,
     start: RefCell<Option<Start>>,
-    registers: Vec<Cell<Option<Value>>>,
+}
+
+/// What of a session the explorer may save and put back.
+struct Saved<'a>(Rc<Session<'a>>);
+
+// SAFETY: all that an execution reads and writes lies in the arena, which stays in its place, and on the stacks; what is found out
+// (`Plan::findings`, `Plan::sites`) is only added to. On the stacks there is plain data at each event, and all threads are
+// forgettable.
+unsafe impl explore::World for Saved<'_> {
+    fn save(&self, saved: &mut Vec<u8>) {
+        self.0.save(saved);
+    }
+
+    unsafe fn restore(&self, saved: &[u8]) {
+        // SAFETY: the caller's promises.
+        unsafe { self.0.restore(saved) };
+    }
 }
 
 impl Drop for Session<'_> {
@@ -395,9 +451,8 @@ impl Drop for Session<'_> {
 
 /// Where every execution begins.
 struct Start {
-    world: Snapshot,
+    world: Vec<u8>,
     objects: u32,
-    registers: Vec<Option<Value>>,
     machine: Machine,
 }
 
@@ -405,12 +460,36 @@ impl<'a> Session<'a> {
     fn new(plan: &'a Plan<'a>) -> Self {
         names::set(plan.layout.names.clone());
         site::watch(plan.weakened, plan.sites.is_some());
-        let registers = plan.scenario.registers.iter();
         Self {
             plan,
             arena: Arena::new(),
+            frames: Arena::new(),
             start: RefCell::new(None),
-            registers: registers.map(|_| Cell::new(None)).collect(),
+        }
+    }
+
+    /// Writes the content of the arenas into `saved`, which is empty, and how much of it is the frames.
+    fn save(&self, saved: &mut Vec<u8>) {
+        self.arena.save(saved);
+        let before = saved.len();
+        self.frames.save(saved);
+        let frames = saved.len() - before;
+        saved.extend_from_slice(&frames.to_ne_bytes());
+    }
+
+    /// Makes the arenas what they were.
+    ///
+    /// # Safety
+    /// `saved` was saved from this session, and no reference into an arena is in use.
+    unsafe fn restore(&self, saved: &[u8]) {
+        let (saved, frames) = saved
+            .split_last_chunk()
+            .expect("the number of bytes stands at the end");
+        let (objects, frames) = saved.split_at(saved.len() - usize::from_ne_bytes(*frames));
+        // SAFETY: the caller's promises.
+        unsafe {
+            self.arena.restore(objects);
+            self.frames.restore(frames);
         }
     }
 
@@ -473,14 +552,16 @@ impl<'a> Session<'a> {
         let mut start = self.start.borrow_mut();
         if let Some(start) = &*start {
             // SAFETY: this is the only thread of the execution yet, and those of earlier executions are gone.
-            unsafe { self.arena.restore(&start.world) };
+            unsafe { self.restore(&start.world) };
             explore::reset_objects_to(start.objects);
-            for (register, value) in self.registers.iter().zip(&start.registers) {
-                register.set(*value);
-            }
             return start.machine;
         }
-        World::build(&self.arena, self.plan.rules);
+        World::build(
+            &self.arena,
+            &self.frames,
+            self.plan.rules,
+            self.plan.scenario.registers.len(),
+        );
         let world = World::current();
         let machine = explore::quiet(|| {
             let machine = self.plan.layout.build(world, self.plan.scenario);
@@ -489,10 +570,11 @@ impl<'a> Session<'a> {
             }
             machine
         });
+        let mut world = Vec::new();
+        self.save(&mut world);
         *start = Some(Start {
-            world: self.arena.save(),
+            world,
             objects: explore::object_mark(),
-            registers: self.registers.iter().map(Cell::get).collect(),
             machine,
         });
         machine
@@ -531,10 +613,16 @@ impl<'a> Session<'a> {
     }
 
     fn check_condition(&self) {
+        let registers = World::current().registers();
+        let registers: Vec<_> = registers.iter().map(Cell::get).collect();
+        if let Some(ends) = &self.plan.ends {
+            let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+            ends.insert(registers);
+            return;
+        }
         let Some(condition) = &self.plan.scenario.condition else {
             return;
         };
-        let registers: Vec<_> = self.registers.iter().map(Cell::get).collect();
         let satisfied = condition.eval(&registers);
         drop(registers);
         let broken = match condition.quantifier {
@@ -568,7 +656,7 @@ impl<'a> Session<'a> {
             .scenario
             .registers
             .iter()
-            .zip(&self.registers)
+            .zip(World::current().registers())
             .map(|(register, value)| match value.get() {
                 Some(value) => format!("{} = {value}", register.name),
                 None => format!("{} not set", register.name),

@@ -29,7 +29,7 @@ use pagefold::platform::{FlushKind, Platform, Word};
 use pagefold_explore as explore;
 
 use super::format::{MAX_LEVELS, ModelFormat};
-use super::oracle::Through;
+use super::oracle::{Audience, Through};
 use super::word::ModelWord;
 use super::world::{CPUS, VIRT_PAGES, World};
 use super::{Model, PTRS_PER_TABLE, names};
@@ -359,6 +359,7 @@ pub(crate) fn flush_cpus(mm: u32, range: AddrRange, kind: FlushKind) {
         |cpu| &cpu.instruction,
         move |cpu| cpu.forget(range, kind),
     );
+    note_flush(Audience::Cpus, mm, range, kind);
 }
 
 /// Flushes the translation caches of the devices that use the tables of an address space.
@@ -369,6 +370,13 @@ pub(crate) fn flush_devices(mm: u32, range: AddrRange, kind: FlushKind) {
         |cpu| &cpu.instruction,
         move |cpu| cpu.forget(range, kind),
     );
+    note_flush(Audience::Devices, mm, range, kind);
+}
+
+fn note_flush(audience: Audience, mm: u32, range: AddrRange, kind: FlushKind) {
+    if let Some(live) = World::current().live_entries() {
+        live.note_flush(audience, mm, range, kind);
+    }
 }
 
 /// Makes virtual CPUs leave guest mode once.

@@ -1,10 +1,11 @@
 //! The formats of page-table entries that the modelled machine can have.
 //!
-//! A machine has one of them; which, it is told when it is built. That changes nothing of what the engine does but the
-//! number of levels, so that scenarios come out the same in each.
+//! A machine has one of them; which, it is told when it is built. That changes nothing of what the engine does but the number of
+//! levels, and that it flushes a little earlier where break-before-make is asked for; so scenarios come out the same in each.
 
 use pagefold::addr::Pfn;
 use pagefold::arch::{AArch64, Format, PTE_LEVEL, Pte, RiscV, X86_64};
+use pagefold_litmus::Format as Machine;
 
 use super::world::World;
 
@@ -22,18 +23,25 @@ pub struct EntryFormat {
 impl EntryFormat {
     /// All formats.
     pub const ALL: [Self; 8] = [
-        Self::of::<X86_64<3>>("x86-64 of 3 levels"),
+        Self::of_machine(Machine::X86_64),
         Self::of::<X86_64<4>>("x86-64 of 4 levels"),
         Self::of::<X86_64<5>>("x86-64 of 5 levels"),
-        Self::of::<AArch64<3>>("AArch64 of 3 levels"),
+        Self::of_machine(Machine::AArch64),
         Self::of::<AArch64<4>>("AArch64 of 4 levels"),
-        Self::of::<RiscV<3>>("RISC-V Sv39"),
+        Self::of_machine(Machine::RiscV),
         Self::of::<RiscV<4>>("RISC-V Sv48"),
         Self::of::<RiscV<5>>("RISC-V Sv57"),
     ];
 
-    /// The format that is used when none is named: as few levels as there can be.
-    pub const DEFAULT: Self = Self::ALL[0];
+    /// That of a scenario's machine: as few levels as there can be.
+    #[must_use]
+    pub const fn of_machine(format: Machine) -> Self {
+        match format {
+            Machine::X86_64 => Self::of::<X86_64<3>>("x86-64 of 3 levels"),
+            Machine::AArch64 => Self::of::<AArch64<3>>("AArch64 of 3 levels"),
+            Machine::RiscV => Self::of::<RiscV<3>>("RISC-V Sv39"),
+        }
+    }
 
     const fn of<F: Format>(name: &'static str) -> Self {
         Self {
@@ -51,6 +59,12 @@ impl EntryFormat {
         (self.levels)()
     }
 
+    /// Whether the machine is strict about how valid entries change.
+    #[must_use]
+    pub fn breaks_before_make(&self) -> bool {
+        (self.break_before_make)()
+    }
+
     /// What a table holds that was never cleared: an entry that names a frame which does not exist.
     pub(crate) fn garbage(&self) -> u64 {
         (self.encode)(Pte::page(Pfn(0xbad), false), PTE_LEVEL)
@@ -66,7 +80,7 @@ impl Format for ModelFormat {
         World::current().format.levels()
     }
     fn break_before_make() -> bool {
-        (World::current().format.break_before_make)()
+        World::current().format.breaks_before_make()
     }
     fn encode(pte: Pte, level: u32) -> u64 {
         (World::current().format.encode)(pte, level)

@@ -23,7 +23,8 @@ mod word;
 mod world;
 
 pub use check::{
-    Checked, Outcome, RunConfig, ScenarioLimit, Tick, check, check_observed, fits, replay, sites,
+    Checked, Outcome, Outcomes, RunConfig, ScenarioLimit, Tick, check, check_observed, fits,
+    outcomes, replay, sites,
 };
 pub use format::EntryFormat;
 pub use orderings::{Finding, orderings};

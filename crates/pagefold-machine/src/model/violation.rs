@@ -61,6 +61,8 @@ kinds! {
     Exclusive = "exclusive",
     /// After all flushes, translation caches agree with the page tables.
     StaleTranslation = "stale-translation",
+    /// Where the architecture asks for it, an entry is emptied and flushed before it names another frame or has another size.
+    BreakBeforeMake = "break-before-make",
     /// A secondary MMU maps only what the address space maps.
     SecondaryMapping = "secondary-mapping",
     /// A page of an object that was stored to is dirty: its folio, or an entry that maps it. What was written to a file is on the

@@ -37,6 +37,7 @@ impl ModelWord {
     fn store(&self, value: u64, order: Ordering) {
         self.0.store(value, order);
         self.check();
+        world::note_write_at(std::ptr::from_ref(self).cast(), value);
     }
 }
 
@@ -65,6 +66,7 @@ impl Word for ModelWord {
     fn xchg_relaxed(&self, value: u64) -> u64 {
         let old = self.0.swap(value, Relaxed);
         self.check();
+        world::note_write_at(std::ptr::from_ref(self).cast(), value);
         old
     }
     // The caller says that a lock protects the word. That is to be checked, not believed: an access that is protected costs

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::mem::offset_of;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use pagefold::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use pagefold::frame::Frame;
@@ -10,14 +10,14 @@ use pagefold::platform::{Order, Platform, Word};
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
 use pagefold::swap::SwapSlot;
 use pagefold_explore as explore;
-use pagefold_litmus::Memory;
+use pagefold_litmus::{Memory, Value};
 
 use super::arena::{Arena, ModelPtr};
 use super::cpu::{Cpu, CpuKind};
 use super::format::EntryFormat;
 use super::free_list::FreeList;
 use super::names;
-use super::oracle::{Books, MMS, Through};
+use super::oracle::{Books, LiveEntries, MMS, Through};
 use super::violation::{self, Kind};
 use super::word::ModelWord;
 use super::{Model, PTRS_PER_TABLE};
@@ -54,6 +54,19 @@ pub(crate) struct FrameSlot {
     content: ModelWord,
 }
 
+impl FrameSlot {
+    fn new() -> Self {
+        Self {
+            state: Cell::new(Use::Free),
+            table_of: Cell::new(None),
+            used_again: Cell::new(false),
+            meta: Frame::new(),
+            words: std::array::from_fn(|_| ModelWord::new(0)),
+            content: ModelWord::new(0),
+        }
+    }
+}
+
 /// A swap slot with its content.
 pub(crate) struct ModelSwapSlot {
     pub(crate) meta: SwapSlot<Model>,
@@ -73,10 +86,11 @@ pub(crate) struct World {
     pub(crate) watch_permissions: bool,
     /// For each address space, what is written when permissions change and read by each access: so the two are ordered.
     pub(crate) permissions: [ModelWord; MMS],
-    next_frame: Cell<usize>,
+    /// Those that were handed out, and those left out between them. A frame comes into being when it is first handed out: what is not
+    /// there need not be saved.
+    frames: *const Arena,
     /// Where the scenario says so, frames are used again.
     free_list: Option<FreeList>,
-    pub(crate) frames: [FrameSlot; FRAMES],
     swap: [ModelSwapSlot; SWAP_SLOTS],
     pub(crate) cpus: [Cpu; CPUS],
     pub(crate) nr_cpus: Cell<usize>,
@@ -92,9 +106,16 @@ pub(crate) struct World {
     /// Whether each address space has been made by a fork.
     pub(crate) forked: [ModelWord; MMS],
     pub(crate) books: Books,
+    /// What the scenario's registers hold.
+    registers: NonNull<[Register]>,
+    /// The books on live entries, if the format is strict about them and the order of execution says how entries change.
+    live: Option<NonNull<LiveEntries>>,
 }
 
+type Register = Cell<Option<Value>>;
+
 const NO_CPU: u8 = u8::MAX;
+const ROOM: &str = "an empty arena has room for a machine";
 
 thread_local! {
     static CURRENT: Cell<*const World> = const { Cell::new(ptr::null()) };
@@ -115,8 +136,15 @@ pub(crate) struct Rules {
 }
 
 impl World {
-    /// Builds a machine in `arena` and makes it the one of this OS thread.
-    pub(crate) fn build(arena: &Arena, rules: Rules) {
+    /// Builds a machine for so many registers in `arena` and makes it the one of this OS thread.
+    ///
+    /// Its frames are put into an arena of their own.
+    pub(crate) fn build(arena: &Arena, frames: &Arena, rules: Rules, registers: usize) {
+        let registers = arena
+            .place_slice(|| Register::new(None), registers)
+            .expect(ROOM);
+        let strict = rules.format.breaks_before_make() && rules.memory == Memory::Sc;
+        let live = strict.then(|| arena.place(LiveEntries::new()).expect(ROOM));
         let world = World {
             arena,
             protocol: rules.protocol,
@@ -127,16 +155,8 @@ impl World {
             memory: rules.memory,
             watch_permissions: rules.watch_permissions,
             permissions: std::array::from_fn(|_| ModelWord::new(0)),
-            next_frame: Cell::new(1),
+            frames,
             free_list: rules.reuse_frames.then(FreeList::new),
-            frames: std::array::from_fn(|_| FrameSlot {
-                state: Cell::new(Use::Free),
-                table_of: Cell::new(None),
-                used_again: Cell::new(false),
-                meta: Frame::new(),
-                words: std::array::from_fn(|_| ModelWord::new(0)),
-                content: ModelWord::new(0),
-            }),
             swap: std::array::from_fn(|_| ModelSwapSlot {
                 meta: SwapSlot::new(),
                 content: ModelWord::new(GARBAGE),
@@ -151,11 +171,19 @@ impl World {
             nr_monitors: Cell::new(0),
             forked: std::array::from_fn(|_| ModelWord::new(0)),
             books: Books::new(),
+            registers,
+            live,
         };
-        let place = arena
-            .place(world)
-            .expect("an empty arena has room for a machine");
+        let place = arena.place(world).expect(ROOM);
         CURRENT.set(place.as_ptr());
+        frames.place(FrameSlot::new());
+    }
+
+    /// The frames that were handed out, by number, and those left out between them.
+    #[inline]
+    pub(crate) fn frames(&self) -> &[FrameSlot] {
+        // SAFETY: the arena outlives the machine, and nothing but frames is put into it.
+        unsafe { (*self.frames).all() }
     }
 
     /// The machine of this OS thread.
@@ -166,6 +194,12 @@ impl World {
         // SAFETY: set by `build` to an object of an arena that lives until the check that runs on this OS thread is over;
         // only code of that check gets here. All of the machine is changed through cells and atomics.
         unsafe { &*world }
+    }
+
+    /// What the scenario's registers hold.
+    pub(crate) fn registers(&self) -> &[Register] {
+        // SAFETY: placed in the arena by `build`, which outlives the machine.
+        unsafe { self.registers.as_ref() }
     }
 
     /// Forgets the machine of this OS thread, whose arena is going away.
@@ -187,7 +221,7 @@ impl World {
     }
 
     fn slot(&self, pfn: Pfn) -> &FrameSlot {
-        match self.frames.get(pfn.0 as usize) {
+        match self.frames().get(pfn.0 as usize) {
             Some(slot) => slot,
             None => violation::fail(
                 Kind::UseAfterFree,
@@ -212,10 +246,12 @@ impl World {
 
     /// The frame that the metadata, word or lock at an address lies in.
     fn frame_at(&self, address: *const u8) -> Option<(Pfn, &FrameSlot)> {
-        let first = ptr::from_ref(&self.frames).addr();
+        let first = self.frames().as_ptr().addr();
         let offset = address.addr().wrapping_sub(first);
         let index = offset / size_of::<FrameSlot>();
-        self.frames.get(index).map(|slot| (Pfn(index as u64), slot))
+        self.frames()
+            .get(index)
+            .map(|slot| (Pfn(index as u64), slot))
     }
 
     pub(crate) fn frame(&'static self, pfn: Pfn) -> &'static Frame<Model> {
@@ -276,12 +312,16 @@ impl World {
             return Some(pfn);
         }
         let pages = pages(order);
-        let first = self.next_frame.get().next_multiple_of(pages);
+        let first = self.frames().len().next_multiple_of(pages);
         if first + pages > FRAMES {
             return None;
         }
-        self.next_frame.set(first + pages);
-        for slot in &self.frames[first..first + pages] {
+        // SAFETY: the arena outlives the machine.
+        let arena = unsafe { &*self.frames };
+        while self.frames().len() < first + pages {
+            arena.place(FrameSlot::new())?;
+        }
+        for slot in &self.frames()[first..first + pages] {
             slot.state.set(Use::Allocated);
             slot.content.poke(GARBAGE);
             // Before a table is cleared: whether taken for an entry of a page table or for a slot of a page cache, it names a frame
@@ -320,6 +360,9 @@ impl World {
                     ),
                 );
             }
+            if let Some(live) = self.live_entries() {
+                live.note_freed(pfn);
+            }
             if slot.state.replace(Use::Freed) != Use::Allocated {
                 violation::fail(
                     Kind::UseAfterFree,
@@ -332,6 +375,20 @@ impl World {
         {
             list.push(pfn);
         }
+    }
+
+    /// See [`World::live`].
+    #[inline]
+    pub(crate) fn live_entries(&self) -> Option<&LiveEntries> {
+        // SAFETY: they lie in the arena that the machine lies in, and are changed through cells and atomics.
+        self.live.map(|live| unsafe { live.as_ref() })
+    }
+
+    /// Whether devices use the tables of an address space.
+    fn has_devices(&self, mm: u32) -> bool {
+        self.cpus[..self.nr_cpus.get()]
+            .iter()
+            .any(|cpu| cpu.kind.get() == CpuKind::Device && cpu.mm.get() == mm)
     }
 
     /// The CPU that the current thread runs on; none for the kernel's own actors.
@@ -412,9 +469,28 @@ pub(crate) fn check_content_at(address: *const u8) {
     }
     let offset = address
         .addr()
-        .wrapping_sub(World::current().frames.as_ptr().addr());
+        .wrapping_sub(World::current().frames().as_ptr().addr());
     if offset % size_of::<FrameSlot>() >= offset_of!(FrameSlot, words) {
         check_frame_of(address);
+    }
+}
+
+/// Called after each write of a word: if it may be one of a page table, it goes into the books on live entries.
+#[inline]
+pub(crate) fn note_write_at(address: *const u8, value: u64) {
+    if CURRENT.get().is_null() {
+        return;
+    }
+    let world = World::current();
+    let Some(live) = world.live_entries() else {
+        return;
+    };
+    if let Some((pfn, slot)) = world.frame_at(address) {
+        let offset = address.addr().wrapping_sub(slot.words.as_ptr().addr());
+        let index = offset / size_of::<ModelWord>();
+        if index < PTRS_PER_TABLE {
+            live.note_write(pfn, index, value, |mm| world.has_devices(mm));
+        }
     }
 }
 

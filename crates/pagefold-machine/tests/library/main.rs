@@ -1,6 +1,8 @@
 //! The scenario library is a test suite.
 
+mod formats;
 mod history;
 mod orderings;
 mod read;
+mod rewind;
 mod scenarios;

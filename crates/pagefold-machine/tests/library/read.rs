@@ -7,6 +7,9 @@ use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
 use pagefold_litmus::{Expectation, Scenario, Vocabulary};
 use pagefold_machine::model::{Kind, RunConfig};
 
+/// All folders of the library.
+pub(crate) const FOLDERS: [&str; 5] = ["thread", "safeguards", "system", "memory", "selftests"];
+
 pub(crate) fn library(folder: &str) -> Vec<(PathBuf, Scenario)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../litmus")
@@ -30,7 +33,7 @@ pub(crate) fn library(folder: &str) -> Vec<(PathBuf, Scenario)> {
         .collect()
 }
 
-pub(crate) fn parse(path: &Path) -> Scenario {
+fn parse(path: &Path) -> Scenario {
     let source = fs::read_to_string(path).expect("it can be read");
     let protocols: Vec<&str> = Protocol::ALL.iter().map(|protocol| protocol.name).collect();
     let safeguards: Vec<&str> = Safeguard::ALL

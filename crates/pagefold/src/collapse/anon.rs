@@ -222,7 +222,7 @@ impl Tally {
         } else {
             1
         };
-        if !self.writable {
+        if !self.writable && !P::protocol().collapses_read_only_pages {
             Err(ScanResult::PageRo)
         } else if self.referenced < wanted && caller != Caller::Madvise {
             Err(ScanResult::LackReferencedPage)

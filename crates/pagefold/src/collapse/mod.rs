@@ -183,35 +183,125 @@ pub(crate) struct Target<P: Platform> {
     pub(crate) addr: VirtAddr,
 }
 
+/// Why `MADV_COLLAPSE` did not make all of its range huge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CollapseError {
+    /// Nothing is mapped in a part of the range; the rest is huge (ENOMEM).
+    NotMapped,
+    /// The last result that was not a success.
+    Refused(ScanResult),
+}
+
+impl CollapseError {
+    /// The name of the errno.
+    #[must_use]
+    pub const fn errno(self) -> &'static str {
+        match self {
+            Self::NotMapped => "ENOMEM",
+            Self::Refused(result) => result.errno(),
+        }
+    }
+}
+
+impl fmt::Display for CollapseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotMapped => f.write_str("not mapped"),
+            Self::Refused(result) => result.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for CollapseError {}
+
 /// Collapses every huge page's worth of `range` (Linux: `madvise(MADV_COLLAPSE)`), calling `report` with the result of each.
 ///
-/// A range that could not be collapsed does not keep it from the next one, if the reason is of that range alone. It is a success if
-/// all became huge, or were so before; also if there is no whole huge page in the range.
+/// A range that could not be collapsed does not keep it from the next one, if the reason is of that range alone; but a VMA that did not
+/// become huge ends it. It is a success if all became huge, or were so before; also if there is no whole huge page in the range,
+/// as long as the VMA has room for one.
 ///
 /// # Errors
-/// The last result that was not a success; what was collapsed stays so.
+/// Why not; what was collapsed stays so.
 pub fn madvise_collapse<P: Platform>(
     mm: Ref<P, Mm<P>>,
     range: AddrRange,
     mut report: impl FnMut(VirtAddr, ScanResult),
-) -> Result<(), ScanResult> {
-    let mut last = Ok(());
-    let mut addr = range.start.huge_start(P::PTRS_PER_TABLE);
+) -> Result<(), CollapseError> {
+    let mut result = Ok(());
+    let mut addr = range.start;
     while addr < range.end {
-        let huge = AddrRange::pages(addr, P::PTRS_PER_TABLE as u64);
-        if range.covers(huge) {
-            let result = collapse_one(mm, addr, Caller::Madvise);
+        let end = range.end;
+        mm.mmap_read_lock();
+        let found = mm
+            .find_first_vma(AddrRange { start: addr, end })
+            .map(|vma| Part::of(vma, addr, end));
+        mm.mmap_read_unlock();
+        let Some(part) = found else {
+            return Err(CollapseError::NotMapped);
+        };
+        let part = part.map_err(CollapseError::Refused)?;
+        if part.range.start > addr {
+            result = Err(CollapseError::NotMapped);
+        }
+        part.collapse(mm, &mut report)
+            .map_err(CollapseError::Refused)?;
+        addr = part.range.end;
+    }
+    result
+}
+
+/// What a VMA has of a range.
+struct Part<P: Platform> {
+    range: AddrRange,
+    /// The first huge page's worth of it, which was looked at together with the VMA.
+    first: Option<(VirtAddr, Subject<P>)>,
+}
+
+impl<P: Platform> Part<P> {
+    /// The part of a VMA from `start` to before `end`, unless the VMA has no room for a huge page. The caller has `mmap_lock`.
+    fn of(vma: Ref<P, Vma<P>>, start: VirtAddr, end: VirtAddr) -> Result<Self, ScanResult> {
+        if huge_range_from(vma, vma.range.start).is_none() {
+            return Err(ScanResult::VmaCheck);
+        }
+        let range = AddrRange {
+            start: start.max(vma.range.start),
+            end: end.min(vma.range.end),
+        };
+        let first = huge_range_from(vma, range.start).filter(|huge| range.covers(*huge));
+        Ok(Self {
+            range,
+            first: first.map(|huge| (huge.start, Subject::of(vma, huge.start))),
+        })
+    }
+
+    fn collapse(
+        &self,
+        mm: Ref<P, Mm<P>>,
+        report: &mut impl FnMut(VirtAddr, ScanResult),
+    ) -> Result<(), ScanResult> {
+        let Some((first, subject)) = &self.first else {
+            return Ok(());
+        };
+        let mut last = Ok(());
+        let mut addr = *first;
+        loop {
+            let result = if addr == *first {
+                collapse_subject(mm, addr, subject, Caller::Madvise)
+            } else {
+                collapse_one(mm, addr, Caller::Madvise)
+            };
             report(addr, result);
             if !matches!(result, ScanResult::Succeed | ScanResult::PmdMapped) {
                 last = Err(result);
             }
-            if !result.goes_on() {
-                break;
+            let next = AddrRange::pages(addr, P::PTRS_PER_TABLE as u64).end;
+            let huge = AddrRange::pages(next, P::PTRS_PER_TABLE as u64);
+            if !result.goes_on() || !self.range.covers(huge) {
+                return last;
             }
+            addr = next;
         }
-        addr = huge.end;
     }
-    last
 }
 
 /// Collapses what it can of the VMAs of `mm`, as khugepaged does: no huge entry is installed for a page of an object.
@@ -271,24 +361,50 @@ pub(crate) fn huge_range_from<P: Platform>(
     None
 }
 
-/// One huge page's worth: collapse private pages; or the object's pages, and then, for `MADV_COLLAPSE`, map the result by a huge
-/// entry.
+/// What one huge page's worth consists of.
+enum Subject<P: Platform> {
+    /// Pages of an object, from this one.
+    Object(Ref<P, Mapping<P>>, PageIndex),
+    /// Private pages.
+    Private,
+}
+
+impl<P: Platform> Subject<P> {
+    /// That at `addr`. The caller has `mmap_lock`; the object outlives its mappings.
+    fn of(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Self {
+        match vma.mapping {
+            Some(mapping) => Self::Object(mapping, vma.index_of(addr)),
+            None => Self::Private,
+        }
+    }
+}
+
+/// One huge page's worth at an address, if a VMA has it.
 fn collapse_one<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, caller: Caller) -> ScanResult {
     mm.mmap_read_lock();
     let found = match mm.find_vma(addr) {
         None => Err(ScanResult::VmaNull),
         Some(vma) if vma.huge_range(addr).is_none() => Err(ScanResult::VmaCheck),
-        Some(vma) => match vma.mapping {
-            Some(mapping) => Ok(Some((mapping, vma.index_of(addr)))),
-            None => Ok(None),
-        },
+        Some(vma) => Ok(Subject::of(vma, addr)),
     };
     mm.mmap_read_unlock();
-    // The object outlives its mappings; no lock of the address space is held from here.
-    let (mapping, start) = match found {
-        Ok(Some(found)) => found,
-        Ok(None) => return anon::collapse_huge_page(mm, addr, caller),
-        Err(result) => return result,
+    match found {
+        Ok(subject) => collapse_subject(mm, addr, &subject, caller),
+        Err(result) => result,
+    }
+}
+
+/// Collapses private pages; or the object's pages, and then, for `MADV_COLLAPSE`, maps the result by a huge entry. No lock of
+/// the address space is held.
+fn collapse_subject<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    subject: &Subject<P>,
+    caller: Caller,
+) -> ScanResult {
+    let (mapping, start) = match *subject {
+        Subject::Object(mapping, start) => (mapping, start),
+        Subject::Private => return anon::collapse_huge_page(mm, addr, caller),
     };
     let install = caller == Caller::Madvise;
     let target = install.then_some(Target { mm, addr });

@@ -156,7 +156,10 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
     let pmd = pmd_alloc(vmf.vma.mm, vmf.addr).ok_or(FaultError::OutOfMemory)?;
     let value = pmd.read_once("read pmd");
     if value.is_huge() {
-        if (vmf.write || vmf.unshare) && !value.is_writable() {
+        if !value.is_accessible() {
+            // Somebody is changing it, with the lock held. (Linux: `huge_pmd_set_accessed`)
+            drop(pmd.lock());
+        } else if (vmf.write || vmf.unshare) && !value.is_writable() {
             wp::do_huge_pmd_wp_page(&vmf, pmd, value);
         }
         return Ok(());

@@ -4,7 +4,7 @@ use crate::addr::PageIndex;
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_cache::{Entry, Mapping};
-use crate::platform::{Link, Order, Platform, Word};
+use crate::platform::{Order, Platform, Word};
 use crate::swap;
 
 impl<P: Platform> Mapping<P> {
@@ -15,7 +15,7 @@ impl<P: Platform> Mapping<P> {
     /// No operation on the object is under way or will begin, and no reference to it is followed afterwards.
     pub unsafe fn evict(this: Ref<P, Self>) {
         debug_assert!(
-            this.i_mmap.load_protected().is_none(),
+            this.i_mmap.is_empty(),
             "an object that is mapped is not evicted"
         );
         let range = P::PTRS_PER_TABLE as u64;

@@ -29,7 +29,8 @@ use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
-use crate::platform::{Link, Order, Platform, RawLock, RawRwSem, Word};
+use crate::platform::{Order, Platform, RawLock, RawRwSem, Word};
+use crate::rmap::VmaList;
 use crate::step::Step;
 use crate::sync::LockGuard;
 use crate::vma::Vma;
@@ -56,7 +57,7 @@ pub struct Mapping<P: Platform> {
     /// The lock of the list of VMAs.
     pub(crate) i_mmap_rwsem: P::RwSem,
     /// The VMAs that map the object.
-    pub(crate) i_mmap: P::Link<Vma<P>>,
+    pub(crate) i_mmap: VmaList<P>,
     xa_lock: P::Lock,
     root: Pfn,
     i_size: P::Word,
@@ -104,7 +105,7 @@ impl<P: Platform> Mapping<P> {
             i_rwsem: P::RwSem::new(LockClass::IRwsem),
             invalidate_lock: P::RwSem::new(LockClass::InvalidateLock),
             i_mmap_rwsem: P::RwSem::new(LockClass::IMmap),
-            i_mmap: P::Link::new(None),
+            i_mmap: VmaList::new(|vma| &vma.i_mmap_next, None),
             xa_lock: P::Lock::new(LockClass::XaLock),
             root,
             i_size: P::Word::new(pages),
@@ -160,14 +161,9 @@ impl<P: Platform> Mapping<P> {
         from: u64,
         to: u64,
     ) -> impl Iterator<Item = (Ref<P, Vma<P>>, AddrRange)> {
-        self.vmas()
+        self.i_mmap
+            .iter()
             .filter_map(move |vma| Some((vma, vma.range_of(from, to)?)))
-    }
-
-    fn vmas(&self) -> impl Iterator<Item = Ref<P, Vma<P>>> + use<P> {
-        core::iter::successors(self.i_mmap.load_protected(), |vma| {
-            vma.i_mmap_next.load_protected()
-        })
     }
 
     /// The VMAs that map page `index` of the object, and where. The caller has `i_mmap_rwsem`.
@@ -175,7 +171,8 @@ impl<P: Platform> Mapping<P> {
         &self,
         index: PageIndex,
     ) -> impl Iterator<Item = (Ref<P, Vma<P>>, VirtAddr)> {
-        self.vmas()
+        self.i_mmap
+            .iter()
             .filter_map(move |vma| Some((vma, vma.addr_of(index)?)))
     }
 }

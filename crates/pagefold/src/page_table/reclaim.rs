@@ -16,7 +16,7 @@ use crate::page_table::{PmdRef, PteLocked, PteMap, pte_offset_map_nolock};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::step::Step;
-use crate::tlb::Gather;
+use crate::tlb::{Gather, flush_before_make};
 
 /// Takes the table away that serves `part`, all of whose entries the caller has found or left empty since it took its
 /// lock, unless somebody has the pmd lock. Whether it did.
@@ -72,6 +72,7 @@ fn is_empty<P: Platform>(table: &PteMap<P>, part: AddrRange) -> bool {
 /// The upper entry names the table no more; walkers that know it are flushed, or waited for, before it is freed.
 fn detach<P: Platform>(table: &PteMap<P>, part: AddrRange, gather: &mut Gather<P>) {
     table.pmd.clear("pmd_clear");
+    flush_before_make(table.pmd.mm, part);
     accounting::mm_dec_nr_ptes::<P>(&table.pmd.mm);
     gather.add_table(table.seen.pfn(), part);
 }

@@ -112,6 +112,23 @@ impl<P: Platform> PmdRef<P> {
         Self::decode(self.entry().xchg_relaxed(0))
     }
 
+    /// Has hardware find no page any more where the entry maps a huge one, which it is to software all the time: who looks at it
+    /// without the lock waits for what becomes of it. Returns what was there, as one step, as hardware may have noted something in
+    /// it. The caller has the pmd lock. (Linux: `pmdp_invalidate`)
+    pub(crate) fn invalidate(&self) -> Pte {
+        let value = self.load_protected().mk_inaccessible();
+        P::step(Step::SetPte(
+            "pmdp_invalidate",
+            self.mm.id,
+            self.addr,
+            value,
+        ));
+        Self::decode(
+            self.entry()
+                .xchg_relaxed(P::Format::encode(value, PMD_LEVEL)),
+        )
+    }
+
     /// The lock of the table that the entry is in (Linux: `pmd_lockptr`).
     pub(crate) fn lockptr(&self) -> PtLock<P> {
         if P::split_ptlocks() {

@@ -17,7 +17,7 @@
 //! Linux up to 2.6.33 had one `anon_vma` for a family, as here. Since then each process has its own, linked into those of its
 //! ancestors, so that a walk for a page of a child does not visit the whole family. What is found is the same.
 
-use super::{add_mapping, remove_mapping};
+use super::{VmaList, add_mapping, remove_mapping};
 use crate::accounting::{self, PageKind};
 use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::arch::{Pte, Swap};
@@ -27,7 +27,7 @@ use crate::lock_order::LockClass;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{PmdRef, PtLock, pmd_offset, pte_offset_map_lock};
-use crate::platform::{Link, Platform, RawRwSem, RefCount};
+use crate::platform::{Platform, RawRwSem, RefCount};
 use crate::protocol::Safeguard;
 use crate::step::Step;
 use crate::swap;
@@ -39,7 +39,7 @@ use crate::vma::Vma;
 pub struct AnonVma<P: Platform> {
     pub(crate) rwsem: P::RwSem,
     /// The VMAs; under the semaphore.
-    vmas: P::Link<Vma<P>>,
+    vmas: VmaList<P>,
     /// One reference for each VMA that names it, and those of walks.
     references: P::RefCount,
 }
@@ -47,10 +47,9 @@ pub struct AnonVma<P: Platform> {
 impl<P: Platform> AnonVma<P> {
     /// The VMAs that may map the page with this index, and where. The caller has the semaphore.
     fn vmas_of(&self, index: PageIndex) -> impl Iterator<Item = (Ref<P, Vma<P>>, VirtAddr)> {
-        core::iter::successors(self.vmas.load_protected(), |vma| {
-            vma.anon_vma_next.load_protected()
-        })
-        .filter_map(move |vma| Some((vma, vma.addr_of(index)?)))
+        self.vmas
+            .iter()
+            .filter_map(move |vma| Some((vma, vma.addr_of(index)?)))
     }
 }
 
@@ -64,7 +63,7 @@ pub(crate) fn anon_vma_prepare<P: Platform>(vma: Ref<P, Vma<P>>) {
     }
     let new = Ref::new(AnonVma::<P> {
         rwsem: P::RwSem::new(LockClass::AnonVma),
-        vmas: P::Link::new(Some(vma)),
+        vmas: VmaList::new(|vma| &vma.anon_vma_next, Some(vma)),
         references: P::RefCount::new(1),
     });
     let lost = {
@@ -92,9 +91,7 @@ pub(crate) fn anon_vma_clone<P: Platform>(vma: Ref<P, Vma<P>>, parent: Ref<P, Vm
     vma.init_anon_vma(anon_vma);
     P::step(Step::Named("anon_vma_lock_write"));
     let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
-    vma.anon_vma_next
-        .store_protected(anon_vma.vmas.load_protected());
-    anon_vma.vmas.store_protected(Some(vma));
+    anon_vma.vmas.add(vma);
 }
 
 /// As [`anon_vma_clone`], for a VMA to which the pages of `other` are moved: who walks the list comes to `other` first.
@@ -106,9 +103,7 @@ pub(crate) fn anon_vma_clone_behind<P: Platform>(vma: Ref<P, Vma<P>>, other: Ref
     vma.set_anon_vma(anon_vma);
     P::step(Step::Named("anon_vma_lock_write"));
     let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
-    vma.anon_vma_next
-        .store_protected(other.anon_vma_next.load_protected());
-    other.anon_vma_next.store_protected(Some(vma));
+    anon_vma.vmas.add_behind(other, vma);
 }
 
 /// Gives VMAs that replace another one its `anon_vma`, if it has one, and its place in the list: who walks the list finds either
@@ -125,16 +120,12 @@ pub(crate) fn anon_vma_replace<P: Platform>(old: Ref<P, Vma<P>>, parts: [Ref<P, 
         return;
     }
     anon_vma.references.get(2);
-    let [first, second] = parts;
-    first.set_anon_vma(anon_vma);
-    second.set_anon_vma(anon_vma);
+    for part in parts {
+        part.set_anon_vma(anon_vma);
+    }
     P::step(Step::Named("anon_vma_lock_write"));
     let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
-    first.anon_vma_next.store_protected(Some(second));
-    second
-        .anon_vma_next
-        .store_protected(old.anon_vma_next.load_protected());
-    set_link_to(anon_vma, old, Some(first));
+    anon_vma.vmas.replace(old, parts);
 }
 
 /// Takes a VMA out of the list of its `anon_vma`, if it has one. Its pages are unmapped. (Linux: `unlink_anon_vmas`)
@@ -144,27 +135,7 @@ pub(crate) fn unlink_anon_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
     };
     P::step(Step::Named("anon_vma_lock_write"));
     let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
-    set_link_to(anon_vma, vma, vma.anon_vma_next.load_protected());
-}
-
-/// Has the list of a family name `target` where it names `vma`. The caller has its semaphore for writing.
-fn set_link_to<P: Platform>(
-    anon_vma: Ref<P, AnonVma<P>>,
-    vma: Ref<P, Vma<P>>,
-    target: Option<Ref<P, Vma<P>>>,
-) {
-    let mut next = anon_vma.vmas.load_protected();
-    if next == Some(vma) {
-        anon_vma.vmas.store_protected(target);
-        return;
-    }
-    while let Some(other) = next {
-        next = other.anon_vma_next.load_protected();
-        if next == Some(vma) {
-            other.anon_vma_next.store_protected(target);
-            return;
-        }
-    }
+    anon_vma.vmas.remove(vma);
 }
 
 /// Gives back the reference of a VMA that left the list a grace period ago, and is being freed.

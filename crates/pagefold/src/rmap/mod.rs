@@ -7,12 +7,14 @@
 //! Locks, in order: folio lock, `i_mmap_rwsem`, (notifier), lock of the table.
 
 mod anon;
+mod list;
 
 pub use anon::{AnonVma, rmap_walk_anon};
 pub(crate) use anon::{
     anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace, private_page_at,
     put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma, walk_anon,
 };
+pub(crate) use list::VmaList;
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
@@ -22,7 +24,7 @@ use crate::handle::Ref;
 use crate::notifier::NotifierRange;
 use crate::page_cache::Mapping;
 use crate::page_table::{pmd_offset, pte_offset_map_lock};
-use crate::platform::{FlushKind, Link, Platform};
+use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::step::Step;
 use crate::sync::{ReadGuard, WriteGuard};
@@ -36,9 +38,7 @@ pub(crate) fn link_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
     };
     P::step(Step::Named("i_mmap_lock_write"));
     let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
-    vma.i_mmap_next
-        .store_protected(mapping.i_mmap.load_protected());
-    mapping.i_mmap.store_protected(Some(vma));
+    mapping.i_mmap.add(vma);
 }
 
 /// Takes a VMA out of the list of its object, if it has one.
@@ -48,7 +48,7 @@ pub(crate) fn unlink_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
     };
     P::step(Step::Named("i_mmap_lock_write"));
     let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
-    set_link_to(mapping, vma, vma.i_mmap_next.load_protected());
+    mapping.i_mmap.remove(vma);
 }
 
 /// Puts VMAs in the place of one in the list of its object, if it has one. Whoever walks the list finds either the one or the
@@ -62,14 +62,9 @@ pub(crate) fn replace_vma<P: Platform>(old: Ref<P, Vma<P>>, parts: [Ref<P, Vma<P
         parts.into_iter().for_each(link_vma);
         return;
     }
-    let [first, second] = parts;
     P::step(Step::Named("i_mmap_lock_write"));
     let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
-    first.i_mmap_next.store_protected(Some(second));
-    second
-        .i_mmap_next
-        .store_protected(old.i_mmap_next.load_protected());
-    set_link_to(mapping, old, Some(first));
+    mapping.i_mmap.replace(old, parts);
 }
 
 /// Adds a VMA to the list of its object, if it has one, behind another one: who walks the list comes to that one first.
@@ -79,29 +74,7 @@ pub(crate) fn link_vma_behind<P: Platform>(other: Ref<P, Vma<P>>, vma: Ref<P, Vm
     };
     P::step(Step::Named("i_mmap_lock_write"));
     let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
-    vma.i_mmap_next
-        .store_protected(other.i_mmap_next.load_protected());
-    other.i_mmap_next.store_protected(Some(vma));
-}
-
-/// Has the list of an object name `target` where it names `vma`. The caller has its semaphore for writing.
-fn set_link_to<P: Platform>(
-    mapping: Ref<P, Mapping<P>>,
-    vma: Ref<P, Vma<P>>,
-    target: Option<Ref<P, Vma<P>>>,
-) {
-    let mut next = mapping.i_mmap.load_protected();
-    if next == Some(vma) {
-        mapping.i_mmap.store_protected(target);
-        return;
-    }
-    while let Some(other) = next {
-        next = other.i_mmap_next.load_protected();
-        if next == Some(vma) {
-            other.i_mmap_next.store_protected(target);
-            return;
-        }
-    }
+    mapping.i_mmap.add_behind(other, vma);
 }
 
 /// Takes all mappings of a small folio away. The caller has its lock, so that no fault maps it again. The batch has to

@@ -77,23 +77,36 @@ pub(super) fn fill_page<P: Platform>(
     addr: VirtAddr,
     fill: impl FnOnce(Ref<P, Vma<P>>) -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
-    with_mm(mm, || {
-        if P::enforces(Safeguard::LayoutChanging) && mm.is_changing() {
-            return Err(UffdError::Again);
-        }
-        let vma = mm
-            .find_vma(addr)
-            .filter(|vma| vma.is_uffd_armed_protected())
-            .ok_or(UffdError::NoEntry)?;
+    with_registered(mm, addr, Vma::is_uffd_armed_protected, |vma| {
         fill(vma)?;
         wake(vma, addr);
         Ok(())
     })
 }
 
+/// Does something to the VMA at `addr` if it is registered as asked for, with `mmap_lock` for reading and while the layout is not
+/// changing.
+pub(super) fn with_registered<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    is_registered: fn(&Vma<P>) -> bool,
+    action: impl FnOnce(Ref<P, Vma<P>>) -> Result<(), UffdError>,
+) -> Result<(), UffdError> {
+    with_mm(mm, || {
+        if P::enforces(Safeguard::LayoutChanging) && mm.is_changing() {
+            return Err(UffdError::Again);
+        }
+        let vma = mm
+            .find_vma(addr)
+            .filter(|vma| is_registered(vma))
+            .ok_or(UffdError::NoEntry)?;
+        action(vma)
+    })
+}
+
 /// Does something to an address space that its caller need not be a thread of, with `mmap_lock` for reading. It does not go away
 /// meanwhile: its tables are not being freed already.
-pub(super) fn with_mm<P: Platform>(
+fn with_mm<P: Platform>(
     mm: Ref<P, Mm<P>>,
     action: impl FnOnce() -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {

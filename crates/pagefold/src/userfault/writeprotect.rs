@@ -14,7 +14,7 @@ use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::tlb::flush_tlb_range;
 use crate::userfault::UffdError;
-use crate::userfault::fill::{wake, with_mm};
+use crate::userfault::fill::{wake, with_registered};
 use crate::vma::Vma;
 use crate::zap::split_huge_pmd;
 
@@ -28,14 +28,7 @@ pub fn writeprotect<P: Platform>(
     addr: VirtAddr,
     protect: bool,
 ) -> Result<(), UffdError> {
-    with_mm(mm, || {
-        if P::enforces(Safeguard::LayoutChanging) && mm.is_changing() {
-            return Err(UffdError::Again);
-        }
-        let vma = mm
-            .find_vma(addr)
-            .filter(|vma| vma.is_uffd_wp_protected())
-            .ok_or(UffdError::NoEntry)?;
+    with_registered(mm, addr, Vma::is_uffd_wp_protected, |vma| {
         if protect {
             return protect_page(vma, addr);
         }

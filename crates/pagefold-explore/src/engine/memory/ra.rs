@@ -666,8 +666,9 @@ impl Engine {
         let objects = self.objects.within(start, len);
         let mut uses = objects.flat_map(|object| self.log.chain(object, &self.objects));
         let (unknown, _) = uses.find(|&(event, _)| {
-            // The end of a round of a retry loop is no access.
-            self.log.event(event).kind != Kind::Relax
+            // The end of a round of a retry loop is no access; giving a reference back comes before giving back the last one by
+            // coherence, and what it orders besides is for the other uses to show.
+            !matches!(self.log.event(event).kind, Kind::Relax | Kind::Put)
                 && event < self.step as usize
                 && usize::from(self.log.event(event).thread) != self.current
                 && self.thread_knows(self.current, event) == Some(false)

@@ -170,7 +170,11 @@ impl Layout {
             machine.objects[id] = Some(mapping);
         }
         for id in 0..scenario.mms.len() {
-            machine.mms[id] = Some(Mm::new(id as u32).expect("a new machine has frames"));
+            let mm = Mm::new(id as u32).expect("a new machine has frames");
+            if let Some(live) = world.live_entries() {
+                live.note_root(mm.id, mm.root());
+            }
+            machine.mms[id] = Some(mm);
         }
         if scenario
             .threads

@@ -6,15 +6,16 @@ use pagefold::accounting::{Fact, PageKind};
 use pagefold::addr::{AddrRange, Pfn, VirtAddr};
 use pagefold::arch::{Format, PMD_LEVEL, PTE_LEVEL, Pte};
 use pagefold::page_cache::Entry;
-use pagefold::platform::{Counter, Order, Platform, RefCount, Word as _};
+use pagefold::platform::{Counter, FlushKind, Order, Platform, RefCount, Word as _};
 use pagefold::protocol::Protocol;
 use pagefold_explore as explore;
-use pagefold_litmus::{Memory, ObjectId, Vocabulary};
+use pagefold_litmus::{Format as EntriesOf, Memory, ObjectId, Vocabulary};
 
 use super::{Goal, Machine, Plan, RunConfig};
 use crate::model::cpu::Translation;
-use crate::model::format::ModelFormat;
+use crate::model::format::{EntryFormat, ModelFormat};
 use crate::model::oracle::{Through, entry_of};
+use crate::model::word::ModelWord;
 use crate::model::world::World;
 use crate::model::{Kind, Model};
 
@@ -41,19 +42,23 @@ const PAGE_0: VirtAddr = VirtAddr::of_page(0);
 const PAGE_1: VirtAddr = VirtAddr::of_page(1);
 
 fn kind_after(memory: Memory, sabotage: fn(&Machine)) -> Option<String> {
+    let config = RunConfig {
+        memory,
+        ..RunConfig::new(Protocol::DEFAULT)
+    };
+    kind_under(&config, sabotage)
+}
+
+fn kind_under(config: &RunConfig, sabotage: fn(&Machine)) -> Option<String> {
     let vocabulary = Vocabulary {
         protocols: &[],
         safeguards: &[],
         violations: &[],
     };
     let scenario = pagefold_litmus::parse(SCENARIO, "books", &vocabulary).expect("it is valid");
-    let config = RunConfig {
-        memory,
-        ..RunConfig::new(Protocol::DEFAULT)
-    };
-    let mut plan = Plan::new(&scenario, &config, Goal::Invariants).expect("it is small enough");
+    let mut plan = Plan::new(&scenario, config, Goal::Invariants).expect("it is small enough");
     plan.before_checks = sabotage;
-    match plan.explore(&config, &|_| ()).verdict {
+    match plan.explore(config, &|_| ()).verdict {
         explore::Verdict::Holds => None,
         explore::Verdict::Broken(violation) => Some(violation.kind.into_owned()),
         explore::Verdict::NotExhausted(bound) => panic!("{bound}"),
@@ -312,4 +317,65 @@ fn a_page_that_was_stored_to_and_is_clean() {
             .books
             .note_store(mm, PAGE_0, pfn, 1, Through::Translation);
     });
+}
+
+/// The upper entry for the first pages of B.
+fn upper_entry(machine: &Machine) -> &'static ModelWord {
+    let root = machine.mms[1].expect("B").root();
+    let top = ModelFormat::decode(Model::entry(root, 0).peek(), PMD_LEVEL + 1);
+    Model::entry(top.pfn(), 0)
+}
+
+fn flush(machine: &Machine, pages: u64, kind: FlushKind) {
+    let range = AddrRange::pages(PAGE_0, pages);
+    Model::flush_tlb(machine.mms[1].expect("B"), range, kind);
+}
+
+/// Takes the table of B out of its entry, flushes, and puts a huge page in its place.
+fn replace_table(machine: &Machine, flush: impl FnOnce()) {
+    let entry = upper_entry(machine);
+    entry.xchg_relaxed(0);
+    flush();
+    let huge = Pte::huge(Pfn(8), false);
+    entry.store_release(ModelFormat::encode(huge, PMD_LEVEL));
+}
+
+#[test]
+fn a_valid_entry_that_is_replaced_by_another() {
+    let breaks = |format: EntriesOf, sabotage: fn(&Machine)| {
+        let config = RunConfig {
+            format: Some(EntryFormat::of_machine(format)),
+            ..RunConfig::new(Protocol::DEFAULT)
+        };
+        kind_under(&config, sabotage).as_deref() == Some(Kind::BreakBeforeMake.name())
+    };
+    let at_once: fn(&Machine) = |machine| {
+        let table = entry_of(machine.mms[1].expect("B"), PAGE_0).0;
+        let other = ModelFormat::encode(Pte::page(Pfn(8), false), PTE_LEVEL);
+        Model::entry(table.expect("the page is mapped by a table"), 0).store_release(other);
+    };
+    let unflushed: fn(&Machine) = |machine| replace_table(machine, || ());
+    let flushed_in_part: fn(&Machine) =
+        |machine| replace_table(machine, || flush(machine, 1, FlushKind::LeavesAndTables));
+    let flushed_but_for_the_table: fn(&Machine) =
+        |machine| replace_table(machine, || flush(machine, 2, FlushKind::Leaves));
+    let flushed: fn(&Machine) =
+        |machine| replace_table(machine, || flush(machine, 2, FlushKind::LeavesAndTables));
+    let of_one_size: fn(&Machine) = |machine| {
+        let entry = upper_entry(machine);
+        let old = entry.xchg_relaxed(0);
+        entry.store_release(old);
+    };
+    for bad in [
+        at_once,
+        unflushed,
+        flushed_in_part,
+        flushed_but_for_the_table,
+    ] {
+        assert!(breaks(EntriesOf::AArch64, bad));
+        assert!(!breaks(EntriesOf::X86_64, bad) && !breaks(EntriesOf::RiscV, bad));
+    }
+    for good in [flushed, of_one_size] {
+        assert!(!breaks(EntriesOf::AArch64, good));
+    }
 }

@@ -202,7 +202,7 @@ impl Census {
 
     /// Each frame is free, or used as often as it counts itself.
     pub(super) fn check_frames(&self, world: &World) {
-        for (number, slot) in world.frames.iter().enumerate() {
+        for (number, slot) in world.frames().iter().enumerate() {
             let pfn = Pfn(number as u64);
             if slot.state.get() != Use::Allocated || self.table[number] {
                 continue;
@@ -218,7 +218,7 @@ impl Census {
                 );
             }
             let head = frame.folio_head();
-            if head != pfn && world.frames[head.0 as usize].state.get() == Use::Allocated {
+            if head != pfn && world.frames()[head.0 as usize].state.get() == Use::Allocated {
                 continue;
             }
             let (maps, cached) = (self.maps[number], self.cached[number]);

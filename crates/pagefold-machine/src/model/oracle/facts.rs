@@ -149,7 +149,7 @@ impl World {
 
     /// A table that goes must not take anything with it.
     fn check_removed_table(&self, table: Pfn, mm: u32, range: AddrRange) {
-        self.frames[table.0 as usize].table_of.set(Some(mm));
+        self.frames()[table.0 as usize].table_of.set(Some(mm));
         for index in 0..PTRS_PER_TABLE {
             let pte = read(table, index, PTE_LEVEL);
             let addr = range

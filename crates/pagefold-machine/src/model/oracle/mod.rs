@@ -19,7 +19,7 @@
 //! Everything else is looked at when all threads have been joined, and so everything is known.
 //!
 //! `books.rs` says what should be, `facts.rs` what the engine tells, `census.rs`, `objects.rs`, `files.rs` and `kept.rs` what is there at the end,
-//! `translations.rs` what is cached of it, `permissions.rs` what accesses may do, `walk.rs` reads page tables without being part
+//! `live_entries.rs` how entries may change, `translations.rs` what is cached of it, `permissions.rs` what accesses may do, `walk.rs` reads page tables without being part
 //! of the execution.
 
 mod books;
@@ -27,6 +27,7 @@ mod census;
 mod facts;
 mod files;
 mod kept;
+mod live_entries;
 mod objects;
 mod permissions;
 mod translations;
@@ -39,6 +40,7 @@ use pagefold::page_cache::Mapping;
 
 pub(crate) use books::{Backing, Books, Through};
 pub(crate) use kept::check_holes_seen;
+pub(crate) use live_entries::{Audience, LiveEntries};
 pub(crate) use walk::{access_uncached, entry_of};
 
 use super::cpu::CpuKind;

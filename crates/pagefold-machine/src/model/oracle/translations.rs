@@ -61,7 +61,7 @@ pub(super) fn check_secondary(
         };
         let (_, pte) = entry_of(mm, addr);
         if !pte.is_accessible() || pte.pfn() != spte.pfn() {
-            let freed = world.frames[spte.pfn().0 as usize].state.get() == Use::Freed;
+            let freed = world.frames()[spte.pfn().0 as usize].state.get() == Use::Freed;
             fail(
                 Kind::SecondaryMapping,
                 format!(

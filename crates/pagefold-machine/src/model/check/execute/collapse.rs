@@ -1,7 +1,7 @@
 //! Who makes huge pages of small ones.
 
 use pagefold::addr::{AddrRange, PageIndex};
-use pagefold::collapse::{self, Limits, ScanResult};
+use pagefold::collapse::{self, CollapseError, Limits, ScanResult};
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
 use pagefold_explore as explore;
@@ -12,7 +12,7 @@ use crate::model::{Model, PTRS_PER_TABLE};
 
 pub(super) fn madvise_collapse(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> Value {
     let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
-    status(result.map_err(ScanResult::errno))
+    status(result.map_err(CollapseError::errno))
 }
 
 impl Session<'_> {

@@ -64,10 +64,10 @@ impl Session<'_> {
     }
 }
 
-/// What a system call gives that could not have its page.
+/// What a system call gives that could not have its page. That it is poisoned is told only to who asks for that (Linux:
+/// `FOLL_HWPOISON`), as `MADV_POPULATE` does.
 fn errno(error: &FaultError<Model>) -> Value {
     match error {
-        FaultError::HwPoison => Symbol::EHWPOISON.into(),
         FaultError::OutOfMemory => Symbol::ENOMEM.into(),
         _ => Symbol::EFAULT.into(),
     }

@@ -30,7 +30,7 @@ use pagefold_litmus::{
 use super::Session;
 use crate::model::cpu::Access;
 use crate::model::oracle::{MMS, OBJECTS};
-use crate::model::world::VIRT_PAGES;
+use crate::model::world::{VIRT_PAGES, World};
 use crate::model::{Model, PTRS_PER_TABLE};
 
 /// Mappings of a scenario.
@@ -125,7 +125,7 @@ impl Session<'_> {
 
     fn set(&self, register: Option<RegisterId>, value: Value) {
         if let Some(register) = register {
-            self.registers[register.index()].set(Some(value));
+            World::current().registers()[register.index()].set(Some(value));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A VMA's range, object and kind never change; what changes is its flags, its `anon_vma` and whether it is in its address
 //! space at all. Where a part is to be changed or unmapped, the VMA is replaced by VMAs for its parts
-//! (`split.rs`). Linux changes the range in place; there as here, the VMA is write-locked meanwhile.
+//! (`split`). Linux changes the range in place; there as here, the VMA is write-locked meanwhile.
 //!
 //! * The per-VMA lock: a reader (a page fault) holds `lock` for reading. A writer has `mmap_lock` for writing, waits
 //!   for the readers once (`start_write`) and marks the VMA with the address space's sequence
@@ -12,6 +12,10 @@
 //!   [`collapse::retract`](crate::collapse::retract).
 //! * One flag, [`VM_MAYBE_GUARD`], is also set with either lock for reading: whoever sets it then writes what the others write.
 //! * `anon_vma` is set once, under `mmap_lock` for reading and `page_table_lock`, never cleared while the VMA lives.
+
+mod split;
+
+pub(crate) use split::split_around;
 
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::arch::Pte;

@@ -1,0 +1,288 @@
+//! The reports of `pagefold linux`: for people as it goes on, for programs at the end.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use pagefold::protocol::Protocol;
+use pagefold_linux::{Count, Kernel, Machine, Outcome, Seen, Unable};
+use serde::Serialize;
+
+use super::text::seconds;
+use crate::grid::{Cell, Grid};
+use crate::linux::{Compared, Done, Verdict, status};
+use crate::terminal::{Ink, Terminal};
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// On what is run, and what it is compared with.
+pub(crate) fn head(
+    machine: Result<&Machine, &Unable>,
+    protocol: Protocol,
+    seed: u64,
+    terminal: Terminal,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match machine {
+        Ok(machine) => writeln!(
+            out,
+            "{} against {}, seed {seed}",
+            terminal.paint(Ink::Title, format_args!("Linux {}", machine.kernel.release)),
+            terminal.paint(Ink::Title, protocol.name)
+        ),
+        Err(why) => writeln!(out, "{}", terminal.paint(Ink::Open, why)),
+    }
+}
+
+/// What came of one scenario.
+pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write) -> io::Result<()> {
+    let verdict = done.verdict();
+    let ink = match verdict {
+        Verdict::Allowed => Ink::Good,
+        Verdict::Forbidden => Ink::Bad,
+        Verdict::Open | Verdict::Skipped => Ink::Open,
+    };
+    let name = terminal.paint(Ink::Title, &done.loaded.scenario.name);
+    let compared = match &done.result {
+        Ok(compared) => compared,
+        Err(why) => {
+            let word = terminal.paint(ink, verdict.word());
+            return writeln!(out, "\n{name}: {word}, {why}");
+        }
+    };
+    let Compared { ran, allowed, open } = compared;
+    writeln!(
+        out,
+        "\n{name}: {}, {} iterations in {}",
+        terminal.paint(ink, verdict_in_words(compared, verdict)),
+        ran.iterations(),
+        seconds(done.time)
+    )?;
+    if let Some(why) = &ran.stuck {
+        writeln!(out, "  {}", terminal.paint(Ink::Bad, why))?;
+    }
+    for line in &ran.complaints {
+        let line = format!("the kernel's log: {line}");
+        writeln!(out, "  {}", terminal.paint(Ink::Bad, line))?;
+    }
+    if let Some(why) = open {
+        writeln!(out, "  {}", terminal.paint(Ink::Open, why))?;
+    }
+    if done.loaded.scenario.registers.is_empty() {
+        return Ok(());
+    }
+    let registers = done.loaded.scenario.registers.iter();
+    let names = registers.map(|register| register.name.as_str());
+    let mut grid = Grid::new(["     seen"].into_iter().chain(names).chain([""]));
+    for (outcome, count) in &ran.counts {
+        let remark = match is_allowed(compared, outcome, *count) {
+            Allowed::Yes => Cell::default(),
+            Allowed::No => Cell::new(Ink::Bad, "NOT ALLOWED"),
+            Allowed::Open => Cell::new(Ink::Open, "not known to be allowed"),
+            Allowed::Disturbed => Cell::new(Ink::Faint, "somebody else had a page (EAGAIN)"),
+        };
+        grid.row(row(format!("{:9}", count.all()), outcome, remark));
+    }
+    for outcome in ran.unseen(allowed) {
+        grid.row(row("    never".to_owned(), outcome, Cell::default()));
+    }
+    grid.write(terminal, out)
+}
+
+/// Whether what was seen may be.
+enum Allowed {
+    Yes,
+    No,
+    /// That is not known.
+    Open,
+    /// It was seen only when somebody outside of the scenario was in the way.
+    Disturbed,
+}
+
+fn is_allowed(compared: &Compared, outcome: &Outcome, count: Count) -> Allowed {
+    if compared.allowed.contains(outcome) {
+        Allowed::Yes
+    } else if count.clean == 0 {
+        Allowed::Disturbed
+    } else if compared.open.is_some() {
+        Allowed::Open
+    } else {
+        Allowed::No
+    }
+}
+
+fn verdict_in_words(compared: &Compared, verdict: Verdict) -> String {
+    let Compared { ran, allowed, .. } = compared;
+    let seen = ran.counts.len();
+    let others = ran.forbidden(allowed).count();
+    match verdict {
+        Verdict::Forbidden if others > 0 => {
+            format!("FORBIDDEN, {others} of {seen} outcomes seen not allowed")
+        }
+        Verdict::Forbidden => "FORBIDDEN".to_owned(),
+        Verdict::Open => "open".to_owned(),
+        Verdict::Allowed | Verdict::Skipped => format!(
+            "allowed, {} of {} outcomes seen",
+            allowed.len() - ran.unseen(allowed).count(),
+            allowed.len()
+        ),
+    }
+}
+
+fn row(count: String, outcome: &Outcome, remark: Cell) -> impl Iterator<Item = Cell> {
+    let values = outcome.iter().map(|value| match value {
+        Some(value) => Cell::from(value.to_string()),
+        None => Cell::new(Ink::Faint, "-"),
+    });
+    [Cell::from(count)]
+        .into_iter()
+        .chain(values)
+        .chain([remark])
+}
+
+/// The last line.
+pub(crate) fn summary(
+    all: &[Done<'_>],
+    time: Duration,
+    terminal: Terminal,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let count = |verdict| all.iter().filter(|done| done.verdict() == verdict).count();
+    let verdicts = [
+        (Verdict::Allowed, Ink::Good),
+        (Verdict::Forbidden, Ink::Bad),
+        (Verdict::Open, Ink::Open),
+        (Verdict::Skipped, Ink::Faint),
+    ];
+    let scenarios = if all.len() == 1 {
+        "scenario"
+    } else {
+        "scenarios"
+    };
+    write!(out, "\n{} {scenarios}", all.len())?;
+    for (verdict, ink) in verdicts {
+        let number = count(verdict);
+        if number > 0 {
+            let text = format!("{number} {}", verdict.word());
+            write!(out, ", {}", terminal.paint(ink, text))?;
+        }
+    }
+    writeln!(out, ", {}", seconds(time))
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    kernel: Option<&'a str>,
+    seed: u64,
+    runs: Vec<Run<'a>>,
+    summary: Summary,
+}
+
+#[derive(Serialize)]
+struct Run<'a> {
+    scenario: &'a str,
+    file: String,
+    protocol: &'a str,
+    verdict: &'a str,
+    reason: Option<String>,
+    iterations: u64,
+    seconds: f64,
+    registers: Vec<&'a str>,
+    outcomes: Vec<Row<'a>>,
+    complaints: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    values: &'a [Option<Seen>],
+    seen: u64,
+    disturbed: u64,
+    allowed: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    runs: usize,
+    allowed: usize,
+    forbidden: usize,
+    open: usize,
+    skipped: usize,
+    seconds: f64,
+    status: u8,
+}
+
+/// Writes the report for programs: one JSON object. The names of its fields are stable; `pagefold linux --help` lists them.
+pub(crate) fn json(
+    all: &[Done<'_>],
+    kernel: Option<&Kernel>,
+    seed: u64,
+    time: Duration,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let count = |verdict| all.iter().filter(|done| done.verdict() == verdict).count();
+    let report = Report {
+        version: VERSION,
+        kernel: kernel.map(|kernel| kernel.release.as_str()),
+        seed,
+        runs: all.iter().map(run).collect(),
+        summary: Summary {
+            runs: all.len(),
+            allowed: count(Verdict::Allowed),
+            forbidden: count(Verdict::Forbidden),
+            open: count(Verdict::Open),
+            skipped: count(Verdict::Skipped),
+            seconds: time.as_secs_f64(),
+            status: status(all).code(),
+        },
+    };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)
+}
+
+fn run<'a>(done: &'a Done<'_>) -> Run<'a> {
+    let scenario = &done.loaded.scenario;
+    let compared = done.result.as_ref();
+    let reason = match compared {
+        Ok(compared) => compared.ran.stuck.clone().or_else(|| compared.open.clone()),
+        Err(why) => Some(why.to_string()),
+    };
+    Run {
+        scenario: &scenario.name,
+        file: done.loaded.path.display().to_string(),
+        protocol: done.protocol.name,
+        verdict: done.verdict().word(),
+        reason,
+        iterations: compared.map_or(0, |compared| compared.ran.iterations()),
+        seconds: done.time.as_secs_f64(),
+        registers: scenario
+            .registers
+            .iter()
+            .map(|register| register.name.as_str())
+            .collect(),
+        outcomes: compared.map_or_else(|_| Vec::new(), rows),
+        complaints: compared.map_or(&[], |compared| &compared.ran.complaints),
+    }
+}
+
+/// What was seen, then what is allowed and was not.
+fn rows(compared: &Compared) -> Vec<Row<'_>> {
+    let Compared { ran, allowed, .. } = compared;
+    let seen = ran.counts.iter().map(|(values, count)| Row {
+        values,
+        seen: count.all(),
+        disturbed: count.disturbed,
+        allowed: match is_allowed(compared, values, *count) {
+            Allowed::Yes => Some(true),
+            Allowed::No => Some(false),
+            Allowed::Open | Allowed::Disturbed => None,
+        },
+    });
+    let unseen = ran.unseen(allowed).map(|values| Row {
+        values,
+        seen: 0,
+        disturbed: 0,
+        allowed: Some(true),
+    });
+    seen.chain(unseen).collect()
+}

@@ -1,0 +1,216 @@
+//! `pagefold linux` on the kernel that the tests run on. What this machine cannot do is ignored, with the reason.
+//!
+//! One test after the other, as the command wants the machine for itself.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use serde_json::Value;
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let mut trials = vec![
+        Trial::test("no_counterpart", no_counterpart),
+        Trial::test("not_root", not_root),
+        Trial::ignorable_test("one_at_a_time", one_at_a_time),
+        Trial::ignorable_test("a_difference_is_found", a_difference_is_found),
+        Trial::ignorable_test("a_hang_is_found", a_hang_is_found),
+    ];
+    for folder in ["thread", "selftests"] {
+        for path in scenarios(folder) {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = format!("{folder}/{stem}");
+            trials.push(Trial::ignorable_test(name, move || allowed(&path)));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn scenarios(folder: &str) -> Vec<PathBuf> {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../litmus");
+    let entries = fs::read_dir(library.join(folder)).expect("the library is in the repository");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pagefold"));
+    command.arg("linux").args(arguments);
+    command
+}
+
+/// Runs a scenario; the first run of the report, and the status.
+fn run(path: &Path, arguments: &[&str]) -> Result<(Value, i32), Failed> {
+    let Output { status, stdout, .. } = command(arguments)
+        .args(["--format", "json"])
+        .arg(path)
+        .output()?;
+    let mut report: Value = serde_json::from_slice(&stdout)?;
+    let status = status.code().ok_or("ended by a signal")?;
+    Ok((report["runs"][0].take(), status))
+}
+
+/// A scenario of its own.
+fn run_text(text: &str, arguments: &[&str]) -> Result<(Value, i32), Failed> {
+    let file = tempfile::Builder::new().suffix(".litmus").tempfile()?;
+    fs::write(file.path(), text)?;
+    run(file.path(), arguments)
+}
+
+fn skipped(run: &Value) -> Option<Completion> {
+    let reason = run["reason"].as_str().unwrap_or_default();
+    (run["verdict"] == "skipped").then(|| Completion::ignored_with(reason))
+}
+
+/// Whatever is seen of a scenario of the library is allowed.
+fn allowed(path: &Path) -> Result<Completion, Failed> {
+    let (run, status) = run(path, &["--seconds", "1", "--iterations", "100"])?;
+    if let Some(ignored) = skipped(&run) {
+        return Ok(ignored);
+    }
+    if status == 0 && run["iterations"].as_u64() > Some(0) {
+        Ok(Completion::Completed)
+    } else {
+        Err(format!("{run:#}").into())
+    }
+}
+
+/// What a kernel from 6.18 on does, held against rules of before: it collapses pages that the process cannot write.
+fn a_difference_is_found() -> Result<Completion, Failed> {
+    let read_only = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../litmus/selftests/madvise-collapse-read-only-pages.litmus");
+    let (run, status) = run(
+        &read_only,
+        &["--protocol", "linux-6.6", "--iterations", "5"],
+    )?;
+    if let Some(ignored) = skipped(&run) {
+        return Ok(ignored);
+    }
+    if status == 0 {
+        return Ok(Completion::ignored_with("Linux 6.18"));
+    }
+    let seen = |row: &Value| row["seen"].as_u64() > Some(0) && row["allowed"] == false;
+    let rows = run["outcomes"].as_array().ok_or("no outcomes")?;
+    check(
+        status == 1 && run["verdict"] == "forbidden" && rows.iter().any(seen),
+        &run,
+    )?;
+    Ok(Completion::Completed)
+}
+
+/// A fault that nobody answers ends the run, and the process that faulted.
+fn a_hang_is_found() -> Result<Completion, Failed> {
+    let text = "MM hang
+{ shmem f[2]; mm A { x: mmap(f, MAP_SHARED); uffd(x, MISSING); } }
+P0 (A) { r = x[0]; }
+";
+    let (run, status) = run_text(text, &["--iterations", "1"])?;
+    if let Some(ignored) = skipped(&run) {
+        return Ok(ignored);
+    }
+    let reason = run["reason"].as_str().unwrap_or_default();
+    check(
+        status == 1 && reason.starts_with("P0 did not come to an end"),
+        &run,
+    )?;
+    Ok(Completion::Completed)
+}
+
+const READ: &str = "MM read
+{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } }
+P0 (A) { r = x[0]; }
+";
+
+/// While one command has the machine, another one is refused; if it is killed, its processes die and the machine is free.
+fn one_at_a_time() -> Result<Completion, Failed> {
+    let short = ["--iterations", "1"];
+    if let (run, 4) = run_text(READ, &short)? {
+        return Ok(skipped(&run).unwrap_or(Completion::Completed));
+    }
+    let file = tempfile::Builder::new().suffix(".litmus").tempfile()?;
+    fs::write(file.path(), READ)?;
+    let mut other = command(&["--seconds", "60", "--iterations", "1000000000"])
+        .arg(file.path())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let refused = (0..TRIES).any(|_| {
+        thread::sleep(PAUSE);
+        matches!(run_text(READ, &short), Ok((run, 4)) if run["reason"].as_str()
+            .is_some_and(|reason| reason.contains("another `pagefold linux` has it")))
+    });
+    other.kill()?;
+    other.wait()?;
+    let free = (0..TRIES).any(|_| {
+        thread::sleep(PAUSE);
+        matches!(run_text(READ, &short), Ok((_, 0)))
+    });
+    if refused && free {
+        Ok(Completion::Completed)
+    } else {
+        Err(format!("refused: {refused}, free afterwards: {free}").into())
+    }
+}
+
+/// What has no counterpart is skipped everywhere, with the reason.
+fn no_counterpart() -> Result<(), Failed> {
+    let text = "MM device
+{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } }
+P0 (device A) { r = x[0]; }
+";
+    let (run, status) = run_text(text, &[])?;
+    let reason = "no counterpart: a device that walks page tables";
+    check(
+        status == 4 && run["verdict"] == "skipped" && run["reason"] == reason,
+        &run,
+    )
+}
+
+/// Without root it says so.
+fn not_root() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let copy = directory.path().join("pagefold");
+    let scenario = directory.path().join("read.litmus");
+    fs::copy(env!("CARGO_BIN_EXE_pagefold"), &copy)?;
+    fs::write(&scenario, READ)?;
+    for path in [directory.path(), &copy, &scenario] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    let mut command = Command::new(&copy);
+    command.arg("linux").arg(&scenario);
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY);
+    }
+    let Output { status, stdout, .. } = command.output()?;
+    let stdout = String::from_utf8(stdout)?;
+    let reason = "missing: not root: page maps and userfaultfd are for root\n";
+    if status.code() == Some(4) && stdout.starts_with(reason) {
+        Ok(())
+    } else {
+        Err(format!("{status}: {stdout}").into())
+    }
+}
+
+/// A user who is not root.
+const NOBODY: u32 = 65534;
+
+/// How often, and after what time, is looked again.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+
+fn check(condition: bool, run: &Value) -> Result<(), Failed> {
+    if condition {
+        Ok(())
+    } else {
+        Err(format!("{run:#}").into())
+    }
+}

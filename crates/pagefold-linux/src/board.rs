@@ -1,0 +1,294 @@
+//! What the processes of a run tell each other, in memory that they share.
+//!
+//! One writer at a time: the controller writes what a worker is to do, then counts up its `request`; the worker does it, then
+//! sets its `answer` to that number. Of a race the controller writes everything before it counts up `race`, and reads the registers
+//! when `left` is 0. Both are acquired and released, which is the order of everything else.
+
+use std::hint;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pagefold_litmus::limits::{MMS, REGISTERS, THREADS};
+use pagefold_litmus::{Symbol, Value};
+use rustix::io::Errno;
+use rustix::thread::futex;
+
+use crate::geometry::Spread;
+use crate::report::Seen;
+use crate::sys::access::Signal;
+use crate::sys::shared::Shareable;
+
+/// Processes: one for each address space, and one for the kernel's own threads.
+pub(crate) const WORKERS: usize = MMS + 1;
+
+/// Looks at a word before it is waited for in the kernel.
+const SPINS: u32 = 2_000;
+
+/// The memory.
+#[derive(Debug)]
+pub(crate) struct Board {
+    /// Of each worker.
+    pub(crate) desks: [Desk; WORKERS],
+    /// Of each thread.
+    pub(crate) seats: [Seat; THREADS],
+    /// The content of each register, packed.
+    registers: [AtomicU64; REGISTERS],
+    /// Where pages are.
+    pub(crate) spread: Spread,
+    /// Races begun.
+    pub(crate) race: AtomicU32,
+    /// Threads at the start line.
+    arrived: AtomicU32,
+    /// Threads that wait for each other there.
+    starters: AtomicU32,
+    /// Threads that have not ended.
+    pub(crate) left: AtomicU32,
+    /// A collapse gave up for a reason that may lie outside of the scenario.
+    pub(crate) disturbed: AtomicU32,
+}
+
+// SAFETY: it consists of atomics, and zero is a value of each.
+unsafe impl Shareable for Board {}
+
+/// What a worker is asked for.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    task: AtomicU64,
+    request: AtomicU32,
+    answer: AtomicU32,
+    /// It has been forked in this iteration.
+    pub(crate) forked: AtomicU32,
+    /// Threads that have called `exit` in this iteration.
+    pub(crate) exited: AtomicU32,
+}
+
+/// How a thread starts and how long it takes.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// Nanoseconds to wait after the start.
+    pub(crate) delay: AtomicU64,
+    /// Nanoseconds from there to its end.
+    pub(crate) took: AtomicU64,
+    /// It has ended.
+    pub(crate) done: AtomicU32,
+}
+
+/// A task of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Make the mappings of the start.
+    Build,
+    /// Run a part of the set-up.
+    Setup(usize),
+    /// Begin the threads, if that is not done yet.
+    Spawn,
+    /// Run a `final`.
+    Final(usize),
+    /// Take everything away; a process that was forked ends.
+    Clear,
+}
+
+impl Task {
+    fn pack(self) -> u64 {
+        match self {
+            Self::Build => 0,
+            Self::Setup(phase) => 1 | (phase as u64) << 8,
+            Self::Spawn => 2,
+            Self::Final(phase) => 3 | (phase as u64) << 8,
+            Self::Clear => 4,
+        }
+    }
+
+    fn unpack(packed: u64) -> Self {
+        let phase = (packed >> 8) as usize;
+        match packed & 0xff {
+            0 => Self::Build,
+            1 => Self::Setup(phase),
+            2 => Self::Spawn,
+            3 => Self::Final(phase),
+            _ => Self::Clear,
+        }
+    }
+}
+
+impl Desk {
+    /// Asks for a task; the number to wait for.
+    pub(crate) fn ask(&self, task: Task) -> u32 {
+        self.task.store(task.pack(), Relaxed);
+        let number = self.request.fetch_add(1, AcqRel).wrapping_add(1);
+        wake(&self.request);
+        number
+    }
+
+    /// Whether the request was answered, which is waited for a while.
+    pub(crate) fn answered(&self, number: u32, patience: Duration) -> bool {
+        wait_until(&self.answer, Some(patience), |answer| answer == number)
+    }
+
+    /// The last request that was answered.
+    pub(crate) fn last(&self) -> u32 {
+        self.answer.load(Acquire)
+    }
+
+    /// Waits for a request after that of this number.
+    pub(crate) fn next(&self, last: u32) -> (u32, Task) {
+        wait_until(&self.request, None, |request| request != last);
+        let number = self.request.load(Acquire);
+        (number, Task::unpack(self.task.load(Relaxed)))
+    }
+
+    /// Answers.
+    pub(crate) fn answer(&self, number: u32) {
+        self.answer.store(number, Release);
+        wake(&self.answer);
+    }
+}
+
+/// What a statement gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// A number.
+    Number(u64),
+    /// An error.
+    Errno(Errno),
+    /// A signal.
+    Signal(Signal),
+}
+
+impl From<Result<(), Errno>> for Given {
+    fn from(result: Result<(), Errno>) -> Self {
+        result.map_or_else(Self::Errno, |()| Self::Number(0))
+    }
+}
+
+impl Given {
+    fn pack(self) -> u64 {
+        match self {
+            Self::Number(number) => 1 | number << 2,
+            Self::Errno(error) => 2 | u64::from(error.raw_os_error().unsigned_abs()) << 2,
+            Self::Signal(signal) => 3 | (signal as u64) << 2,
+        }
+    }
+
+    fn unpack(packed: u64) -> Option<Seen> {
+        let payload = packed >> 2;
+        Some(match packed & 3 {
+            0 => return None,
+            1 => Seen::Number(payload),
+            2 => Seen::errno(Errno::from_raw_os_error(payload as i32)),
+            _ => Seen::from(Value::Symbol(match payload {
+                0 => Symbol::SIGSEGV,
+                1 => Symbol::SIGBUS,
+                _ => Symbol::HWPOISON,
+            })),
+        })
+    }
+}
+
+impl Board {
+    /// Sets a register.
+    pub(crate) fn set(&self, register: usize, given: Given) {
+        self.registers[register].store(given.pack(), Relaxed);
+    }
+
+    /// What the first registers hold.
+    pub(crate) fn registers(&self, count: usize) -> Vec<Option<Seen>> {
+        let registers = self.registers[..count].iter();
+        registers
+            .map(|register| Given::unpack(register.load(Relaxed)))
+            .collect()
+    }
+
+    /// Makes ready for an iteration of so many threads, of which so many wait for each other at the start.
+    pub(crate) fn reset(&self, threads: usize, starters: usize) {
+        for register in &self.registers {
+            register.store(0, Relaxed);
+        }
+        for desk in &self.desks {
+            desk.forked.store(0, Relaxed);
+            desk.exited.store(0, Relaxed);
+        }
+        for seat in &self.seats {
+            seat.done.store(0, Relaxed);
+        }
+        self.disturbed.store(0, Relaxed);
+        self.arrived.store(0, Relaxed);
+        self.starters.store(starters as u32, Relaxed);
+        self.left.store(threads as u32, Release);
+    }
+
+    /// Begins the race.
+    pub(crate) fn start(&self) {
+        self.race.fetch_add(1, AcqRel);
+        wake(&self.race);
+    }
+
+    /// Waits for the race after that of this number.
+    pub(crate) fn next_race(&self, last: u32) -> u32 {
+        wait_until(&self.race, None, |race| race != last);
+        self.race.load(Acquire)
+    }
+
+    /// The start line: all go on at once.
+    pub(crate) fn line_up(&self) {
+        let starters = self.starters.load(Relaxed);
+        self.arrived.fetch_add(1, AcqRel);
+        let mut looks = 0_u32;
+        while self.arrived.load(Acquire) < starters {
+            hint::spin_loop();
+            looks += 1;
+            if looks.is_multiple_of(SPINS) {
+                // There may be more threads than CPUs.
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// So many threads have ended, or will never begin.
+    pub(crate) fn leave(&self, threads: u32) {
+        if self.left.fetch_sub(threads, AcqRel) == threads {
+            wake(&self.left);
+        }
+    }
+
+    /// Whether the race is over, which is waited for a while.
+    pub(crate) fn is_over(&self, patience: Duration) -> bool {
+        wait_until(&self.left, Some(patience), |left| left == 0)
+    }
+}
+
+/// Waits until a word is as it should be, or patience is over.
+fn wait_until(word: &AtomicU32, patience: Option<Duration>, wanted: impl Fn(u32) -> bool) -> bool {
+    for _ in 0..SPINS {
+        if wanted(word.load(Acquire)) {
+            return true;
+        }
+        hint::spin_loop();
+    }
+    let end = patience.map(|patience| Instant::now() + patience);
+    loop {
+        let value = word.load(Acquire);
+        if wanted(value) {
+            return true;
+        }
+        let rest = end.map(|end| end.saturating_duration_since(Instant::now()));
+        if rest == Some(Duration::ZERO) {
+            return false;
+        }
+        let timeout = rest.map(|rest| futex::Timespec {
+            tv_sec: rest.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: rest.subsec_nanos().into(),
+        });
+        // However it ends, the word is looked at again.
+        let _ = futex::wait(word, futex::Flags::empty(), value, timeout.as_ref());
+    }
+}
+
+/// Wakes all who wait for a word.
+fn wake(word: &AtomicU32) {
+    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX.unsigned_abs());
+}

@@ -1,0 +1,309 @@
+//! What each statement of a scenario does on a real kernel.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering::Relaxed;
+
+use linux_raw_sys::general as raw;
+use pagefold_litmus::{
+    Advice, Call, MappingPage, MappingRange, Permission, Protection, Statement, StatementKind,
+};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use crate::board::Given;
+use crate::geometry::MAX_PAGES;
+use crate::plan::modes;
+use crate::sys::Address;
+use crate::sys::access::{self, Signal};
+use crate::sys::memory::{self, PAGE, Pages};
+use crate::sys::uffd::Userfaultfd;
+use crate::worker::Context;
+
+/// How often the set-up asks for a collapse that somebody else's reference prevents.
+const TRIES: u32 = 100;
+
+/// When a statement is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Before the race, with nobody else.
+    Setup,
+    /// In the race.
+    Race,
+    /// After it, with nobody else.
+    Final,
+}
+
+/// Runs statements one after the other; breaks off when the thread has ended.
+pub(crate) fn run_body(
+    context: &Context<'_>,
+    worker: usize,
+    moment: Moment,
+    body: &[Statement],
+) -> ControlFlow<()> {
+    body.iter()
+        .try_for_each(|statement| run(context, worker, moment, statement))
+}
+
+/// Runs a statement.
+pub(crate) fn run(
+    context: &Context<'_>,
+    worker: usize,
+    moment: Moment,
+    statement: &Statement,
+) -> ControlFlow<()> {
+    let who = Who { context, moment };
+    match &statement.kind {
+        StatementKind::Store { page, value } => {
+            // A signal is no result of a store.
+            let _ = who.each(*page, |address| access::store(address, *value));
+        }
+        StatementKind::Load { result, page } => {
+            let given = match who.each(*page, access::load) {
+                Ok(value) => Given::Number(value),
+                Err(signal) => Given::Signal(signal),
+            };
+            if let Some(register) = result {
+                context.board.set(register.index(), given);
+            }
+        }
+        StatementKind::Map(mapping) => {
+            // If the range is in use, then by itself.
+            let _ = context.map(*mapping);
+        }
+        StatementKind::Call {
+            call: Call::Exit, ..
+        } => return ControlFlow::Break(()),
+        StatementKind::Call { result, call } => {
+            let given = who.call(*call);
+            if let Some(register) = result {
+                context.board.set(register.index(), given);
+            }
+        }
+        StatementKind::Repeat { times, body } => {
+            for _ in 0..*times {
+                run_body(context, worker, moment, body)?;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Who runs a statement.
+#[derive(Clone, Copy)]
+struct Who<'c> {
+    context: &'c Context<'c>,
+    moment: Moment,
+}
+
+impl<'c> Who<'c> {
+    fn call(self, call: Call) -> Given {
+        match call {
+            Call::Madvise(range, advice) => self.madvise(range, advice).into(),
+            Call::Munmap(range) => memory::munmap(self.range(range)).into(),
+            Call::Mprotect(range, permission) => {
+                let read = permission != Permission::None;
+                let write = permission == Permission::ReadWrite;
+                memory::mprotect(self.range(range), read, write).into()
+            }
+            Call::Mremap(from, to) => memory::mremap(self.range(from), self.range(to).start).into(),
+            Call::Fork(child) => self.context.fork(child, self.moment).into(),
+            Call::UffdRegister(mapping, asked) => {
+                let uffd = &self.context.uffds[mapping.index()];
+                let asked = modes(asked);
+                uffd.open(asked)
+                    .and_then(|()| uffd.register(self.context.pages_of(mapping), asked))
+                    .into()
+            }
+            Call::UffdUnregister(mapping) => {
+                let uffd = self.uffd(mapping.index());
+                uffd.unregister(self.context.pages_of(mapping)).into()
+            }
+            Call::UffdioCopy(page, value) => self
+                .fill(page, |uffd, pages| uffd.copy(pages, value))
+                .into(),
+            Call::UffdioZeropage(page) => self.fill(page, Userfaultfd::zeropage).into(),
+            Call::UffdioContinue(page) => self.fill(page, Userfaultfd::continue_pages).into(),
+            Call::UffdioPoison(page) => self.fill(page, Userfaultfd::poison).into(),
+            Call::UffdioWriteprotect(page, protection) => {
+                let uffd = self.uffd(page.mapping.index());
+                let protect = protection == Protection::Protect;
+                uffd.writeprotect(self.group(page), protect).into()
+            }
+            Call::UffdClose(mapping) => {
+                self.context.uffds[mapping.index()].close();
+                Given::Number(0)
+            }
+            Call::Gup(page) => match memory::read_pinned(self.address(page)) {
+                Ok(value) => Given::Number(value),
+                Err(error) => Given::Errno(error),
+            },
+            Call::GupWrite(page, value) => memory::write_pinned(self.address(page), value).into(),
+            Call::Mincore(page) => match memory::mincore(self.address(page)) {
+                Ok(cached) => Given::Number(cached.into()),
+                Err(error) => Given::Errno(error),
+            },
+            Call::Prefetch(page) => {
+                access::prefetch(self.address(page));
+                Given::Number(0)
+            }
+            Call::Truncate(object, pages) => {
+                let bytes = usize::try_from(pages)
+                    .ok()
+                    .filter(|pages| *pages <= MAX_PAGES)
+                    .map(|pages| self.context.board.spread.bytes(pages));
+                let file = &self.context.files[object.index()];
+                bytes
+                    .ok_or(Errno::INVAL)
+                    .and_then(|bytes| rustix::fs::ftruncate(file, bytes as u64))
+                    .into()
+            }
+            Call::FallocatePunch(page) => {
+                let spread = &self.context.board.spread;
+                let start = spread.group_start(page.page) * PAGE;
+                let end = spread.group_start(page.page + 1) * PAGE;
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                let file = &self.context.files[page.object.index()];
+                rustix::fs::fallocate(file, flags, start as u64, (end - start) as u64).into()
+            }
+            Call::Exit
+            | Call::UffdRead(_)
+            | Call::UffdAnswer(..)
+            | Call::GupFast(_)
+            | Call::GupFastWrite(..)
+            | Call::Vmsplice(_)
+            | Call::Scan(..)
+            | Call::RmapWalk(_)
+            | Call::RmapWalkAnon(_)
+            | Call::Reclaim(_)
+            | Call::Collapse(_)
+            | Call::OpenWrite(_)
+            | Call::CloseWrite(_)
+            | Call::Write(..)
+            | Call::Fsync(_)
+            | Call::Shrink(_)
+            | Call::PageTable(_)
+            | Call::PmdMapped(_)
+            | Call::UffdWp(_)
+            | Call::Swapped(_)
+            | Call::OnDisk(_)
+            | Call::Rss => unreachable!("`Program` refuses it, or it is only looked at"),
+        }
+    }
+
+    fn madvise(self, range: MappingRange, advice: Advice) -> Result<(), Errno> {
+        let number = match advice {
+            Advice::Collapse => raw::MADV_COLLAPSE,
+            Advice::DontNeed => raw::MADV_DONTNEED,
+            Advice::Cold => raw::MADV_COLD,
+            Advice::PageOut => raw::MADV_PAGEOUT,
+            Advice::GuardInstall => raw::MADV_GUARD_INSTALL,
+            Advice::GuardRemove => raw::MADV_GUARD_REMOVE,
+            Advice::PopulateRead => raw::MADV_POPULATE_READ,
+            Advice::PopulateWrite => raw::MADV_POPULATE_WRITE,
+        };
+        let pages = self.range(range);
+        let mut result = memory::madvise(pages, number);
+        if self.moment == Moment::Setup && advice == Advice::Collapse {
+            // Nobody of the scenario is in the way.
+            for _ in 1..TRIES {
+                if result != Err(Errno::AGAIN) {
+                    break;
+                }
+                result = memory::madvise(pages, number);
+            }
+        }
+        if advice == Advice::Collapse && result == Err(Errno::AGAIN) {
+            self.context.board.disturbed.store(1, Relaxed);
+        }
+        result
+    }
+
+    /// Something that fills a page: first the representative, which says how it went, then the rest of its group.
+    fn fill(
+        self,
+        page: MappingPage,
+        request: impl Fn(&Userfaultfd, Pages) -> Result<(), (Errno, usize)>,
+    ) -> Result<(), Errno> {
+        let uffd = self.uffd(page.mapping.index());
+        let address = self.address(page);
+        request(uffd, Pages::one(address)).map_err(|(error, _)| error)?;
+        for part in self.others(page) {
+            let mut done = 0;
+            while done < part.bytes {
+                let rest = Pages::new(part.start.add(done), part.bytes - done);
+                match request(uffd, rest) {
+                    Ok(()) => break,
+                    // The page where it stopped has something in it, or somebody is in the way.
+                    Err((_, bytes)) => done += bytes + PAGE,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An access: to the representative, and to the rest of its group where that matters.
+    fn each<T>(
+        self,
+        page: MappingPage,
+        access: impl Fn(Address) -> Result<T, Signal>,
+    ) -> Result<T, Signal> {
+        let value = access(self.address(page))?;
+        let whole = match self.moment {
+            Moment::Setup => true,
+            Moment::Race => self.context.program.whole,
+            Moment::Final => false,
+        };
+        if whole {
+            for part in self.others(page) {
+                for at in (0..part.bytes).step_by(PAGE) {
+                    let _ = access(part.start.add(at));
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    /// The pages of a group before and after its representative.
+    fn others(self, page: MappingPage) -> impl Iterator<Item = Pages> {
+        let group = self.group(page);
+        let address = self.address(page);
+        let before = address.get() - group.start.get();
+        let after = group.bytes - before - PAGE;
+        [
+            (before > 0).then(|| Pages::new(group.start, before)),
+            (after > 0).then(|| Pages::new(address.add(PAGE), after)),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    fn slot(self, mapping: usize) -> usize {
+        self.context.program.slots[mapping]
+    }
+
+    fn address(self, page: MappingPage) -> Address {
+        let slot = self.slot(page.mapping.index());
+        self.context.board.spread.address(slot, page.page)
+    }
+
+    fn group(self, page: MappingPage) -> Pages {
+        let slot = self.slot(page.mapping.index());
+        self.context.board.spread.group(slot, page.page)
+    }
+
+    fn range(self, range: MappingRange) -> Pages {
+        let (first, pages) = self.context.program.scenario.pages_of(range);
+        let slot = self.slot(range.mapping.index());
+        self.context.board.spread.range(slot, first, pages)
+    }
+
+    /// The userfaultfd of a mapping, or else one that nothing is registered with.
+    fn uffd(self, mapping: usize) -> &'c Userfaultfd {
+        let uffd = &self.context.uffds[mapping];
+        if uffd.is_open() {
+            uffd
+        } else {
+            &self.context.spare_uffd
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! How the pages of a scenario lie in real ones.
+//!
+//! A table of the model maps two pages, a real one 512. So each half of a real huge page is a *group* that stands for one page of the
+//! scenario, and one page of the group *represents* it. Loads, stores and pins are those of the representative. Calls
+//! on ranges (madvise, munmap, a hole ...) are those of whole groups. What makes a page be there makes its group be there
+//! too: contents of objects and the set-up from the start, the race where that can matter to others ([`Program::whole`]).
+//! So a range is full, has holes or is empty where the scenario's is, which is what collapse and userfaultfd ask.
+//!
+//! The border of the groups and the representatives are drawn anew for each iteration, so that collapse, which works from
+//! page to page, meets them at all places. Both representatives are within the 64 KiB that one read fault maps, as both pages
+//! of the model are.
+//!
+//! [`Program::whole`]: crate::plan::Program::whole
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::random::Random;
+use crate::sys::Address;
+use crate::sys::memory::{HUGE, PAGE, Pages};
+
+/// Pages of a scenario in a huge page.
+pub(crate) const HALVES: usize = 2;
+
+/// Small pages in a real huge page.
+const SMALL: usize = HUGE / PAGE;
+
+/// Pages that a read fault maps at once.
+const AROUND: usize = 16;
+
+/// Huge pages that a mapping can have.
+const HUGE_PAGES: usize = 4;
+
+/// Pages of a scenario that a mapping or an object can have.
+pub(crate) const MAX_PAGES: usize = HALVES * HUGE_PAGES;
+
+/// Bytes from the start of a mapping to the start of the next one: the largest one, and as much again that is not mapped.
+const STRIDE: usize = 2 * HUGE_PAGES * HUGE;
+
+/// Where the pages are in this iteration: one word for each huge page.
+#[derive(Debug, Default)]
+pub(crate) struct Spread([AtomicU64; HUGE_PAGES]);
+
+/// How one huge page is divided: the representatives, and where the second half begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Division {
+    first: usize,
+    border: usize,
+    second: usize,
+}
+
+impl Spread {
+    /// Draws other places.
+    pub(crate) fn draw(&self, random: &mut Random) {
+        for word in &self.0 {
+            let window = random.below(SMALL / AROUND) * AROUND;
+            let first = random.below(AROUND - 1);
+            let second = first + 1 + random.below(AROUND - 1 - first);
+            let border = first + 1 + random.below(second - first);
+            let packed = (window + first) | (window + border) << 16 | (window + second) << 32;
+            word.store(packed as u64, Relaxed);
+        }
+    }
+
+    fn division(&self, huge: usize) -> Division {
+        let packed = self.0[huge].load(Relaxed) as usize;
+        Division {
+            first: packed & 0xffff,
+            border: packed >> 16 & 0xffff,
+            second: packed >> 32,
+        }
+    }
+
+    /// The real page that represents a page, counted from the start of the object or mapping.
+    pub(crate) fn representative(&self, page: usize) -> usize {
+        let division = self.division(page / HALVES);
+        let within = if page.is_multiple_of(HALVES) {
+            division.first
+        } else {
+            division.second
+        };
+        page / HALVES * SMALL + within
+    }
+
+    /// The first real page of the group of a page; of the page behind the last one it is where the last one ends.
+    pub(crate) fn group_start(&self, page: usize) -> usize {
+        let start = page / HALVES * SMALL;
+        if page.is_multiple_of(HALVES) {
+            start
+        } else {
+            start + self.division(page / HALVES).border
+        }
+    }
+
+    /// The bytes of so many pages of an object.
+    pub(crate) fn bytes(&self, pages: usize) -> usize {
+        self.group_start(pages) * PAGE
+    }
+
+    /// The address of a page of the mapping in a slot.
+    pub(crate) fn address(&self, slot: usize, page: usize) -> Address {
+        start_of(slot).add(self.representative(page) * PAGE)
+    }
+
+    /// The group of a page of the mapping in a slot.
+    pub(crate) fn group(&self, slot: usize, page: usize) -> Pages {
+        self.range(slot, page, 1)
+    }
+
+    /// So many groups, from that of `first`.
+    pub(crate) fn range(&self, slot: usize, first: usize, pages: usize) -> Pages {
+        let start = self.group_start(first) * PAGE;
+        let end = self.group_start(first + pages) * PAGE;
+        Pages::new(start_of(slot).add(start), end - start)
+    }
+}
+
+/// Where the mapping in a slot begins.
+fn start_of(slot: usize) -> Address {
+    Address::new(slot * STRIDE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_cover_everything_and_have_their_representatives() {
+        let spread = Spread::default();
+        let mut random = Random::new(1);
+        for _ in 0..1000 {
+            spread.draw(&mut random);
+            for page in 0..MAX_PAGES {
+                let (start, end) = (spread.group_start(page), spread.group_start(page + 1));
+                let representative = spread.representative(page);
+                assert!(start <= representative && representative < end);
+            }
+            assert_eq!(spread.group_start(MAX_PAGES), HUGE_PAGES * SMALL);
+            for huge in 0..HUGE_PAGES {
+                let first = spread.representative(HALVES * huge);
+                let second = spread.representative(HALVES * huge + 1);
+                assert_eq!(first / AROUND, second / AROUND);
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The running kernel: its version, its log, and whether it has what scenarios need.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+
+use pagefold::protocol::Protocol;
+use pagefold_litmus::Scenario;
+use rustix::fs::OFlags;
+
+use crate::plan::{Memory, Program, modes};
+use crate::sys::uffd::{Modes, Userfaultfd};
+
+/// Where the kernel says what it makes huge pages of.
+const THP: &str = "/sys/kernel/mm/transparent_hugepage";
+
+/// The first version with `MADV_COLLAPSE`.
+const COLLAPSE: Version = Version(6, 1);
+
+/// A version of Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32);
+
+impl Version {
+    /// What a release begins with: `6.18.44-cloud`.
+    fn parse(release: &str) -> Option<Self> {
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+        let mut next = || numbers.next()?.parse().ok();
+        Some(Self(next()?, next()?))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// What `uname` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The release in full.
+    pub release: String,
+    /// Its version.
+    pub version: Version,
+}
+
+impl Kernel {
+    /// The kernel that this program runs on.
+    ///
+    /// # Errors
+    /// If its release does not begin with a version.
+    pub fn running() -> Result<Self, String> {
+        let release = rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned();
+        match Version::parse(&release) {
+            Some(version) => Ok(Self { release, version }),
+            None => Err(format!("`{release}` is no version of Linux")),
+        }
+    }
+
+    /// The protocol that describes it: the newest that is not newer. What is older than all has that of the oldest.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        let mut versions: Vec<(Version, Protocol)> = Protocol::ALL
+            .iter()
+            .filter_map(|protocol| {
+                let version = Version::parse(protocol.name.strip_prefix("linux-")?)?;
+                Some((version, *protocol))
+            })
+            .collect();
+        versions.sort_by_key(|(version, _)| *version);
+        let fitting = versions
+            .iter()
+            .rev()
+            .find(|(version, _)| *version <= self.version);
+        fitting
+            .or(versions.first())
+            .map_or(Protocol::DEFAULT, |(_, protocol)| *protocol)
+    }
+
+    /// What is missing for any scenario.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        if !rustix::process::geteuid().is_root() {
+            return Some("not root: page maps and userfaultfd are for root".to_owned());
+        }
+        if self.version < COLLAPSE {
+            return Some(format!(
+                "Linux {} has no MADV_COLLAPSE, which came with {COLLAPSE}",
+                self.version
+            ));
+        }
+        if fs::metadata(THP).is_err() {
+            return Some("a kernel without CONFIG_TRANSPARENT_HUGEPAGE".to_owned());
+        }
+        None
+    }
+
+    /// What is missing for this program.
+    pub(crate) fn lacks_for(&self, program: &Program<'_>) -> Option<String> {
+        let scenario = program.scenario;
+        for mapping in 0..scenario.mappings.len() {
+            let mapping = pagefold_litmus::MappingId::new(mapping);
+            let (file, unfit) = match Memory::of(scenario, mapping) {
+                Memory::Anonymous => ("enabled", &["always"][..]),
+                Memory::Object { .. } => (
+                    "shmem_enabled",
+                    &["always", "within_size", "force", "deny"][..],
+                ),
+            };
+            let set = chosen(file);
+            if let Some(set) = set.filter(|set| unfit.contains(&set.as_str())) {
+                return Some(if set == "deny" {
+                    format!("{THP}/{file} is `deny`, so that nothing is collapsed")
+                } else {
+                    format!(
+                        "{THP}/{file} is `{set}`, so that there are huge pages without a collapse: write `{}` there",
+                        if file == "enabled" {
+                            "madvise"
+                        } else {
+                            "advise"
+                        }
+                    )
+                });
+            }
+        }
+        if program.uses_uffd {
+            for modes in wanted_modes(scenario) {
+                if let Err(error) = Userfaultfd::default().open(modes) {
+                    return Some(format!("no userfaultfd with {modes:?}: {error}"));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The setting that is chosen in a file of `/sys`: the one in brackets.
+fn chosen(file: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("{THP}/{file}")).ok()?;
+    let (_, rest) = text.split_once('[')?;
+    let (chosen, _) = rest.split_once(']')?;
+    Some(chosen.to_owned())
+}
+
+/// The modes of the userfaultfds that are there from the start, or else the simplest.
+fn wanted_modes(scenario: &Scenario) -> Vec<Modes> {
+    let asked = scenario.mappings.iter().filter_map(|mapping| mapping.uffd);
+    asked.map(modes).chain([Modes::default()]).collect()
+}
+
+/// The kernel's log from now on.
+#[derive(Debug)]
+pub(crate) struct Log(Option<File>);
+
+impl Log {
+    /// Begins to listen. Where the log cannot be read, nothing is heard.
+    pub(crate) fn listen() -> Self {
+        let open = || -> io::Result<File> {
+            let mut options = File::options();
+            options
+                .read(true)
+                .custom_flags(OFlags::NONBLOCK.bits() as i32);
+            let mut file = options.open("/dev/kmsg")?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        Self(open().ok())
+    }
+
+    /// What it complained of meanwhile, whoever made it do so.
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let Some(file) = &mut self.0 else {
+            return complaints;
+        };
+        // Each read gives one record: `priority,number,time,flags;text`.
+        let mut record = [0; 8192];
+        loop {
+            match file.read(&mut record) {
+                Ok(0) => break,
+                Ok(bytes) => {
+                    let text = String::from_utf8_lossy(&record[..bytes]);
+                    let line = text.split_once(';').map_or("", |(_, text)| text);
+                    let line = line.lines().next().unwrap_or("");
+                    let bad = [
+                        "BUG:",
+                        "WARNING:",
+                        "Oops:",
+                        "KASAN:",
+                        "rcu: INFO:",
+                        "Bad page",
+                    ];
+                    if bad.iter().any(|bad| line.contains(bad)) {
+                        complaints.push(line.to_owned());
+                    }
+                }
+                // Records were overwritten before they were read.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                Err(_) => break,
+            }
+        }
+        complaints
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn protocol(release: &str) -> &'static str {
+        let version = Version::parse(release).unwrap();
+        let release = release.to_owned();
+        Kernel { release, version }.protocol().name
+    }
+
+    #[test]
+    fn a_kernel_has_the_newest_protocol_that_is_not_newer() {
+        assert_eq!(protocol("6.1.0-41-amd64"), "linux-6.4");
+        assert_eq!(protocol("6.5.3"), "linux-6.4");
+        assert_eq!(protocol("6.12.117"), "linux-6.6");
+        assert_eq!(protocol("6.18.44-fc-v669"), "linux-6.14");
+        assert_eq!(Version::parse("next"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! Runs scenarios on a real Linux kernel, to hold what it does against what the model allows.
+//!
+//! A scenario's `mm` is a process, an actor a thread in it, an object a memory file; calls are the system calls, and loads
+//! and stores are instructions. `geometry.rs` says how the few pages of a scenario lie in real huge pages, `plan.rs` what
+//! has no counterpart, `look.rs` how page tables are seen from outside.
+//!
+//! The way of a run: [`Machine::claim`] makes sure that nobody else does the same, and that the kernel has what is
+//! needed. [`Machine::run`] makes a controller (`race.rs`), which forks a process for each address space (`worker.rs`) and
+//! leads them through one iteration after the other: mappings are made, the set-up is run, threads race from one start
+//! line (`board.rs`) after delays drawn by chance, the `final` statements look, everything is taken away. What the registers hold
+//! then is an *outcome*, and [`Ran`] says how often each came.
+//!
+//! It runs as root on people's machines. It touches only its own processes and memory files; it changes no
+//! setting. Each wait is bounded. A process dies with the one that made it.
+
+mod board;
+mod execute;
+mod geometry;
+mod kernel;
+mod look;
+mod plan;
+mod race;
+mod random;
+mod report;
+mod sys;
+mod worker;
+
+use std::fmt;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use pagefold_litmus::Scenario;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+pub use kernel::{Kernel, Version};
+pub use plan::NoCounterpart;
+pub use race::Limits;
+pub use report::{Count, Outcome, Ran, Seen};
+
+use plan::Program;
+
+/// How often, and after what time, is looked whether other threads are gone.
+const LOOKS: u32 = 200;
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The kernel that this program runs on, which nobody else uses in this way meanwhile.
+#[derive(Debug)]
+pub struct Machine {
+    /// The kernel.
+    pub kernel: Kernel,
+    zero_page: u64,
+    /// Locked until the end.
+    _lock: File,
+}
+
+/// Why something cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unable {
+    /// The scenario has no counterpart on any kernel, or none yet.
+    NoCounterpart(NoCounterpart),
+    /// This machine does not have what is needed.
+    Missing(String),
+}
+
+impl fmt::Display for Unable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCounterpart(reason) => reason.fmt(f),
+            Self::Missing(what) => write!(f, "missing: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Unable {}
+
+impl From<NoCounterpart> for Unable {
+    fn from(reason: NoCounterpart) -> Self {
+        Self::NoCounterpart(reason)
+    }
+}
+
+impl Machine {
+    /// Takes the machine for this process, until the value is dropped.
+    ///
+    /// # Errors
+    /// If the machine lacks what every scenario needs, or somebody else has it.
+    pub fn claim() -> Result<Self, Unable> {
+        let kernel = Kernel::running().map_err(Unable::Missing)?;
+        if let Some(what) = kernel.lacks() {
+            return Err(Unable::Missing(what));
+        }
+        let lock = lock().map_err(Unable::Missing)?;
+        let memory = sys::memory::claim_region().and_then(|()| look::zero_page());
+        let zero_page = memory
+            .map_err(|error| Unable::Missing(format!("the addresses of scenarios: {error}")))?;
+        Ok(Self {
+            kernel,
+            zero_page,
+            _lock: lock,
+        })
+    }
+
+    /// Runs a scenario until a limit is met. This process must have one thread only, as it forks.
+    ///
+    /// # Errors
+    /// If the scenario or the machine is not made for it.
+    pub fn run(&self, scenario: &Scenario, limits: Limits) -> Result<Ran, Unable> {
+        let program = Program::new(scenario)?;
+        if let Some(what) = self.kernel.lacks_for(&program) {
+            return Err(Unable::Missing(what));
+        }
+        if !is_alone() {
+            let what = "a process of one thread to fork from: this one has more";
+            return Err(Unable::Missing(what.to_owned()));
+        }
+        let mut log = kernel::Log::listen();
+        let mut ran = race::run(&program, self.zero_page, limits)
+            .map_err(|error| Unable::Missing(format!("processes and memory files: {error}")))?;
+        ran.complaints = log.complaints();
+        Ok(ran)
+    }
+}
+
+/// Whether a scenario has a counterpart on a real kernel.
+///
+/// # Errors
+/// Why it has none.
+pub fn has_counterpart(scenario: &Scenario) -> Result<(), NoCounterpart> {
+    Program::new(scenario).map(drop)
+}
+
+/// Whether this process has one thread. One that was waited for may take a moment until it is gone for the kernel as well.
+fn is_alone() -> bool {
+    let count = || fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    for _ in 0..LOOKS {
+        if count() == 1 {
+            return true;
+        }
+        thread::sleep(LOOK);
+    }
+    false
+}
+
+/// The lock of who uses the machine in this way.
+fn lock() -> Result<File, String> {
+    let directory = ["/run", "/tmp"].map(PathBuf::from);
+    let directory = directory.into_iter().find(|directory| directory.is_dir());
+    let path = directory.unwrap_or_default().join("pagefold-linux.lock");
+    let say = |error: Errno| format!("{}: {error}", path.display());
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(say)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file.into()),
+        Err(Errno::WOULDBLOCK) => Err(format!(
+            "the machine: another `pagefold linux` has it ({})",
+            path.display()
+        )),
+        Err(error) => Err(say(error)),
+    }
+}

@@ -1,0 +1,318 @@
+//! The controller: one iteration after the other.
+//!
+//! It makes the workers, tells them what to do, and reads what came out. Each wait is bounded: a worker that does not
+//! answer, or a thread that does not end, ends the run; all processes are then killed.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use pagefold_litmus::Scenario;
+use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::board::{Board, Task, WORKERS};
+use crate::geometry::Spread;
+use crate::plan::Program;
+use crate::random::Random;
+use crate::report::{Outcome, Ran};
+use crate::sys::memory::PAGE;
+use crate::sys::process;
+use crate::sys::shared::Shared;
+use crate::worker::{self, Context};
+
+/// How long anything may take before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often is looked whether a process that is waited for is still there.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// No thread waits longer than this for another one to come to where they might meet.
+const LONGEST_DELAY: u64 = 20_000_000;
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// So many iterations.
+    pub iterations: u64,
+    /// But no longer than this.
+    pub time: Duration,
+    /// What places and delays are drawn from.
+    pub seed: u64,
+}
+
+/// Runs a program until a limit is met.
+pub(crate) fn run(program: &Program<'_>, zero_page: u64, limits: Limits) -> Result<Ran, Errno> {
+    let board = Shared::<Board>::new()?;
+    let files = objects(program.scenario)?;
+    let mut controller = Controller {
+        context: Context::new(program, &board, &files, zero_page),
+        living: [None; WORKERS],
+        forked: BTreeSet::new(),
+        random: Random::new(limits.seed),
+        longest: vec![0; program.scenario.threads.len()],
+        contents: Vec::new(),
+    };
+    let mut ran = Ran::default();
+    let end = Instant::now() + limits.time;
+    while ran.iterations() < limits.iterations && Instant::now() < end {
+        match controller.iteration()? {
+            Ok(outcome) => {
+                let count = ran.counts.entry(outcome).or_default();
+                if board.disturbed.load(Relaxed) == 0 {
+                    count.clean += 1;
+                } else {
+                    count.disturbed += 1;
+                }
+            }
+            Err(Stuck(why)) => {
+                ran.stuck = Some(why);
+                break;
+            }
+        }
+    }
+    Ok(ran)
+}
+
+/// A memory file for each object.
+fn objects(scenario: &Scenario) -> Result<Vec<File>, Errno> {
+    let objects = scenario.objects.iter();
+    objects
+        .map(|object| {
+            rustix::fs::memfd_create(object.name.as_str(), MemfdFlags::CLOEXEC).map(File::from)
+        })
+        .collect()
+}
+
+/// Why an iteration did not come to its end.
+struct Stuck(String);
+
+struct Controller<'a> {
+    context: Context<'a>,
+    /// The processes that this one has made.
+    living: [Option<Pid>; WORKERS],
+    /// The workers that others have forked in this iteration.
+    forked: BTreeSet<usize>,
+    random: Random,
+    /// About how long each thread takes, in nanoseconds.
+    longest: Vec<u64>,
+    /// What is written to objects.
+    contents: Vec<u8>,
+}
+
+impl Drop for Controller<'_> {
+    fn drop(&mut self) {
+        // What they have forked dies with them.
+        for pid in self.living.iter_mut().filter_map(Option::take) {
+            process::kill(pid);
+        }
+    }
+}
+
+impl Controller<'_> {
+    fn iteration(&mut self) -> Result<Result<Outcome, Stuck>, Errno> {
+        self.prepare()?;
+        Ok(self.race())
+    }
+
+    /// New contents, places and delays, and the processes that are missing.
+    fn prepare(&mut self) -> Result<(), Errno> {
+        let Context { program, board, .. } = self.context;
+        let threads = program.scenario.threads.len();
+        let late = program
+            .worker_of
+            .iter()
+            .filter(|worker| program.joins_late(**worker));
+        board.reset(threads, threads - late.count());
+        self.forked.clear();
+        board.spread.draw(&mut self.random);
+        for (object, file) in program.scenario.objects.iter().zip(self.context.files) {
+            fill(file, &object.contents, &board.spread, &mut self.contents)?;
+        }
+        self.draw_delays();
+        for worker in program.living() {
+            if self.living[worker].is_none() {
+                let last = board.desks[worker].last();
+                let context = &self.context;
+                let pid = process::fork(|| worker::serve(context, worker, last, false))?;
+                self.living[worker] = Some(pid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Each thread waits between no time and about as long as another one takes, so that they meet everywhere.
+    fn draw_delays(&mut self) {
+        let board = self.context.board;
+        for thread in 0..self.longest.len() {
+            let others = self.longest.iter().enumerate();
+            let others = others.filter(|(other, _)| *other != thread);
+            let longest = others.map(|(_, took)| *took).max().unwrap_or(0);
+            let bound = longest.min(LONGEST_DELAY) as usize;
+            let waits = self.random.below(2) == 0;
+            let delay = self.random.below(bound + 1);
+            let delay = if waits { delay as u64 } else { 0 };
+            board.seats[thread].delay.store(delay, Relaxed);
+        }
+    }
+
+    fn race(&mut self) -> Result<Outcome, Stuck> {
+        let Context { program, board, .. } = self.context;
+        let scenario = program.scenario;
+        self.ask_living(Task::Build)?;
+        for (phase, setup) in scenario.setup.iter().enumerate() {
+            self.ask(setup.mm.index(), Task::Setup(phase))?;
+            self.note_forked();
+        }
+        self.ask_living(Task::Spawn)?;
+        for worker in self.forked.clone() {
+            self.ask(worker, Task::Spawn)?;
+        }
+        board.start();
+        self.wait_for_race()?;
+        self.note_forked();
+        self.note_durations();
+        for worker in program.living().filter(|worker| program.exits(*worker)) {
+            let users = program.threads_of(worker).count();
+            if board.desks[worker].exited.load(Relaxed) as usize == users
+                && let Some(pid) = self.living[worker].take()
+            {
+                process::wait(pid);
+            }
+        }
+        for (phase, last) in scenario.finals.iter().enumerate() {
+            self.ask(last.mm.index(), Task::Final(phase))?;
+        }
+        for worker in program.forked().rev() {
+            if self.forked.contains(&worker) {
+                self.ask(worker, Task::Clear)?;
+            }
+        }
+        self.ask_living(Task::Clear)?;
+        Ok(board.registers(scenario.registers.len()))
+    }
+
+    /// Looks who has been forked.
+    fn note_forked(&mut self) {
+        let board = self.context.board;
+        let forked = self.context.program.forked();
+        self.forked
+            .extend(forked.filter(|worker| board.desks[*worker].forked.load(Relaxed) != 0));
+    }
+
+    fn note_durations(&mut self) {
+        for (longest, seat) in self.longest.iter_mut().zip(&self.context.board.seats) {
+            let took = seat.took.load(Relaxed);
+            // One that was interrupted for long is soon forgotten.
+            *longest = if took > *longest {
+                (*longest * 3 + took) / 4
+            } else {
+                (*longest * 31 + took) / 32
+            };
+        }
+    }
+
+    /// Asks one, and waits for the answer.
+    fn ask(&mut self, worker: usize, task: Task) -> Result<(), Stuck> {
+        let number = self.context.board.desks[worker].ask(task);
+        self.wait_for_answer(worker, number, task)
+    }
+
+    /// Asks all that are there from the start, and waits for their answers.
+    fn ask_living(&mut self, task: Task) -> Result<(), Stuck> {
+        let mut asked = [0; WORKERS];
+        for worker in self.context.program.living() {
+            if self.living[worker].is_some() {
+                asked[worker] = self.context.board.desks[worker].ask(task);
+            }
+        }
+        for worker in self.context.program.living() {
+            if self.living[worker].is_some() {
+                self.wait_for_answer(worker, asked[worker], task)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_answer(&mut self, worker: usize, number: u32, task: Task) -> Result<(), Stuck> {
+        let desk = &self.context.board.desks[worker];
+        let who = || match self.context.program.scenario.mms.get(worker) {
+            Some(mm) => format!("the process of {}", mm.name),
+            None => "the process of the kernel's threads".to_owned(),
+        };
+        self.wait(
+            |patience| desk.answered(number, patience),
+            || format!("{} did not come to the end of {task:?}", who()),
+        )
+    }
+
+    fn wait_for_race(&mut self) -> Result<(), Stuck> {
+        let Context { program, board, .. } = self.context;
+        let describe = || {
+            let threads = program.scenario.threads.iter().zip(&board.seats);
+            let waiting: Vec<&str> = threads
+                .filter(|(_, seat)| seat.done.load(Relaxed) == 0)
+                .map(|(thread, _)| thread.name.as_str())
+                .collect();
+            format!("{} did not come to an end", waiting.join(", "))
+        };
+        self.wait(|patience| board.is_over(patience), describe)
+    }
+
+    /// Waits for something, looking meanwhile whether somebody has died.
+    fn wait(
+        &self,
+        is_over: impl Fn(Duration) -> bool,
+        describe: impl Fn() -> String,
+    ) -> Result<(), Stuck> {
+        let begin = Instant::now();
+        loop {
+            if is_over(LOOK) {
+                return Ok(());
+            }
+            let exits = |worker| self.context.program.exits(worker);
+            for (worker, pid) in self.living.iter().enumerate() {
+                if let Some(pid) = pid
+                    && !exits(worker)
+                    && process::has_ended(*pid)
+                {
+                    return Err(Stuck(format!("{}: a process died", describe())));
+                }
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(Stuck(format!(
+                    "{} within {} s",
+                    describe(),
+                    PATIENCE.as_secs()
+                )));
+            }
+        }
+    }
+}
+
+/// Makes an object new: whole groups of each page that it has, and holes.
+fn fill(
+    file: &File,
+    contents: &[Option<u64>],
+    spread: &Spread,
+    buffer: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    rustix::fs::ftruncate(file, 0)?;
+    rustix::fs::ftruncate(file, spread.bytes(contents.len()) as u64)?;
+    for (page, content) in contents.iter().enumerate() {
+        let Some(value) = content else { continue };
+        let start = spread.group_start(page) * PAGE;
+        let end = spread.group_start(page + 1) * PAGE;
+        buffer.clear();
+        buffer.resize(end - start, 0);
+        for small in buffer.chunks_exact_mut(PAGE) {
+            small[..8].copy_from_slice(&value.to_ne_bytes());
+        }
+        file.write_all_at(buffer, start as u64)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    }
+    Ok(())
+}

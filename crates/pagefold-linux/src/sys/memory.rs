@@ -1,0 +1,233 @@
+//! Calls on memory in the region of addresses that scenarios have for themselves.
+
+use std::ffi::{c_int, c_void};
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use rustix::io::Errno;
+
+use super::{errno, result};
+
+/// The addresses of scenarios: one GiB, so that one upper table serves it all.
+pub(crate) const REGION: Range<usize> = 0x20_0000_0000..0x20_4000_0000;
+
+/// The size of a small page.
+pub(crate) const PAGE: usize = 4096;
+
+/// The size of a huge page, and of what one table maps.
+pub(crate) const HUGE: usize = 512 * PAGE;
+
+/// A page that each process has at the end of the region, so that the upper tables stay.
+const ANCHOR: usize = REGION.end - HUGE;
+
+/// An address in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address(usize);
+
+impl Address {
+    /// So many bytes into the region; before the anchor.
+    pub(crate) fn new(offset: usize) -> Self {
+        assert!(offset < ANCHOR - REGION.start, "beyond the region");
+        Self(REGION.start + offset)
+    }
+
+    /// So many bytes further.
+    pub(crate) fn add(self, bytes: usize) -> Self {
+        Self::new(self.0 - REGION.start + bytes)
+    }
+
+    /// The number.
+    pub(crate) fn get(self) -> usize {
+        self.0
+    }
+
+    pub(super) fn pointer(self) -> *mut c_void {
+        ptr::with_exposed_provenance_mut(self.0)
+    }
+}
+
+/// Pages one after the other in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pages {
+    /// The first byte.
+    pub(crate) start: Address,
+    /// How many bytes.
+    pub(crate) bytes: usize,
+}
+
+impl Pages {
+    /// From a page to before another.
+    pub(crate) fn new(start: Address, bytes: usize) -> Self {
+        if bytes > 0 {
+            let _ = start.add(bytes - 1);
+        }
+        Self { start, bytes }
+    }
+
+    /// The page at an address.
+    pub(crate) fn one(start: Address) -> Self {
+        Self::new(start, PAGE)
+    }
+
+    /// Everything in the region but the anchor.
+    pub(crate) fn all() -> Self {
+        Self::new(Address::new(0), ANCHOR - REGION.start)
+    }
+}
+
+/// Makes sure that the region is free, and puts the anchor into it.
+pub(crate) fn claim_region() -> Result<(), Errno> {
+    let bytes = REGION.end - REGION.start;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let map = |start: usize, bytes: usize, protection: c_int, fixed: c_int| {
+        let at = ptr::with_exposed_provenance_mut(start);
+        // SAFETY: the flags of the first call, below, let it succeed only where nothing is mapped; the second call replaces
+        // what the first one made.
+        let mapped = unsafe { libc::mmap(at, bytes, protection, flags | fixed, -1, 0) };
+        if mapped == libc::MAP_FAILED {
+            return Err(errno());
+        }
+        // An old kernel takes the address for a hint.
+        if mapped == at {
+            Ok(())
+        } else {
+            Err(Errno::EXIST)
+        }
+    };
+    map(
+        REGION.start,
+        bytes,
+        libc::PROT_NONE,
+        libc::MAP_FIXED_NOREPLACE,
+    )?;
+    let writable = libc::PROT_READ | libc::PROT_WRITE;
+    map(ANCHOR, PAGE, writable, libc::MAP_FIXED)?;
+    // SAFETY: this is the page that was just mapped, and nobody else's.
+    unsafe { ptr::with_exposed_provenance_mut::<u8>(ANCHOR).write_volatile(1) };
+    munmap(Pages::all())
+}
+
+/// What is mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    /// A file from its beginning, shared.
+    Shared(&'a File),
+    /// A file from its beginning, private.
+    Private(&'a File),
+    /// Anonymous memory.
+    Anonymous,
+}
+
+/// Maps pages, for reading and writing, where nothing is.
+pub(crate) fn mmap(pages: Pages, source: Source<'_>) -> Result<(), Errno> {
+    let (flags, fd) = match source {
+        Source::Shared(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+        Source::Private(file) => (libc::MAP_PRIVATE, file.as_raw_fd()),
+        Source::Anonymous => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
+    };
+    // SAFETY: the pages are in the region, where nothing of Rust lies.
+    let mapped = unsafe {
+        libc::mmap(
+            pages.start.pointer(),
+            pages.bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            flags | libc::MAP_FIXED_NOREPLACE,
+            fd,
+            0,
+        )
+    };
+    if mapped == libc::MAP_FAILED {
+        Err(errno())
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes pages away.
+pub(crate) fn munmap(pages: Pages) -> Result<(), Errno> {
+    // SAFETY: as in `mmap`.
+    result(unsafe { libc::munmap(pages.start.pointer(), pages.bytes) })
+}
+
+/// `madvise`.
+pub(crate) fn madvise(pages: Pages, advice: u32) -> Result<(), Errno> {
+    // SAFETY: as in `mmap`; no advice does anything to other addresses.
+    result(unsafe { libc::madvise(pages.start.pointer(), pages.bytes, advice as c_int) })
+}
+
+/// `mprotect`; with reading, with writing.
+pub(crate) fn mprotect(pages: Pages, read: bool, write: bool) -> Result<(), Errno> {
+    let read = if read {
+        libc::PROT_READ
+    } else {
+        libc::PROT_NONE
+    };
+    let write = if write {
+        libc::PROT_WRITE
+    } else {
+        libc::PROT_NONE
+    };
+    // SAFETY: as in `mmap`.
+    result(unsafe { libc::mprotect(pages.start.pointer(), pages.bytes, read | write) })
+}
+
+/// Moves pages to another place of the region, where as many go away.
+pub(crate) fn mremap(from: Pages, to: Address) -> Result<(), Errno> {
+    let to = Pages::new(to, from.bytes);
+    // SAFETY: both places are in the region, where nothing of Rust lies.
+    let moved = unsafe {
+        libc::mremap(
+            from.start.pointer(),
+            from.bytes,
+            from.bytes,
+            libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+            to.start.pointer(),
+        )
+    };
+    if moved == libc::MAP_FAILED {
+        Err(errno())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the page at an address is in the page cache.
+pub(crate) fn mincore(page: Address) -> Result<bool, Errno> {
+    let mut present = 0;
+    // SAFETY: one byte is written for one page.
+    result(unsafe { libc::mincore(page.pointer(), PAGE, &raw mut present) })?;
+    Ok(present & 1 != 0)
+}
+
+/// Reads a word of this process by a pin of its page.
+pub(crate) fn read_pinned(address: Address) -> Result<u64, Errno> {
+    let mut word = 0_u64;
+    let local = slice(ptr::from_mut(&mut word).cast());
+    let remote = slice(address.pointer());
+    // SAFETY: the local slice is the word, and the remote one is only read.
+    let bytes = unsafe {
+        libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+    };
+    if bytes == -1 { Err(errno()) } else { Ok(word) }
+}
+
+/// Writes a word of this process by a pin of its page.
+pub(crate) fn write_pinned(address: Address, word: u64) -> Result<(), Errno> {
+    let mut word = word;
+    let local = slice(ptr::from_mut(&mut word).cast());
+    let remote = slice(address.pointer());
+    // SAFETY: the local slice is only read, and the remote one is in the region, where nothing of Rust lies.
+    let bytes = unsafe {
+        libc::process_vm_writev(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+    };
+    if bytes == -1 { Err(errno()) } else { Ok(()) }
+}
+
+fn slice(base: *mut c_void) -> libc::iovec {
+    libc::iovec {
+        iov_base: base,
+        iov_len: size_of::<u64>(),
+    }
+}

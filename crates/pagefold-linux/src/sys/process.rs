@@ -1,0 +1,66 @@
+//! Processes: forks that cannot outlive those who made them.
+
+use std::process;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::errno;
+
+/// Ends the process if it is dropped, by a panic.
+struct NoWayBack;
+
+impl Drop for NoWayBack {
+    fn drop(&mut self) {
+        process::abort();
+    }
+}
+
+/// Forks. The child runs `child` and nothing else, and dies with the thread that made it.
+pub(crate) fn fork(child: impl FnOnce()) -> Result<Pid, Errno> {
+    let parent = rustix::process::getpid();
+    // SAFETY: `child` uses no lock that another thread of the parent may hold: the threads of a worker that are not
+    // in a scenario's statement wait, and statements take no lock and allocate nothing. The allocator is made usable by libc.
+    match unsafe { libc::fork() } {
+        -1 => Err(errno()),
+        0 => {
+            let _abort = NoWayBack;
+            let dies = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            // The parent may have been gone before that.
+            if dies.is_err() || rustix::process::getppid() != Some(parent) {
+                exit(1);
+            }
+            child();
+            exit(0);
+        }
+        pid => Ok(Pid::from_raw(pid).expect("a child has a number")),
+    }
+}
+
+/// Ends this process at once, with all its threads.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: nothing runs after it.
+    unsafe { libc::_exit(status) }
+}
+
+/// Waits until a child has ended.
+pub(crate) fn wait(child: Pid) {
+    while matches!(
+        rustix::process::waitpid(Some(child), WaitOptions::empty()),
+        Err(Errno::INTR)
+    ) {}
+}
+
+/// Whether a child has ended, which it is then waited for.
+pub(crate) fn has_ended(child: Pid) -> bool {
+    !matches!(
+        rustix::process::waitpid(Some(child), WaitOptions::NOHANG),
+        Ok(None)
+    )
+}
+
+/// Ends a child.
+pub(crate) fn kill(child: Pid) {
+    let _ = rustix::process::kill_process(child, Signal::KILL);
+    wait(child);
+}

@@ -1,0 +1,256 @@
+//! The process of an address space: does what the controller asks for, and races.
+//!
+//! A worker lives as long as the run, with its threads; the mappings are made anew in each iteration. One that a
+//! scenario's `fork` makes lives for one iteration. Between races its threads wait; in races they take no lock and allocate
+//! nothing, so that any of them can fork.
+
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::panic;
+use std::process;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
+
+use pagefold_litmus::{Created, MappingId, MmId};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::board::{Board, Task};
+use crate::execute::{Moment, run_body};
+use crate::look::Looks;
+use crate::plan::{Memory, Program, modes};
+use crate::sys::access;
+use crate::sys::memory::{self, Pages, Source};
+use crate::sys::process as sys;
+use crate::sys::uffd::{Modes, Userfaultfd};
+
+/// What a process knows. Each has a copy of its own, but for the board, and for the files behind their descriptors.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) program: &'a Program<'a>,
+    pub(crate) board: &'a Board,
+    /// The objects.
+    pub(crate) files: &'a [File],
+    /// The frame of the page of zeros.
+    pub(crate) zero_page: u64,
+    /// The userfaultfd of each mapping, of this process only.
+    pub(crate) uffds: Vec<Userfaultfd>,
+    /// One that nothing is registered with.
+    pub(crate) spare_uffd: Userfaultfd,
+    /// The process of each address space that this one has forked.
+    children: Vec<AtomicI32>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        program: &'a Program<'a>,
+        board: &'a Board,
+        files: &'a [File],
+        zero_page: u64,
+    ) -> Self {
+        let scenario = program.scenario;
+        Self {
+            program,
+            board,
+            files,
+            zero_page,
+            uffds: scenario
+                .mappings
+                .iter()
+                .map(|_| Userfaultfd::default())
+                .collect(),
+            spare_uffd: Userfaultfd::default(),
+            children: scenario.mms.iter().map(|_| AtomicI32::new(0)).collect(),
+        }
+    }
+
+    /// All pages of a mapping.
+    pub(crate) fn pages_of(&self, mapping: MappingId) -> Pages {
+        let pages = self.program.scenario.pages(mapping);
+        let slot = self.program.slots[mapping.index()];
+        self.board.spread.range(slot, 0, pages)
+    }
+
+    /// Makes a mapping.
+    pub(crate) fn map(&self, mapping: MappingId) -> Result<(), Errno> {
+        let source = match Memory::of(self.program.scenario, mapping) {
+            Memory::Object {
+                object,
+                shared: true,
+            } => Source::Shared(&self.files[object]),
+            Memory::Object {
+                object,
+                shared: false,
+            } => Source::Private(&self.files[object]),
+            Memory::Anonymous => Source::Anonymous,
+        };
+        memory::mmap(self.pages_of(mapping), source)
+    }
+
+    /// Forks an address space; its threads begin, unless the race is yet to come.
+    pub(crate) fn fork(&self, child: MmId, moment: Moment) -> Result<(), Errno> {
+        let desk = &self.board.desks[child.index()];
+        if desk.forked.swap(1, Relaxed) != 0 {
+            return Err(Errno::AGAIN);
+        }
+        let last = desk.last();
+        let result = sys::fork(|| {
+            // What is registered is the parent's.
+            for uffd in self.uffds.iter().chain([&self.spare_uffd]) {
+                uffd.close();
+            }
+            serve(self, child.index(), last, moment == Moment::Race)
+        });
+        match result {
+            Ok(pid) => {
+                self.children[child.index()].store(pid.as_raw_nonzero().get(), Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                let threads = self.program.threads_of(child.index()).count();
+                if threads > 0 {
+                    self.board.leave(threads as u32);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything that is there from the start.
+    fn build(&self, worker: usize) -> Result<(), Errno> {
+        let scenario = self.program.scenario;
+        if worker >= scenario.mms.len() {
+            return Ok(());
+        }
+        if self.program.uses_uffd {
+            self.spare_uffd.open(Modes::default())?;
+        }
+        for (id, mapping) in scenario.mappings_of(MmId::new(worker)) {
+            if mapping.created != Created::Start {
+                continue;
+            }
+            self.map(id)?;
+            if let Some(asked) = mapping.uffd {
+                let uffd = &self.uffds[id.index()];
+                uffd.open(modes(asked))?;
+                uffd.register(self.pages_of(id), modes(asked))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes it all away again, and waits for children.
+    fn clear(&self) -> Result<(), Errno> {
+        for uffd in self.uffds.iter().chain([&self.spare_uffd]) {
+            uffd.close();
+        }
+        memory::munmap(Pages::all())?;
+        for child in &self.children {
+            if let Some(pid) = Pid::from_raw(child.swap(0, Relaxed)) {
+                sys::wait(pid);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Works until the process ends. `last` is the last request that was for somebody else before.
+pub(crate) fn serve(context: &Context<'_>, worker: usize, last: u32, late: bool) {
+    // A worker that cannot go on is noticed by the controller.
+    panic::set_hook(Box::new(|info| {
+        eprintln!("pagefold linux: {info}");
+        process::abort();
+    }));
+    access::catch_faults().expect("signals can be handled");
+    thread::scope(|scope| work(context, worker, last, late, scope));
+}
+
+fn work<'scope, 'env>(
+    context: &'env Context<'env>,
+    worker: usize,
+    mut last: u32,
+    late: bool,
+    scope: &'scope Scope<'scope, 'env>,
+) {
+    let program = context.program;
+    let desk = &context.board.desks[worker];
+    let forked = program.forked().any(|forked| forked == worker);
+    let mut spawned = false;
+    let mut spawn = |line_up: bool| {
+        if spawned {
+            return;
+        }
+        spawned = true;
+        let race = context.board.race.load(Relaxed);
+        for thread in program.threads_of(worker) {
+            scope.spawn(move || attend(context, worker, thread, line_up.then_some(race)));
+        }
+    };
+    if late {
+        spawn(false);
+    }
+    let mut looks = Looks::default();
+    loop {
+        let (number, task) = desk.next(last);
+        last = number;
+        match task {
+            Task::Build => context.build(worker).expect("mappings can be made"),
+            Task::Setup(phase) => {
+                let body = &program.scenario.setup[phase].body;
+                let _ = run_body(context, worker, Moment::Setup, body);
+            }
+            Task::Spawn => spawn(true),
+            Task::Final(phase) => looks.run(context, worker, &program.scenario.finals[phase].body),
+            Task::Clear => {
+                context.clear().expect("mappings can be taken away");
+                looks.settle(context);
+            }
+        }
+        desk.answer(number);
+        if forked && task == Task::Clear {
+            sys::exit(0);
+        }
+    }
+}
+
+/// A thread of a scenario: one race after the other, each after that of the number `race`; or just the one that is on.
+fn attend(context: &Context<'_>, worker: usize, thread: usize, race: Option<u32>) {
+    let Some(mut race) = race else {
+        race_once(context, worker, thread);
+        return;
+    };
+    loop {
+        race = context.board.next_race(race);
+        context.board.line_up();
+        race_once(context, worker, thread);
+    }
+}
+
+fn race_once(context: &Context<'_>, worker: usize, thread: usize) {
+    let board = context.board;
+    let seat = &board.seats[thread];
+    let delay = Duration::from_nanos(seat.delay.load(Relaxed));
+    let begin = Instant::now();
+    while begin.elapsed() < delay {
+        std::hint::spin_loop();
+    }
+    let begin = Instant::now();
+    let body = &context.program.scenario.threads[thread].body;
+    let ended = run_body(context, worker, Moment::Race, body);
+    let took = begin.elapsed();
+    seat.took
+        .store(took.as_nanos().try_into().unwrap_or(u64::MAX), Relaxed);
+    seat.done.store(1, Relaxed);
+    if ended == ControlFlow::Continue(()) {
+        board.leave(1);
+        return;
+    }
+    // The address space ends with the last of its threads.
+    let users = context.program.threads_of(worker).count();
+    let exited = board.desks[worker].exited.fetch_add(1, Relaxed) as usize + 1;
+    board.leave(1);
+    if exited == users {
+        sys::exit(0);
+    }
+}
