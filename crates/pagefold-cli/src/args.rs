@@ -2,10 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
 use pagefold_explore::Config;
+use pagefold_linux::Limits;
 use pagefold_litmus::Memory;
 
 use crate::plan::Selection;
@@ -25,6 +27,8 @@ Examples:
       Keeps what broke as files, and runs one of them again, step by step.
   pagefold linux litmus/thread
       Races the same scenarios on the running kernel: does it do only what is allowed?
+  pagefold linux --kernel arch/x86/boot/bzImage litmus/thread
+      The same on a kernel that was just built, in QEMU.
   pagefold shrink my.litmus --protocol posted-v1 --save small.litmus
       Leaves out of a scenario what it does not need to break.
 
@@ -102,6 +106,10 @@ Needs root, and a kernel that makes huge pages when it is asked to (Linux 6.1); 
 something that no kernel does when it is asked to, or with what is not run yet (devices, virtual CPUs, khugepaged,
 monitors ...), is skipped with the reason. Touches nothing but its own processes and memory files; one at a time.
 
+--kernel boots a bzImage in QEMU, with this program as its first process, and nothing from any disk. What the kernel says
+against itself in its log (bad counts, warnings, lockdep, KASAN, a panic) is a verdict, too. If it dies, or does not
+answer any more, it is booted again for the scenarios that are left. The guide is docs/linux.md.
+
 Exit status:
   0  all outcomes seen are allowed, of all scenarios that could be run
   1  an outcome is not allowed, or a thread hung, or the kernel's log complained
@@ -112,13 +120,15 @@ Exit status:
 JSON (--format json), one object:
   version  1
   kernel   the release | null: this machine cannot run scenarios
+  guest    kvm|tcg: the kernel ran in QEMU | null
   seed
   runs     [{ scenario, file, protocol, verdict: allowed|forbidden|open|skipped,
               reason: why skipped, open, or why the run ended early | null,
               iterations, seconds, registers: [name],
               outcomes: [{ values: [number | word | null: not written], seen, disturbed: how many of these
                            while MADV_COLLAPSE said EAGAIN, allowed: true|false|null: not known }],
-              complaints: [line of the kernel's log] }]
+              complaints: [part of the kernel's log] }]
+  besides  [{ during: scenario | null: before the first, text }]: what else the log of the guest complains of
   summary  { runs, allowed, forbidden, open, skipped, seconds, status }";
 
 const REPLAY_DETAILS: &str = "\
@@ -155,9 +165,12 @@ pub(crate) enum Command {
     /// Find the shortest scenario that breaks in the same way
     #[command(after_long_help = SHRINK_DETAILS)]
     Shrink(ShrinkArgs),
-    /// Race scenarios on the running Linux and compare with what is allowed
+    /// Race scenarios on the running Linux, or on another in QEMU, and compare with what is allowed
     #[command(after_long_help = LINUX_DETAILS)]
     Linux(LinuxArgs),
+    /// What `linux --kernel` runs in the guest
+    #[command(hide = true)]
+    LinuxGuest(LinuxGuestArgs),
     /// Find out what each order that the engine asks of memory is needed for
     #[command(after_long_help = ORDERINGS_DETAILS)]
     Orderings(OrderingsArgs),
@@ -317,6 +330,24 @@ pub(crate) struct LinuxArgs {
         value_parser = vocabulary::protocol_parser(), hide_possible_values = true,
     )]
     pub(crate) protocol: Option<Protocol>,
+    #[command(flatten)]
+    pub(crate) race: RaceArgs,
+    /// Give the search for what is allowed up after so many executions
+    #[arg(
+        long, value_name = "N", default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
+    pub(crate) bound: u64,
+    /// How to report
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) guest: GuestArgs,
+}
+
+/// How long is raced, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RaceArgs {
     /// End with a scenario after so many iterations
     #[arg(
         long, value_name = "N", default_value_t = 10_000,
@@ -332,15 +363,71 @@ pub(crate) struct LinuxArgs {
     /// What delays and places are drawn from
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Give the search for what is allowed up after so many executions
+}
+
+impl RaceArgs {
+    /// What that comes to for a scenario.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            iterations: self.iterations,
+            time: Duration::from_secs(self.seconds),
+            seed: self.seed,
+        }
+    }
+}
+
+/// `pagefold linux --kernel`.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "In QEMU")]
+pub(crate) struct GuestArgs {
+    /// Not on the running kernel: boot this one in QEMU
+    #[arg(long, value_name = "BZIMAGE")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// Who runs the guest's instructions [default: kvm if it can, or else tcg]
+    #[arg(long, value_enum, requires = "kernel")]
+    pub(crate) accel: Option<Accel>,
+    /// CPUs of the guest
     #[arg(
-        long, value_name = "N", default_value_t = 1_000_000,
-        value_parser = clap::value_parser!(u64).range(1..),
+        long, value_name = "N", default_value_t = 2, requires = "kernel",
+        value_parser = clap::value_parser!(u32).range(1..=64),
     )]
-    pub(crate) bound: u64,
-    /// How to report
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) cpus: u32,
+    /// Memory of the guest
+    #[arg(
+        long, value_name = "MIB", default_value_t = 1024, requires = "kernel",
+        value_parser = clap::value_parser!(u32).range(512..=65_536),
+    )]
+    pub(crate) memory: u32,
+    /// More parameters for the kernel
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        requires = "kernel"
+    )]
+    pub(crate) append: String,
+    /// Write the kernel's log to FILE
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub(crate) kernel_log: Option<PathBuf>,
+}
+
+/// What the guest of `pagefold linux --kernel` runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LinuxGuestArgs {
+    /// Scenarios
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) race: RaceArgs,
+}
+
+/// Who runs a guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accel {
+    /// The processor
+    Kvm,
+    /// QEMU
+    Tcg,
 }
 
 /// `pagefold orderings`.

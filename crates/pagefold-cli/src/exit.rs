@@ -38,6 +38,8 @@ impl From<Status> for ExitCode {
 pub(crate) enum Failure {
     /// What is wrong with the input, ready to be shown.
     Input(String),
+    /// What this machine lacks, ready to be shown.
+    Machine(String),
     /// Standard output takes no more.
     Output(io::Error),
 }
@@ -56,11 +58,14 @@ impl Failure {
     /// Tells the user, unless nobody listens any more.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
-            Self::Input(message) => eprintln!("{message}"),
+            Self::Input(message) | Self::Machine(message) => eprintln!("{message}"),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Self::Output(error) => eprintln!("error: standard output: {error}"),
         }
-        Status::BadInput.into()
+        match self {
+            Self::Machine(_) => Status::Skipped.into(),
+            Self::Input(_) | Self::Output(_) => Status::BadInput.into(),
+        }
     }
 }
 

@@ -1,18 +1,21 @@
 //! `pagefold linux`: what the running kernel does, against what is allowed.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pagefold::protocol::Protocol;
-use pagefold_linux::{Kernel, Limits, Machine, Outcome, Ran, Seen, Unable};
+use pagefold_linux::kernel_log::Complaint;
+use pagefold_linux::qemu::Accelerator;
+use pagefold_linux::{Kernel, Machine, Outcome, Ran, Seen, Unable};
 use pagefold_litmus::Scenario;
 use pagefold_machine::model::{self, RunConfig};
 
 use crate::args::{Format, LinuxArgs};
 use crate::done;
 use crate::exit::{Failure, Status};
+use crate::guest;
 use crate::load::{self, Loaded};
 use crate::report::linux as report;
 use crate::terminal::Terminal;
@@ -92,57 +95,128 @@ pub(crate) fn linux(
     terminal: Terminal,
     out: &mut dyn Write,
 ) -> Result<Status, Failure> {
-    let start = Instant::now();
     let scenarios = load::load(&args.paths)?;
-    let machine = Machine::claim();
-    let kernel = machine.as_ref().ok().map(|machine| &machine.kernel);
-    let protocol = args
-        .protocol
-        .or_else(|| kernel.map(Kernel::protocol))
-        .unwrap_or(Protocol::DEFAULT);
-    if args.format == Format::Text {
-        report::head(machine.as_ref(), protocol, args.seed, terminal, out)?;
-    }
-    let limits = Limits {
-        iterations: args.iterations,
-        time: Duration::from_secs(args.seconds),
-        seed: args.seed,
+    let mut session = Session {
+        args,
+        terminal,
+        out,
+        start: Instant::now(),
+        kernel: None,
+        guest: None,
+        protocol: args.protocol.unwrap_or(Protocol::DEFAULT),
+        all: Vec::with_capacity(scenarios.len()),
+        besides: Vec::new(),
     };
-    let mut all = Vec::with_capacity(scenarios.len());
-    for loaded in &scenarios {
+    match &args.guest.kernel {
+        None => here(&scenarios, &mut session)?,
+        Some(image) => guest::linux(image, &scenarios, &mut session)?,
+    }
+    session.end()
+}
+
+/// Runs them on the running kernel.
+fn here<'a>(scenarios: &'a [Loaded], session: &mut Session<'a, '_>) -> io::Result<()> {
+    let machine = Machine::claim();
+    session.begin(machine.as_ref().map(|machine| &machine.kernel), None)?;
+    for loaded in scenarios {
         let begin = Instant::now();
-        let scenario = &loaded.scenario;
         let ran = match &machine {
-            Ok(machine) => machine.run(scenario, limits),
-            // What can be run nowhere is not this machine's fault.
-            Err(why) => Err(pagefold_linux::has_counterpart(scenario)
-                .err()
-                .map_or_else(|| why.clone(), Unable::from)),
+            Ok(machine) => machine.run(&loaded.scenario, session.args.race.limits()),
+            Err(why) => Err(why.clone()),
         };
-        let time = begin.elapsed();
+        session.take(loaded, ran, begin.elapsed())?;
+    }
+    Ok(())
+}
+
+/// What came out so far, and where it is told.
+pub(crate) struct Session<'a, 'o> {
+    pub(crate) args: &'o LinuxArgs,
+    terminal: Terminal,
+    out: &'o mut dyn Write,
+    start: Instant,
+    kernel: Option<Kernel>,
+    /// Who runs the guest that has the kernel, if it is not the running one.
+    guest: Option<Accelerator>,
+    protocol: Protocol,
+    all: Vec<Done<'a>>,
+    /// What the kernel complained of, but in no scenario's results.
+    pub(crate) besides: Vec<Complaint>,
+}
+
+impl<'a> Session<'a, '_> {
+    /// On what is run; said once.
+    pub(crate) fn begin(
+        &mut self,
+        kernel: Result<&Kernel, &Unable>,
+        guest: Option<Accelerator>,
+    ) -> io::Result<()> {
+        if self.kernel.is_some() {
+            return Ok(());
+        }
+        self.kernel = kernel.ok().cloned();
+        self.guest = guest;
+        if let (None, Some(kernel)) = (self.args.protocol, &self.kernel) {
+            self.protocol = kernel.protocol();
+        }
+        if self.args.format == Format::Text {
+            let seed = self.args.race.seed;
+            report::head(kernel, guest, self.protocol, seed, self.terminal, self.out)?;
+        }
+        Ok(())
+    }
+
+    /// What came of a scenario.
+    pub(crate) fn take(
+        &mut self,
+        loaded: &'a Loaded,
+        ran: Result<Ran, Unable>,
+        time: Duration,
+    ) -> io::Result<()> {
+        let (protocol, bound) = (self.protocol, self.args.bound);
         let done = Done {
             loaded,
             protocol,
-            result: ran.map(|ran| compare(scenario, ran, protocol, args.bound)),
+            result: ran.map(|ran| compare(&loaded.scenario, ran, protocol, bound)),
             time,
         };
-        if args.format == Format::Text {
-            report::scenario(&done, terminal, out)?;
-            out.flush()?;
+        if self.args.format == Format::Text {
+            report::scenario(&done, self.terminal, self.out)?;
+            self.out.flush()?;
         }
-        all.push(done);
+        self.all.push(done);
+        Ok(())
     }
-    match args.format {
-        Format::Text => report::summary(&all, start.elapsed(), terminal, out)?,
-        Format::Json => report::json(&all, kernel, args.seed, start.elapsed(), out)?,
+
+    /// All scenarios are through.
+    fn end(self) -> Result<Status, Failure> {
+        let time = self.start.elapsed();
+        let status = status(&self.all, &self.besides);
+        match self.args.format {
+            Format::Text => {
+                report::besides(&self.besides, self.terminal, self.out)?;
+                report::summary(&self.all, time, self.terminal, self.out)?;
+            }
+            Format::Json => {
+                let on = report::On {
+                    kernel: self.kernel.as_ref(),
+                    guest: self.guest,
+                    seed: self.args.race.seed,
+                };
+                report::json(&self.all, &on, &self.besides, status, time, self.out)?;
+            }
+        }
+        Ok(status)
     }
-    Ok(status(&all))
 }
 
 /// What all scenarios together come to.
-pub(crate) fn status(all: &[Done<'_>]) -> Status {
+///
+/// What the kernel said against itself before the first of them is its own business.
+fn status(all: &[Done<'_>], besides: &[Complaint]) -> Status {
     let any = |verdict| all.iter().any(|done| done.verdict() == verdict);
-    if any(Verdict::Forbidden) {
+    let complained = besides.iter().any(|complaint| complaint.during.is_some());
+    if complained || any(Verdict::Forbidden) {
         Status::Broken
     } else if any(Verdict::Open) {
         Status::NotExhausted

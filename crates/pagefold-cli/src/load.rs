@@ -58,7 +58,7 @@ fn join(problems: Vec<Failure>) -> Result<(), Failure> {
     for problem in problems {
         match problem {
             Failure::Input(message) => messages.push(message),
-            Failure::Output(_) => return Err(problem),
+            Failure::Machine(_) | Failure::Output(_) => return Err(problem),
         }
     }
     if messages.is_empty() {

@@ -2,13 +2,14 @@
 //!
 //! A thin layer over the libraries. `check` goes through these modules in this order: [`load`] (files to scenarios),
 //! [`plan`] (scenarios to runs), [`run`] (workers), [`done`] (what came out, against what was expected), [`report`].
-//! [`linux`] runs scenarios on the running kernel instead. [`replay`], [`shrink`] and [`orderings`] are the other commands that run something.
+//! [`linux`] races scenarios on the running kernel instead, and [`guest`] on one in QEMU. [`replay`], [`shrink`] and [`orderings`] are the other commands that run something.
 
 mod args;
 mod check;
 mod done;
 mod exit;
 mod grid;
+mod guest;
 mod linux;
 mod list;
 mod load;
@@ -34,6 +35,9 @@ use exit::{Failure, Status};
 use terminal::Terminal;
 
 fn main() -> ExitCode {
+    if let Some(job) = pagefold_linux::qemu::job() {
+        pagefold_linux::qemu::serve(&job);
+    }
     let args = Args::parse();
     let mut out = io::stdout().lock();
     match execute(&args.command, &mut out) {
@@ -49,6 +53,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Replay(args) => replay::replay(args, terminal, out)?,
         Command::Shrink(args) => shrink::shrink(args, terminal, out)?,
         Command::Linux(args) => linux::linux(args, terminal, out)?,
+        Command::LinuxGuest(args) => guest::race(args, out)?,
         Command::Orderings(args) => orderings::orderings(args, terminal, out)?,
         Command::Protocols => tables::print(&tables::protocols(), terminal, out)?,
         Command::Safeguards => tables::print(&tables::safeguards(), terminal, out)?,

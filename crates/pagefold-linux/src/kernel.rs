@@ -9,6 +9,7 @@ use pagefold::protocol::Protocol;
 use pagefold_litmus::Scenario;
 use rustix::fs::OFlags;
 
+use crate::kernel_log::{self, Complaint};
 use crate::plan::{Memory, Program, modes};
 use crate::sys::uffd::{Modes, Userfaultfd};
 
@@ -52,12 +53,19 @@ impl Kernel {
     /// # Errors
     /// If its release does not begin with a version.
     pub fn running() -> Result<Self, String> {
-        let release = rustix::system::uname()
-            .release()
-            .to_string_lossy()
-            .into_owned();
-        match Version::parse(&release) {
-            Some(version) => Ok(Self { release, version }),
+        Self::of(&rustix::system::uname().release().to_string_lossy())
+    }
+
+    /// A kernel that says this of itself.
+    ///
+    /// # Errors
+    /// If its release does not begin with a version.
+    pub fn of(release: &str) -> Result<Self, String> {
+        match Version::parse(release) {
+            Some(version) => Ok(Self {
+                release: release.to_owned(),
+                version,
+            }),
             None => Err(format!("`{release}` is no version of Linux")),
         }
     }
@@ -172,38 +180,24 @@ impl Log {
     }
 
     /// What it complained of meanwhile, whoever made it do so.
-    pub(crate) fn complaints(&mut self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        let Some(file) = &mut self.0 else {
-            return complaints;
-        };
+    pub(crate) fn complaints(&mut self) -> Vec<Complaint> {
+        let mut log = String::new();
         // Each read gives one record: `priority,number,time,flags;text`.
         let mut record = [0; 8192];
-        loop {
+        while let Some(file) = &mut self.0 {
             match file.read(&mut record) {
-                Ok(0) => break,
-                Ok(bytes) => {
+                Ok(bytes @ 1..) => {
                     let text = String::from_utf8_lossy(&record[..bytes]);
                     let line = text.split_once(';').map_or("", |(_, text)| text);
-                    let line = line.lines().next().unwrap_or("");
-                    let bad = [
-                        "BUG:",
-                        "WARNING:",
-                        "Oops:",
-                        "KASAN:",
-                        "rcu: INFO:",
-                        "Bad page",
-                    ];
-                    if bad.iter().any(|bad| line.contains(bad)) {
-                        complaints.push(line.to_owned());
-                    }
+                    log.push_str(line.lines().next().unwrap_or(""));
+                    log.push('\n');
                 }
                 // Records were overwritten before they were read.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                Err(_) => break,
+                Ok(0) | Err(_) => break,
             }
         }
-        complaints
+        kernel_log::complaints(&log)
     }
 }
 

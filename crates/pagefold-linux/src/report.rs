@@ -7,6 +7,8 @@ use pagefold_litmus::{Symbol, Value};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::kernel_log::Complaint;
+
 /// What a register holds after an iteration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -70,7 +72,7 @@ pub type Outcome = Vec<Option<Seen>>;
 /// The kernel itself holds references to pages now and then (per-CPU lists of pages on their way to LRU lists, compaction ...),
 /// which no scenario speaks of and the model does not have. `MADV_COLLAPSE` then says EAGAIN. So an iteration in which it did so is
 /// *disturbed*: what came out is not held against the kernel if it is not allowed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// In iterations that were not disturbed.
     pub clean: u64,
@@ -94,7 +96,7 @@ pub struct Ran {
     /// process that died. It is as bad as an outcome that is not allowed.
     pub stuck: Option<String>,
     /// What the kernel complained of meanwhile.
-    pub complaints: Vec<String>,
+    pub complaints: Vec<Complaint>,
 }
 
 impl Ran {

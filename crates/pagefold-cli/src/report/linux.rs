@@ -4,12 +4,15 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use pagefold::protocol::Protocol;
-use pagefold_linux::{Count, Kernel, Machine, Outcome, Seen, Unable};
+use pagefold_linux::kernel_log::Complaint;
+use pagefold_linux::qemu::Accelerator;
+use pagefold_linux::{Count, Kernel, Outcome, Seen, Unable};
 use serde::Serialize;
 
 use super::text::seconds;
+use crate::exit::Status;
 use crate::grid::{Cell, Grid};
-use crate::linux::{Compared, Done, Verdict, status};
+use crate::linux::{Compared, Done, Verdict};
 use crate::terminal::{Ink, Terminal};
 
 /// The version of the format.
@@ -17,17 +20,19 @@ const VERSION: u32 = 1;
 
 /// On what is run, and what it is compared with.
 pub(crate) fn head(
-    machine: Result<&Machine, &Unable>,
+    kernel: Result<&Kernel, &Unable>,
+    guest: Option<Accelerator>,
     protocol: Protocol,
     seed: u64,
     terminal: Terminal,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    match machine {
-        Ok(machine) => writeln!(
+    match kernel {
+        Ok(kernel) => writeln!(
             out,
-            "{} against {}, seed {seed}",
-            terminal.paint(Ink::Title, format_args!("Linux {}", machine.kernel.release)),
+            "{}{} against {}, seed {seed}",
+            terminal.paint(Ink::Title, format_args!("Linux {}", kernel.release)),
+            guest.map_or_else(String::new, |guest| format!(" in QEMU ({})", guest.name())),
             terminal.paint(Ink::Title, protocol.name)
         ),
         Err(why) => writeln!(out, "{}", terminal.paint(Ink::Open, why)),
@@ -61,10 +66,7 @@ pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write)
     if let Some(why) = &ran.stuck {
         writeln!(out, "  {}", terminal.paint(Ink::Bad, why))?;
     }
-    for line in &ran.complaints {
-        let line = format!("the kernel's log: {line}");
-        writeln!(out, "  {}", terminal.paint(Ink::Bad, line))?;
-    }
+    complaints(&ran.complaints, terminal, out)?;
     if let Some(why) = open {
         writeln!(out, "  {}", terminal.paint(Ink::Open, why))?;
     }
@@ -109,6 +111,32 @@ fn is_allowed(compared: &Compared, outcome: &Outcome, count: Count) -> Allowed {
     } else {
         Allowed::No
     }
+}
+
+fn complaints(complaints: &[Complaint], terminal: Terminal, out: &mut dyn Write) -> io::Result<()> {
+    for complaint in complaints {
+        writeln!(out, "  the kernel's log ({}):", complaint.kind)?;
+        for line in complaint.to_string().lines() {
+            writeln!(out, "    {}", terminal.paint(Ink::Bad, line))?;
+        }
+    }
+    Ok(())
+}
+
+/// What else a kernel complained of.
+pub(crate) fn besides(
+    besides: &[Complaint],
+    terminal: Terminal,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for complaint in besides {
+        match &complaint.during {
+            Some(name) => writeln!(out, "\nduring or after {name}:")?,
+            None => writeln!(out, "\nbefore the first scenario:")?,
+        }
+        complaints(std::slice::from_ref(complaint), terminal, out)?;
+    }
+    Ok(())
 }
 
 fn verdict_in_words(compared: &Compared, verdict: Verdict) -> String {
@@ -174,8 +202,10 @@ pub(crate) fn summary(
 struct Report<'a> {
     version: u32,
     kernel: Option<&'a str>,
+    guest: Option<&'a str>,
     seed: u64,
     runs: Vec<Run<'a>>,
+    besides: Vec<Besides<'a>>,
     summary: Summary,
 }
 
@@ -190,7 +220,13 @@ struct Run<'a> {
     seconds: f64,
     registers: Vec<&'a str>,
     outcomes: Vec<Row<'a>>,
-    complaints: &'a [String],
+    complaints: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Besides<'a> {
+    during: Option<&'a str>,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -212,20 +248,39 @@ struct Summary {
     status: u8,
 }
 
+/// On what was run.
+pub(crate) struct On<'a> {
+    /// The kernel, if it could be.
+    pub(crate) kernel: Option<&'a Kernel>,
+    /// Who ran the guest that had it.
+    pub(crate) guest: Option<Accelerator>,
+    /// What chance was drawn from.
+    pub(crate) seed: u64,
+}
+
 /// Writes the report for programs: one JSON object. The names of its fields are stable; `pagefold linux --help` lists them.
 pub(crate) fn json(
     all: &[Done<'_>],
-    kernel: Option<&Kernel>,
-    seed: u64,
+    on: &On<'_>,
+    besides: &[Complaint],
+    status: Status,
     time: Duration,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let count = |verdict| all.iter().filter(|done| done.verdict() == verdict).count();
     let report = Report {
         version: VERSION,
-        kernel: kernel.map(|kernel| kernel.release.as_str()),
-        seed,
+        kernel: on.kernel.map(|kernel| kernel.release.as_str()),
+        guest: on.guest.map(Accelerator::name),
+        seed: on.seed,
         runs: all.iter().map(run).collect(),
+        besides: besides
+            .iter()
+            .map(|complaint| Besides {
+                during: complaint.during.as_deref(),
+                text: complaint.to_string(),
+            })
+            .collect(),
         summary: Summary {
             runs: all.len(),
             allowed: count(Verdict::Allowed),
@@ -233,7 +288,7 @@ pub(crate) fn json(
             open: count(Verdict::Open),
             skipped: count(Verdict::Skipped),
             seconds: time.as_secs_f64(),
-            status: status(all).code(),
+            status: status.code(),
         },
     };
     serde_json::to_writer_pretty(&mut *out, &report)?;
@@ -261,7 +316,13 @@ fn run<'a>(done: &'a Done<'_>) -> Run<'a> {
             .map(|register| register.name.as_str())
             .collect(),
         outcomes: compared.map_or_else(|_| Vec::new(), rows),
-        complaints: compared.map_or(&[], |compared| &compared.ran.complaints),
+        complaints: compared.map_or_else(
+            |_| Vec::new(),
+            |compared| {
+                let complaints = compared.ran.complaints.iter();
+                complaints.map(ToString::to_string).collect()
+            },
+        ),
     }
 }
 
