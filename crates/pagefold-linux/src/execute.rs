@@ -168,6 +168,7 @@ impl<'c> Who<'c> {
             Call::Exit
             | Call::UffdRead(_)
             | Call::UffdAnswer(..)
+            | Call::UffdioMove(..)
             | Call::GupFast(_)
             | Call::GupFastWrite(..)
             | Call::Vmsplice(_)

@@ -86,10 +86,7 @@ impl<'a> Program<'a> {
                 return refuse(mapping.span, "the mapping is too large");
             }
             uses_uffd |= mapping.uffd.is_some();
-            if mapping
-                .uffd
-                .is_some_and(|modes| modes.has(UffdMode::Changes))
-            {
+            if mapping.uffd.is_some_and(needs_monitor) {
                 return refuse(mapping.span, "monitors are not run yet");
             }
         }
@@ -217,6 +214,12 @@ fn any(body: &[Statement], wanted: &mut impl FnMut(&Statement) -> bool) -> bool 
     })
 }
 
+/// Whether system calls wait until somebody has read of them.
+fn needs_monitor(modes: UffdModes) -> bool {
+    let events = [UffdMode::Changes, UffdMode::EventFork, UffdMode::EventRemap];
+    events.into_iter().any(|mode| modes.has(mode))
+}
+
 fn without_counterpart(scenario: &Scenario, call: &Call) -> Option<&'static str> {
     Some(match call {
         Call::GupFast(_) | Call::GupFastWrite(..) | Call::Vmsplice(_) => {
@@ -235,7 +238,8 @@ fn without_counterpart(scenario: &Scenario, call: &Call) -> Option<&'static str>
         | Call::Write(..)
         | Call::Fsync(_)
         | Call::OnDisk(_) => "files on a disk, of which most kernels make no huge pages",
-        Call::UffdRegister(_, modes) if modes.has(UffdMode::Changes) => "monitors are not run yet",
+        Call::UffdRegister(_, modes) if needs_monitor(*modes) => "monitors are not run yet",
+        Call::UffdioMove(..) => "pages are not moved by userfaultfd yet",
         Call::Mremap(from, to) if !same_shape(scenario, *from, *to) => {
             "pages are not moved to other places of a huge page"
         }

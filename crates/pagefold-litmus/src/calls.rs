@@ -331,11 +331,13 @@ calls! {
     UffdioPoison = "uffdio_poison"(page: MappingPage) by Cpu | Monitor gives Status;
     /// Maps a page that the object has.
     UffdioContinue = "uffdio_continue"(page: MappingPage) by Cpu | Monitor gives Status;
-    /// Waits for an event of a mapping that has a userfaultfd from the start, and gives its page; EINTR once all others have ended.
+    /// Moves private pages to where they are missing.
+    UffdioMove = "uffdio_move"(to: MappingRange, from: MappingRange) by Cpu | Monitor gives Status;
+    /// Waits for an event of a mapping that has a userfaultfd from the start or by fork, and gives its page; EINTR once all others have ended.
     UffdRead = "uffd_read"(mapping: MappingId) by Monitor gives Content;
     /// As `uffd_read`, and answers: fills the page with a copy, or maps the object's, or takes the protection away.
     UffdAnswer = "uffd_answer"(mapping: MappingId, value: u64) by Monitor gives Content;
-    /// Closes the userfaultfd that the mapping has from the start.
+    /// Closes the userfaultfd that the mapping has from the start or by fork.
     UffdClose = "uffd_close"(mapping: MappingId) by Cpu | Monitor gives Status;
     /// Pins a page by the lock-free walk, reads it and lets it go.
     GupFast = "gup_fast"(page: MappingPage) by Cpu gives Content;
@@ -355,7 +357,7 @@ calls! {
     Scan = "scan"(mm: Scope, max_ptes_none: Limit, max_ptes_shared: Limit, max_ptes_swap: Limit) by Khugepaged gives Count;
     /// Visits every mapping of a page, and gives how many it saw.
     RmapWalk = "rmap_walk"(page: ObjectPage) by Reclaim | Kernel gives Count;
-    /// Visits every mapping of the private page at an address, and gives how many it saw.
+    /// Visits every mapping of the private page at an address, and gives how many it saw; ENOENT if there is none.
     RmapWalkAnon = "rmap_walk_anon"(page: MappingPage) by Cpu | Final gives Count;
     /// Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
     Reclaim = "reclaim"(page: MappingPage) by Reclaim | Kernel gives Count;

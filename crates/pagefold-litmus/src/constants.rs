@@ -95,6 +95,10 @@ constants! {
         Minor = "MINOR";
         /// Changes of the layout: `madvise(x, MADV_DONTNEED)` and `munmap(x)` wait until they were read of.
         Changes = "CHANGES";
+        /// Forks: the child's mapping is registered too, with a userfaultfd of its own, and fork waits until it was read of.
+        EventFork = "EVENT_FORK";
+        /// Moves: `mremap(x, y)` takes the registration along, and waits until it was read of.
+        EventRemap = "EVENT_REMAP";
         /// Not an event: a write takes the protection away by itself (`UFFD_FEATURE_WP_ASYNC`).
         WpAsync = "WP_ASYNC";
         /// Not an event of its own: who faults gets SIGBUS and does not wait (`UFFD_FEATURE_SIGBUS`).

@@ -92,9 +92,39 @@ impl Folio {
         frame.exclusive.store_protected(1);
     }
 
-    /// The family of a private folio. The caller has a reference.
+    /// Makes a new private folio one that nobody has mapped yet, as it is only in the swap cache. Nobody knows of it yet.
+    pub(crate) fn set_unowned<P: Platform>(self) {
+        self.set_anon::<P>(None, PageIndex(0));
+        self.frame::<P>().exclusive.store_protected(0);
+    }
+
+    /// Makes a private folio findable, if it has never been mapped. The caller has the folio lock and is about to map it.
+    pub(crate) fn adopt<P: Platform>(self, anon_vma: Option<Ref<P, AnonVma<P>>>, index: PageIndex) {
+        if self.anon_vma::<P>().is_none() {
+            self.move_anon(anon_vma, index);
+        }
+    }
+
+    /// Makes a private folio findable at another place, perhaps of another family. The caller has the folio lock and keeps walks
+    /// of the old family out.
+    ///
+    /// Walks that come by the new family must find the new index. (Linux: `folio_move_anon_rmap`)
+    pub(crate) fn move_anon<P: Platform>(
+        self,
+        anon_vma: Option<Ref<P, AnonVma<P>>>,
+        index: PageIndex,
+    ) {
+        let frame = self.frame::<P>();
+        frame.index.store_protected(index.0);
+        P::step(Step::Folio("change anon_vma of", self.0));
+        frame.anon_vma.assign(anon_vma);
+    }
+
+    /// The family of a private folio, which may become another one unless the caller has the folio lock. The caller has a
+    /// reference.
     pub(crate) fn anon_vma<P: Platform>(self) -> Option<Ref<P, AnonVma<P>>> {
-        self.frame::<P>().anon_vma.load_protected()
+        P::step(Step::Folio("read anon_vma of", self.0));
+        self.frame::<P>().anon_vma.dereference()
     }
 
     /// Whether a private page belongs to one process alone (Linux: `PageAnonExclusive`). Each page of a huge folio has a mark of
@@ -133,6 +163,14 @@ impl Folio {
     /// Whether the folio may be pinned: so many references may also be others. (Linux: `folio_maybe_dma_pinned`)
     pub(crate) fn maybe_pinned<P: Platform>(self) -> bool {
         self.refcount::<P>() >= PIN
+    }
+
+    /// Whether somebody has pinned the folio, whose only entry the caller has emptied and flushed: who pins it after that finds the entry
+    /// empty.
+    pub(crate) fn is_pinned_elsewhere<P: Platform>(self) -> bool {
+        // GUP-fast pins, then looks at the entry. One sees the other.
+        P::smp_mb();
+        P::enforces(Safeguard::MovePinCheck) && self.maybe_pinned::<P>()
     }
 
     /// Whether an entry maps the folio.
@@ -292,15 +330,35 @@ impl Folio {
         mapping: Ref<P, Mapping<P>>,
         index: PageIndex,
     ) {
-        let uptodate = self.frame::<P>().has(FLAG_UPTODATE);
-        P::step(Step::Folio("init small folio", self.0.add(i)));
-        let part = P::frame(self.0.add(i));
-        part.become_small(self.0.add(i), if uptodate { FLAG_UPTODATE } else { 0 });
-        part.mapping.store_protected(Some(mapping));
-        part.index.store_protected(index.0);
+        let part = self.detach_part::<P>(i);
+        part.set_mapping(Some(mapping), index);
+    }
+
+    /// Makes frame `i` of this huge private folio, which is frozen, a small folio of the same family. That of the first frame is to be
+    /// the last.
+    pub(crate) fn init_private_part<P: Platform>(self, i: usize) -> Self {
+        let part = self.detach_part::<P>(i);
+        let anon_vma = self.anon_vma::<P>();
+        let index = self.index::<P>().add(i as u64);
+        part.frame::<P>().index.store_protected(index.0);
+        part.frame::<P>().anon_vma.assign(anon_vma);
+        part
+    }
+
+    fn detach_part<P: Platform>(self, i: usize) -> Self {
+        let part = Self(self.0.add(i));
+        let frame = self.frame::<P>();
+        let kept = [FLAG_UPTODATE, FLAG_ANON]
+            .into_iter()
+            .filter(|flag| frame.has(*flag));
+        let flags = kept.fold(0, |flags, flag| flags | flag);
+        P::step(Step::Folio("init small folio", part.0));
+        part.frame::<P>().become_small(part.0, flags);
         // It is not known which pages of the huge one were written.
-        part.dirty()
-            .store_protected(self.frame::<P>().dirty().load_protected());
+        part.frame::<P>()
+            .dirty()
+            .store_protected(frame.dirty().load_protected());
+        part
     }
 
     /// References now. What was done to the folio by those who gave theirs back, has happened before.

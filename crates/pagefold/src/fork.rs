@@ -19,11 +19,13 @@
 //!   number: a pin that was taken meanwhile is given back. A pin that was taken before is seen, and its page is copied at once.
 //!   Fork writes the number, then reads the references; GUP-fast pins, then reads the number. With a full barrier in each, one
 //!   of them sees the other.
+//! * A userfaultfd that follows forks gets one for the child, to which the child's VMAs are registered before others can find
+//!   them; its monitor hears of that before fork returns. Else the child is not registered, and protections are left out.
 //! * Collapse and reclaim find the VMA of the child as soon as it is linked. It has its `anon_vma` by then, so that retraction
 //!   leaves its tables alone, as it does with those of the parent.
 
 use crate::accounting::{self, Fact};
-use crate::addr::{AddrRange, Pfn, VirtAddr};
+use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Marker, Pte, Swap};
 use crate::collapse::khugepaged::khugepaged_fork;
 use crate::folio::Folio;
@@ -40,7 +42,8 @@ use crate::rmap::{add_mapping, anon_vma_clone, link_vma};
 use crate::step::Step;
 use crate::swap;
 use crate::tlb::{EVERYTHING, flush_tlb_range};
-use crate::vma::{VM_MAYBE_GUARD, VM_UFFD, Vma};
+use crate::userfault::change::Forks;
+use crate::vma::{VM_MAYBE_GUARD, Vma};
 use crate::zap::split_huge_pmd;
 
 /// There was no frame for a page or table of the child (ENOMEM).
@@ -59,9 +62,10 @@ pub fn dup_mmap<P: Platform>(
     child.mmap_write_lock_nested();
     khugepaged_fork(parent, child);
     let mut result = Ok(());
+    let mut forks = Forks::new();
     let mut next = parent.vmas.load_protected();
     while let Some(vma) = next.filter(|_| result.is_ok()) {
-        result = dup_vma(vma, child);
+        result = dup_vma(vma, child, &mut forks);
         next = vma.next.load_protected();
     }
     child.mmap_write_unlock();
@@ -70,16 +74,26 @@ pub fn dup_mmap<P: Platform>(
     }
     P::observe(Fact::Forked(parent.id, child.id));
     parent.mmap_write_unlock();
+    forks.finish(result.is_ok());
     result
 }
 
-fn dup_vma<P: Platform>(old: Ref<P, Vma<P>>, child: Ref<P, Mm<P>>) -> Result<(), OutOfMemory> {
+fn dup_vma<P: Platform>(
+    old: Ref<P, Vma<P>>,
+    child: Ref<P, Mm<P>>,
+    forks: &mut Forks<P>,
+) -> Result<(), OutOfMemory> {
     if P::enforces(Safeguard::ForkVmaLock) {
         old.start_write();
     }
-    // The child is not registered with the parent's userfaultfd.
-    let flags = old.flags_protected() & !VM_UFFD;
-    let new = Vma::new(child, old.range, old.mapping, old.pgoff, flags);
+    let new = Vma::new(
+        child,
+        old.range,
+        old.mapping,
+        old.pgoff,
+        old.flags_protected(),
+    );
+    forks.inherit(new, old);
     if P::enforces(Safeguard::ForkAnonVmaFirst) {
         anon_vma_clone(new, old);
     }
@@ -212,19 +226,22 @@ fn copy_pte<P: Platform>(
                 P::observe(Fact::Guarded(new.mm.id, addr));
                 table.set_marker(addr, Marker::Guard);
             }
-            Some(Marker::UffdWp) if keep_wp => table.set_marker(addr, Marker::UffdWp),
+            Some(Marker::UffdWp) if keep_wp => {
+                observe_protected(new, addr);
+                table.set_marker(addr, Marker::UffdWp);
+            }
             Some(Marker::UffdWp) | None => {}
         }
         return Ok(());
     }
     if pte.pfn() == P::zero_page() {
-        table.set(addr, unregistered(pte, keep_wp));
+        table.set(addr, inherited(new, addr, pte, keep_wp));
         return Ok(());
     }
     let folio = Folio::of::<P>(pte.pfn());
     if folio.is_anon::<P>() {
         if P::enforces(Safeguard::ForkCopyPinned) && folio.maybe_pinned::<P>() {
-            return copy_pinned(new, table, pte.pfn(), addr);
+            return copy_pinned(new, table, pte, addr);
         }
         if Folio::is_exclusive::<P>(pte.pfn()) {
             Folio::set_exclusive::<P>(pte.pfn(), false);
@@ -239,7 +256,7 @@ fn copy_pte<P: Platform>(
         }
         pte = pte.wrprotect();
     }
-    table.set(addr, unregistered(pte, keep_wp));
+    table.set(addr, inherited(new, addr, pte, keep_wp));
     Ok(())
 }
 
@@ -263,18 +280,29 @@ fn copy_swap<P: Platform>(
     }
     accounting::add_swap_entries(&*new.mm, 1);
     P::observe(Fact::ForkedSwap(old.mm.id, new.mm.id, addr));
-    table.set_swap(
-        addr,
-        Swap {
-            uffd_wp: swap.uffd_wp && keep_wp,
-            ..shared
-        },
-    );
+    let uffd_wp = swap.uffd_wp && keep_wp;
+    if uffd_wp {
+        observe_protected(new, addr);
+    }
+    table.set_swap(addr, Swap { uffd_wp, ..shared });
 }
 
-/// The entry for a child that has no userfaultfd, unless it shall keep what it says of one.
-fn unregistered(pte: Pte, keep_wp: bool) -> Pte {
-    if keep_wp { pte } else { pte.clear_uffd_wp() }
+/// The entry for a child; what it says of userfaultfd goes unless the child is registered too.
+fn inherited<P: Platform>(new: Ref<P, Vma<P>>, addr: VirtAddr, pte: Pte, keep_wp: bool) -> Pte {
+    if !keep_wp {
+        return pte.clear_uffd_wp();
+    }
+    if pte.is_uffd_wp() {
+        observe_protected(new, addr);
+    }
+    pte
+}
+
+/// A protection by userfaultfd is now there in the child as well, which asked for that if it is registered.
+fn observe_protected<P: Platform>(new: Ref<P, Vma<P>>, addr: VirtAddr) {
+    if new.is_uffd_wp_protected() {
+        P::observe(Fact::Protected(new.mm.id, addr));
+    }
 }
 
 /// Gives the child a copy of a page that may be pinned: the parent, and who pinned it, keep the page.
@@ -282,15 +310,22 @@ fn unregistered(pte: Pte, keep_wp: bool) -> Pte {
 fn copy_pinned<P: Platform>(
     new: Ref<P, Vma<P>>,
     table: &PteMap<P>,
-    page: Pfn,
+    page: Pte,
     addr: VirtAddr,
 ) -> Result<(), OutOfMemory> {
     let copy = Folio::alloc::<P>(Order::Small, true).ok_or(OutOfMemory)?;
-    P::copy_page(copy.pfn(), page);
+    P::copy_page(copy.pfn(), page.pfn());
     copy.mark_uptodate::<P>();
     copy.set_anon::<P>(new.anon_vma_protected(), new.index_of(addr));
     add_mapping(copy, new, 1, copy.kind::<P>());
     P::observe(Fact::PrivatePage(new.mm.id, addr, copy.pfn()));
-    table.set(addr, Pte::page(copy.pfn(), true).mk_dirty());
+    let mut entry = Pte::page(copy.pfn(), true).mk_dirty();
+    if page.is_uffd_wp() && new.is_uffd_wp_protected() && P::enforces(Safeguard::ForkPinnedUffdWp) {
+        entry = entry.mk_uffd_wp();
+    }
+    if page.is_uffd_wp() {
+        observe_protected(new, addr);
+    }
+    table.set(addr, entry);
     Ok(())
 }

@@ -18,7 +18,8 @@ use crate::arch::Pte;
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_table::{
-    PmdRef, deposit_table, fill_table, free_table_now, new_table, pmd_alloc, withdraw_table,
+    PmdRef, PteLocked, deposit_table, fill_table, free_table_now, new_table, pmd_alloc,
+    withdraw_table,
 };
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
@@ -59,13 +60,64 @@ fn fill_with_pieces<P: Platform>(table: crate::addr::Pfn, folio: Folio, value: P
     for _ in 1..pages {
         P::observe(Fact::Mapped(folio.pfn(), PageKind::Anon, 1));
     }
-    folio.add_mapcount::<P>(pages as i64 - 1);
+    if P::enforces(Safeguard::SplitCountFirst) {
+        folio.add_mapcount::<P>(pages as i64 - 1);
+    } else {
+        folio.add_mapcount::<P>(-1);
+        folio.add_mapcount::<P>(pages as i64);
+    }
     // From here on, each page has a mark of its own.
     let exclusive = Folio::is_exclusive::<P>(folio.pfn());
     for page in 1..pages {
         Folio::set_exclusive::<P>(folio.pfn().add(page), exclusive);
     }
     fill_table::<P>(table, |page| value.piece(page));
+}
+
+/// Makes small folios of a huge private one, of whose pages `table` maps all that are still mapped, each for this process alone. Whether
+/// it did: not if anybody but the caller and these entries has a reference. The caller has the lock of the table, and a
+/// reference, which is then one to the first small folio. (Linux: `split_folio`)
+///
+/// While the count is frozen nobody gets a reference, and who has the lock of no table where it is mapped has no other way to it.
+/// Linux first replaces the entries by others that are waited for; here the lock of the one table does that.
+pub(crate) fn split_private_folio<P: Platform>(table: &PteLocked<P>, folio: Folio) -> bool {
+    let pages = P::PTRS_PER_TABLE;
+    let start = table.pmd.addr.huge_start(pages);
+    let all = folio.pfn()..folio.pfn().add(pages);
+    let entries = || {
+        (0..pages)
+            .map(|page| table.get(start.add_pages(page as u64)))
+            .filter(|pte| pte.is_present() && all.contains(&pte.pfn()))
+    };
+    let mapped = entries().count();
+    let frozen = folio.freeze::<P>(mapped + 1);
+    if !frozen && P::enforces(Safeguard::FreezeSplit) {
+        return false;
+    }
+    folio.add_mapcount::<P>(-(mapped as i64));
+    for i in (0..pages).rev() {
+        folio.init_private_part::<P>(i);
+    }
+    for pte in entries() {
+        P::observe(Fact::Mapped(folio.pfn(), PageKind::Anon, -1));
+        P::observe(Fact::Mapped(pte.pfn(), PageKind::Anon, 1));
+        Folio::of::<P>(pte.pfn()).add_mapcount::<P>(1);
+    }
+    for i in 1..pages {
+        let part = Folio::of::<P>(folio.pfn().add(i));
+        // Of a page that is not mapped any more this is the last reference.
+        part.unfreeze::<P>(1);
+        if !part.is_mapped::<P>() {
+            part.put::<P>(1);
+        }
+    }
+    let own = usize::from(folio.is_mapped::<P>());
+    if frozen {
+        folio.unfreeze::<P>(own + 1);
+    } else {
+        folio.put::<P>(mapped - own);
+    }
+    true
 }
 
 /// A huge private page was taken out of its upper entry: its table goes as well. The caller has the pmd lock. Nobody can be in the

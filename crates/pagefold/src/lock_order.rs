@@ -24,6 +24,7 @@
 //! must then be taken once, not twice.
 //!
 //! Fork takes two `mmap_lock`s and two locks of tables, of the parent and of a child that nobody else can lock in the other order.
+//! mremap takes two locks of tables with `mmap_lock` for writing, UFFDIO_MOVE does so in the order of the tables.
 //!
 //! Two places go against the tree and say why where they do it: `retract_page_tables` of `linux-6.4` takes
 //! `mmap_lock` under the folio lock, by trylock only; `collapse_pte_mapped_thp` of `linux-6.4` takes the VMA lock

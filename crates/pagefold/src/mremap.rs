@@ -18,8 +18,8 @@
 //! * The translations of the old addresses are flushed before the locks are given back: from then on somebody else may
 //!   unmap the page at its new address, and flush only that (5d1904204c99).
 //!
-//! The new VMA is not registered with userfaultfd, so protections of pages do not go with them (0cef0bb836e3); their tables are
-//! not moved whole then. What was mapped at the new addresses before is unmapped. If there is no memory for a table, what
+//! The new VMA is registered with userfaultfd if that follows moves, and hears of it when this returns. Else it is not, and protections
+//! of pages do not go with them (0cef0bb836e3); their tables are not moved whole then. What was mapped at the new addresses before is unmapped. If there is no memory for a table, what
 //! was moved is moved back.
 
 use crate::accounting::Fact;
@@ -38,7 +38,8 @@ use crate::rmap::{anon_vma_clone, anon_vma_clone_behind, link_vma, link_vma_behi
 use crate::step::Step;
 use crate::sync::WriteGuard;
 use crate::tlb::flush_tlb_range;
-use crate::vma::{VM_UFFD, Vma, split_around};
+use crate::userfault::change::{Change, follow_move};
+use crate::vma::{Vma, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
 /// Moves what is mapped at `old` to the range of the same size that begins at `to`. (Linux: `mremap` with `MREMAP_MAYMOVE |
@@ -60,17 +61,28 @@ pub fn mremap<P: Platform>(
     let covered = mm
         .find_vma(old.start)
         .is_some_and(|vma| vma.range.covers(old));
-    let mut gone = [None, None];
+    let mut overmapped = None;
+    let mut left = None;
     let result = if covered {
-        gone[0] = unmap_exclusively(mm, new);
+        overmapped = unmap_exclusively(mm, new);
         let result = move_vma(mm, old, new);
-        gone[1] = unmap_exclusively(mm, if result.is_ok() { old } else { new });
+        left = unmap_exclusively(mm, if result.is_ok() { old } else { new });
         result
     } else {
         Err(MmapError::Fault)
     };
     mm.mmap_write_unlock();
-    gone.into_iter().flatten().for_each(Detached::free);
+    if let Some(overmapped) = overmapped {
+        overmapped.free();
+    }
+    let result = result.map(|change| {
+        if let Some(change) = change {
+            change.tell();
+        }
+    });
+    if let Some(left) = left {
+        left.free();
+    }
     result
 }
 
@@ -80,18 +92,17 @@ fn unmap_exclusively<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Option
 }
 
 /// Makes the VMA at the new addresses and moves the entries. The VMA at the old ones stays, with nothing mapped; if there is
-/// no memory, the new one.
+/// no memory, the new one. Who is to be told, if it did.
 fn move_vma<P: Platform>(
     mm: Ref<P, Mm<P>>,
     old: AddrRange,
     new: AddrRange,
-) -> Result<(), MmapError> {
+) -> Result<Option<Change<P>>, MmapError> {
     split_around(mm, old);
     let vma = mm.find_vma(old.start).ok_or(MmapError::Fault)?;
     vma.start_write();
-    let flags = vma.flags_protected() & !VM_UFFD;
-    let target = vma.sibling(new, vma.pgoff, flags);
-    target.set_userfaultfd(None);
+    let target = vma.sibling(new, vma.pgoff, vma.flags_protected());
+    let change = follow_move(vma, target, new.start);
     P::observe(Fact::Remapped(mm.id, old, new.start));
     P::observe(Fact::Permitted(mm.id, new, vma.protection()));
     if P::enforces(Safeguard::MovedVmaBehind) {
@@ -108,7 +119,15 @@ fn move_vma<P: Platform>(
         // fail for them. Other pages are still in their object.
         let _ = move_page_tables(target, vma);
     }
-    result
+    match result {
+        Ok(()) => Ok(change),
+        Err(error) => {
+            if let Some(change) = change {
+                change.cancel();
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Moves all entries from one VMA to another, both write-locked.

@@ -81,6 +81,9 @@ safeguards! {
     /// `pte_offset_map` finds out that there is no table any more, and its callers cope (Linux from 6.5). Without it, they
     /// rely on locks that keep the table.
     MapMayFail = "map_may_fail",
+    /// Where mapping a table cannot fail, who goes to a table looks once whether the upper entry names one, not only that it maps
+    /// no huge page (`pmd_trans_unstable`).
+    StableUpperEntry = "stable_upper_entry",
     /// Walkers of page tables are RCU readers from `pte_offset_map` to `pte_unmap`.
     WalkUnderRcu = "walk_under_rcu",
     /// A COW fault that copied a page looks again whether the entry still names it.
@@ -154,6 +157,8 @@ safeguards! {
     ForkCopyPinned = "fork_copy_pinned",
     /// Fork leaves out write-protect markers and bits if the child's VMA is not registered with userfaultfd.
     ForkDropMarkers = "fork_drop_markers",
+    /// Fork protects the copy that it makes of a pinned page as the page is protected, if the child is registered with userfaultfd.
+    ForkPinnedUffdWp = "fork_pinned_uffd_wp",
     /// MADV_GUARD_INSTALL marks the VMA as one that may have guards before it takes the page-table lock.
     GuardFlagFirst = "guard_flag_first",
     /// MADV_GUARD_INSTALL looks under the page-table lock whether a page is there that it has to unmap.
@@ -242,6 +247,8 @@ safeguards! {
     /// The table that takes the place of a huge private page is filled, and its entries are counted, before the upper entry names
     /// it.
     SplitFillFirst = "split_fill_first",
+    /// The small entries of a huge private page that is split are counted before the huge one is not counted any more.
+    SplitCountFirst = "split_count_first",
     /// A huge private page that is split is invalid to hardware, and flushed, before the table takes its place.
     SplitInvalidate = "split_invalidate",
     /// The entry of a huge page is not emptied while mprotect changes it: to who walks without its lock it is a huge page all the time.
@@ -309,6 +316,30 @@ safeguards! {
     CountSplitThp = "count_split_thp",
     /// A huge page of a file that is thrown out is not counted any more.
     CountRemovedThp = "count_removed_thp",
+    /// UFFDIO_MOVE takes the locks of two tables in the same order as everybody else who moves pages.
+    OrderMoveLocks = "order_move_locks",
+    /// UFFDIO_MOVE looks again, with the locks of both tables, whether the page is still the one that it found.
+    RecheckMoveSource = "recheck_move_source",
+    /// UFFDIO_MOVE looks again, with the locks of both tables, whether there is still nothing where the page goes.
+    RecheckMoveHole = "recheck_move_hole",
+    /// UFFDIO_MOVE looks again, with the locks of both tables, whether the one that the page goes to is still attached.
+    RecheckMoveTable = "recheck_move_table",
+    /// UFFDIO_MOVE has the folio locked that it moves.
+    MoveFolioLock = "move_folio_lock",
+    /// UFFDIO_MOVE keeps walks by page out while it moves the page.
+    MoveAnonVmaLock = "move_anon_vma_lock",
+    /// Who walks from a private page to its entries looks again, with the family locked, whether it is still that of the page.
+    RecheckFamily = "recheck_family",
+    /// UFFDIO_MOVE leaves pages alone that another process has as well.
+    MoveExclusive = "move_exclusive",
+    /// UFFDIO_MOVE puts the page back if it is found to be pinned once its entry is gone.
+    MovePinCheck = "move_pin_check",
+    /// UFFDIO_MOVE flushes the translations of the old address.
+    FlushOnUffdMove = "flush_on_uffd_move",
+    /// UFFDIO_MOVE of a page in swap tells the folio in the swap cache where it belongs now.
+    MoveSwapCache = "move_swap_cache",
+    /// UFFDIO_MOVE of a page in swap looks again, with the locks of both tables, what the swap cache has.
+    RecheckMoveSwapCache = "recheck_move_swap_cache",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.

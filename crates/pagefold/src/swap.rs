@@ -178,10 +178,10 @@ pub(crate) fn insert<P: Platform>(number: u64, folio: Folio) -> Inserted {
     Inserted::Yes
 }
 
-/// Whether the folio is in the swap cache for the slot.
-pub(crate) fn is_cached<P: Platform>(slot: u64, folio: Folio) -> bool {
+/// Whether the folio is in the swap cache for the slot; with `None`, whether there is none.
+pub(crate) fn is_cached<P: Platform>(slot: u64, folio: Option<Folio>) -> bool {
     let (slot, _lock) = lock::<P>("recheck the swap cache", slot);
-    slot.cached_folio() == Some(folio)
+    slot.cached_folio() == folio
 }
 
 /// Takes a locked folio that was moved out of the swap cache, if nobody but the cache and the caller has it. Who looks it up

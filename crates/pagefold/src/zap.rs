@@ -29,7 +29,7 @@ use crate::vma::Vma;
 /// What happens to markers in a range that is zapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Markers {
-    /// Write-protection set by userfaultfd and guards stay (MADV_DONTNEED).
+    /// Write-protection set by userfaultfd stays, but in anonymous memory, and guards stay (MADV_DONTNEED).
     Keep,
     /// It stays, and so do private pages: only what the object has goes (hole punching). (Linux: `even_cows`)
     KeepAndPrivate,
@@ -219,7 +219,8 @@ fn zap_pte<P: Platform>(
     let protected = old.is_uffd_wp()
         || old.as_marker() == Some(Marker::UffdWp)
         || swap.is_some_and(|swap| swap.uffd_wp);
-    let kept = protected || old.as_marker() == Some(Marker::Guard);
+    // Of anonymous memory the protection goes with the page. (Linux: `pte_install_uffd_wp_if_needed`)
+    let kept = protected && !vma.is_anonymous() || old.as_marker() == Some(Marker::Guard);
     let stays = kept && markers.keep_protection();
     if old.is_none() || (old.as_marker().is_some() && stays) {
         return old.is_none();

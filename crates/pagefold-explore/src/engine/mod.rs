@@ -413,6 +413,12 @@ impl Engine {
     /// Whether the pending operation of `thread` can be executed.
     #[inline]
     fn is_enabled(&self, thread: usize) -> bool {
+        let waits = self.slots[thread].op.kind.may_wait() || self.memory.is_weak();
+        !waits || self.is_wait_over(thread)
+    }
+
+    /// As [`is_enabled`](Self::is_enabled), of an operation that may have to wait.
+    fn is_wait_over(&self, thread: usize) -> bool {
         let op = &self.slots[thread].op;
         if self.memory.is_weak()
             && let Some(enabled) = self.is_enabled_weak(thread)

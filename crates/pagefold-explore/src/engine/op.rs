@@ -74,6 +74,21 @@ impl Kind {
         )
     }
 
+    /// Whether there are states in which the operation cannot be executed, under sequential consistency.
+    #[inline]
+    pub(crate) fn may_wait(self) -> bool {
+        matches!(
+            self,
+            Self::AcquireExclusive
+                | Self::AcquireShared
+                | Self::Await
+                | Self::Claim
+                | Self::Relax
+                | Self::Join
+                | Self::GracePeriod
+        )
+    }
+
     /// Whether the operation commutes with every other.
     pub(crate) fn is_neutral(self) -> bool {
         matches!(self, Self::Start | Self::Call | Self::Ipi | Self::Fence) || self.is_buffered()

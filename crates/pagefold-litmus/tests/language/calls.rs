@@ -29,7 +29,7 @@ fn the_table() {
         Writes a page.
     "x: mmap(f/ANON[n], MAP_SHARED/MAP_PRIVATE[, PROT_READ|PROT_WRITE])" [Start, Cpu] Nothing
         Maps the whole object, or anonymous memory; a file to be written through the mapping if it says so.
-    "uffd(x, MISSING|WP|MINOR|CHANGES|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
+    "uffd(x, MISSING|WP|MINOR|CHANGES|EVENT_FORK|EVENT_REMAP|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
     "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_COLD/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
         Collapses pages of a mapping into huge ones, drops what they map, moves it out, or says how it is used.
@@ -43,7 +43,7 @@ fn the_table() {
         Copies the address space to one that is declared as forked from it, whose threads then begin.
     "exit()" [Cpu] Nothing
         Ends the thread; with the last one of the process its address space goes.
-    "uffd_register(x, MISSING|WP|MINOR|CHANGES|WP_ASYNC|SIGBUS_ON_FAULT)" [Cpu] Status
+    "uffd_register(x, MISSING|WP|MINOR|CHANGES|EVENT_FORK|EVENT_REMAP|WP_ASYNC|SIGBUS_ON_FAULT)" [Cpu] Status
         Registers the mapping with userfaultfd.
     "uffd_unregister(x)" [Cpu] Status
         Ends the registration with userfaultfd.
@@ -57,12 +57,14 @@ fn the_table() {
         Marks a missing page as poisoned.
     "uffdio_continue(x[i])" [Cpu, Monitor] Status
         Maps a page that the object has.
+    "uffdio_move(x[i..j], x[i..j])" [Cpu, Monitor] Status
+        Moves private pages to where they are missing.
     "uffd_read(x)" [Monitor] Content
-        Waits for an event of a mapping that has a userfaultfd from the start, and gives its page; EINTR once all others have ended.
+        Waits for an event of a mapping that has a userfaultfd from the start or by fork, and gives its page; EINTR once all others have ended.
     "uffd_answer(x, v)" [Monitor] Content
         As `uffd_read`, and answers: fills the page with a copy, or maps the object's, or takes the protection away.
     "uffd_close(x)" [Cpu, Monitor] Status
-        Closes the userfaultfd that the mapping has from the start.
+        Closes the userfaultfd that the mapping has from the start or by fork.
     "gup_fast(x[i])" [Cpu] Content
         Pins a page by the lock-free walk, reads it and lets it go.
     "gup_fast_write(x[i], v)" [Cpu] Status
@@ -82,7 +84,7 @@ fn the_table() {
     "rmap_walk(f[i])" [Reclaim, Kernel] Count
         Visits every mapping of a page, and gives how many it saw.
     "rmap_walk_anon(x[i])" [Cpu, Final] Count
-        Visits every mapping of the private page at an address, and gives how many it saw.
+        Visits every mapping of the private page at an address, and gives how many it saw; ENOENT if there is none.
     "reclaim(x[i])" [Reclaim, Kernel] Count
         Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
     "shrink(x[i])" [Reclaim, Kernel] Count

@@ -448,17 +448,17 @@ fn uffd_mode_twice() {
 fn uffd_mode_unknown() {
     assert_snapshot!(errors(&in_header(r"    shmem f[2];
     mm A { x: mmap(f, MAP_SHARED); uffd(x, MISSING|MAJOR); uffd(x, 3); }")), @"
-    error: expected one or more of `MISSING`, `WP`, `MINOR`, `CHANGES`, `WP_ASYNC`, `SIGBUS_ON_FAULT`, joined by `|`, found `MAJOR`
+    error: expected one or more of `MISSING`, `WP`, `MINOR`, `CHANGES`, `EVENT_FORK`, `EVENT_REMAP`, `WP_ASYNC`, `SIGBUS_ON_FAULT`, joined by `|`, found `MAJOR`
      --> test.litmus:4:52
       |
     4 |     mm A { x: mmap(f, MAP_SHARED); uffd(x, MISSING|MAJOR); uffd(x, 3); }
-      |                                                    ^^^^^ expected one or more of `MISSING`, `WP`, `MINOR`, `CHANGES`, `WP_ASYNC`, `SIGBUS_ON_FAULT`, joined by `|`
+      |                                                    ^^^^^ expected one or more of `MISSING`, `WP`, `MINOR`, `CHANGES`, `EVENT_FORK`, `EVENT_REMAP`, `WP_ASYNC`, `SIGBUS_ON_FAULT`, joined by `|`
 
-    error: expected one or more of `MISSING`, `WP`, `MINOR`, `CHANGES`, `WP_ASYNC`, `SIGBUS_ON_FAULT`, joined by `|`, found the number `3`
+    error: expected one or more of `MISSING`, `WP`, `MINOR`, `CHANGES`, `EVENT_FORK`, `EVENT_REMAP`, `WP_ASYNC`, `SIGBUS_ON_FAULT`, joined by `|`, found the number `3`
      --> test.litmus:4:68
       |
     4 |     mm A { x: mmap(f, MAP_SHARED); uffd(x, MISSING|MAJOR); uffd(x, 3); }
-      |                                                                    ^ expected one or more of `MISSING`, `WP`, `MINOR`, `CHANGES`, `WP_ASYNC`, `SIGBUS_ON_FAULT`, joined by `|`
+      |                                                                    ^ expected one or more of `MISSING`, `WP`, `MINOR`, `CHANGES`, `EVENT_FORK`, `EVENT_REMAP`, `WP_ASYNC`, `SIGBUS_ON_FAULT`, joined by `|`
     ");
 }
 

@@ -501,7 +501,8 @@ impl<'a> Session<'a> {
         world.join_spawned();
         if self.plan.monitored {
             // Nothing that a monitor could wait for will come any more.
-            for userfaultfd in machine.userfaultfds.iter().flatten() {
+            let forked = world.forked_userfaultfds.iter().map(Cell::get);
+            for userfaultfd in machine.userfaultfds.into_iter().chain(forked).flatten() {
                 userfaultfd.hang_up();
             }
             world.join_monitors();

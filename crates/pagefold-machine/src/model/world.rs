@@ -4,11 +4,13 @@ use std::cell::Cell;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
+use pagefold::Ref;
 use pagefold::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use pagefold::frame::Frame;
 use pagefold::platform::{Order, Platform, Word};
 use pagefold::protocol::{Protocol, Safeguard, SafeguardSet};
 use pagefold::swap::SwapSlot;
+use pagefold::userfault::Userfaultfd;
 use pagefold_explore as explore;
 use pagefold_litmus::{Memory, Value};
 
@@ -30,6 +32,11 @@ pub(crate) const SWAP_SLOTS: usize = 4;
 const GARBAGE: u64 = 0xbad;
 /// CPUs, devices and virtual CPUs.
 pub(crate) const CPUS: usize = 16;
+/// Mappings of a scenario.
+pub(crate) const MAPPINGS: usize = MMS * VIRT_PAGES / PTRS_PER_TABLE;
+/// Where an object of the engine is named.
+type Place<T> = Cell<Option<Ref<Model, T>>>;
+
 /// Threads of an execution, as the explorer counts them.
 const THREADS: usize = explore::MAX_THREADS;
 
@@ -105,6 +112,8 @@ pub(crate) struct World {
     nr_monitors: Cell<usize>,
     /// Whether each address space has been made by a fork.
     pub(crate) forked: [ModelWord; MMS],
+    /// The userfaultfds that children's mappings have, once the monitor of their parent has read of them.
+    pub(crate) forked_userfaultfds: [Place<Userfaultfd<Model>>; MAPPINGS],
     pub(crate) books: Books,
     /// What the scenario's registers hold.
     registers: NonNull<[Register]>,
@@ -170,6 +179,7 @@ impl World {
             monitors: std::array::from_fn(|_| Cell::new(None)),
             nr_monitors: Cell::new(0),
             forked: std::array::from_fn(|_| ModelWord::new(0)),
+            forked_userfaultfds: std::array::from_fn(|_| Cell::new(None)),
             books: Books::new(),
             registers,
             live,

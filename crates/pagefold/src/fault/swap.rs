@@ -20,7 +20,7 @@ use crate::swap::{self, Inserted};
 
 /// Brings a page back. (Linux: `do_swap_page`)
 pub(super) fn do_swap_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, entry: Swap) -> Fault<P> {
-    let Some(folio) = read_page(vmf, entry.slot)? else {
+    let Some(folio) = read_page::<P>(entry.slot)? else {
         // Somebody else has brought it back, or nobody wants it any more.
         return Ok(());
     };
@@ -33,15 +33,14 @@ pub(super) fn do_swap_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, entry: Swa
 }
 
 /// The folio with the content of a slot, locked and with a reference. `None` if the slot is not in use any more.
-fn read_page<P: Platform>(vmf: &Vmf<P>, slot: u64) -> Result<Option<Folio>, FaultError<P>> {
+fn read_page<P: Platform>(slot: u64) -> Result<Option<Folio>, FaultError<P>> {
     if let Some(folio) = swap::find::<P>(slot) {
         folio.lock::<P>();
         return Ok(Some(folio));
     }
     let folio = Folio::alloc::<P>(Order::Small, true).ok_or(FaultError::OutOfMemory)?;
     folio.lock_new::<P>();
-    folio.set_anon::<P>(vmf.vma.anon_vma_of_page(), vmf.index());
-    Folio::set_exclusive::<P>(folio.pfn(), false);
+    folio.set_unowned::<P>();
     if P::enforces(Safeguard::SwapInByCache) {
         let other = match swap::insert::<P>(slot, folio) {
             Inserted::Yes => None,
@@ -72,7 +71,7 @@ fn map_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, entry: Swap, folio: Folio
     }
     if P::enforces(Safeguard::SwapInByCache)
         && P::enforces(Safeguard::RecheckSwapCache)
-        && !swap::is_cached::<P>(entry.slot, folio)
+        && !swap::is_cached::<P>(entry.slot, Some(folio))
     {
         return false;
     }
@@ -81,6 +80,8 @@ fn map_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, entry: Swap, folio: Folio
     if entry.uffd_wp {
         pte = pte.mk_uffd_wp();
     }
+    // Only now is it known to be the page of this address: UFFDIO_MOVE may have given the slot to another one.
+    folio.adopt::<P>(vmf.vma.anon_vma_of_page(), vmf.index());
     if entry.exclusive {
         Folio::set_exclusive::<P>(folio.pfn(), true);
     }

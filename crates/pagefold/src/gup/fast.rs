@@ -5,7 +5,8 @@
 //! away; so it first takes a reference, then looks at the entries again. A remover first clears the entry, then gives
 //! the entry's reference back, then (collapse) looks at the references. At least one of them sees the other, since both change the
 //! one count: if the walk's reference comes first, the remover counts it; if it comes later, it has acquired what the
-//! remover released, and the second look finds the entry gone. No full barrier is needed for that.
+//! remover released, and the second look finds the entry gone. No full barrier is needed for that. Fork and UFFDIO_MOVE look only at
+//! pins, which are counted a step later: so there is a barrier between that and the second looks (`grab`).
 
 use super::{Purpose, give_back, grab, must_unshare, unpin_user_page};
 use crate::addr::{Pfn, VirtAddr};
@@ -35,14 +36,13 @@ pub fn pin_user_page_fast<P: Platform>(
 ) -> Option<Pfn> {
     let seq = &mm.write_protect_seq;
     P::step(Step::Mm("gup: read write_protect_seq", mm.id));
-    // Before the walk: who sees the number that a fork ended with sees the entries as that left them.
-    let before = seq.load_acquire();
+    // The barrier behind the pin comes between this and the second look at the entry: who sees the number that a fork ended with sees the
+    // entry as that left it.
+    let before = seq.read_once();
     if before % 2 == 1 {
         return None;
     }
     let pfn = walk(mm, addr, write, Purpose::Pin)?;
-    // After the pin: see `fork`.
-    P::smp_mb();
     P::step(Step::Mm("gup: recheck write_protect_seq", mm.id));
     if seq.read_once() != before {
         unpin_user_page::<P>(pfn);

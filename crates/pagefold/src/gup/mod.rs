@@ -86,6 +86,9 @@ fn grab<P: Platform>(entry: Pte, pfn: Pfn, write: bool, purpose: Purpose) -> Opt
     }
     if purpose == Purpose::Pin {
         folio.pin::<P>();
+        // The pin comes before the second looks, at the entry and at `write_protect_seq`: whoever changes one of these and then
+        // looks for pins sees this one, or is seen. (Linux: `smp_mb__after_atomic` in `try_grab_folio_fast`)
+        P::smp_mb();
     }
     if Folio::of::<P>(pfn) != folio {
         give_back::<P>(folio, purpose);

@@ -4,6 +4,7 @@ use crate::addr::Pfn;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::platform::{Platform, RawLock};
+use crate::protocol::Safeguard;
 use crate::step::Step;
 
 /// The lock of a page table: the table's own, or that of the whole address space.
@@ -63,6 +64,28 @@ impl<P: Platform> PtLock<P> {
         P::step(step);
         self.with_raw(|lock| lock.lock());
         PtLockGuard(self)
+    }
+
+    /// Takes the locks of two tables, or the one that both have. Whoever takes two of an address space while others may as well
+    /// comes by here, and takes them in the order of the tables: so none of them has what another one waits for.
+    /// (Linux: `double_pt_lock`)
+    pub(crate) fn lock_two(
+        self,
+        other: Self,
+        step: Step,
+    ) -> (PtLockGuard<P>, Option<PtLockGuard<P>>) {
+        let swap = P::enforces(Safeguard::OrderMoveLocks) && other.table() < self.table();
+        let (first, second) = if swap { (other, self) } else { (self, other) };
+        let guard = first.lock(step);
+        (guard, (second != first).then(|| second.lock_nested(step)))
+    }
+
+    /// The table that the lock is of; none, if it is that of a whole address space.
+    fn table(&self) -> Option<Pfn> {
+        match self {
+            Self::Ptl(table) | Self::Pml(table) => Some(*table),
+            Self::Mm(_) => None,
+        }
     }
 
     /// Takes the lock if it is free: the way to a lock that comes earlier in the lock order.

@@ -405,7 +405,8 @@ pub(crate) fn pte_offset_map<P: Platform>(pmd: PmdRef<P>) -> Option<PteMap<P>> {
             _rcu: rcu,
         });
     }
-    if !pmd.read_once("read pmd").is_table() {
+    let value = pmd.read_once("read pmd");
+    if value.is_huge() || P::enforces(Safeguard::StableUpperEntry) && !value.is_table() {
         return None;
     }
     let seen = pmd.read_dependent("pte_offset_map: read pmd again");

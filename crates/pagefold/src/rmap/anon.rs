@@ -12,7 +12,8 @@
 //!
 //! Getting from a folio to its `AnonVma` takes no lock: the last VMA may be going away meanwhile. Its pages are unmapped
 //! before that, and it is freed after a grace period; so who finds the folio mapped within an RCU section may try to get a
-//! reference, and waits for the semaphore with that.
+//! reference, and waits for the semaphore with that. UFFDIO_MOVE gives a folio to another family, with its lock held and the old
+//! family locked: so who has not the folio's lock looks again whether it is still that family.
 //!
 //! Linux up to 2.6.33 had one `anon_vma` for a family, as here. Since then each process has its own, linked into those of its
 //! ancestors, so that a walk for a page of a child does not visit the whole family. What is found is the same.
@@ -170,19 +171,42 @@ fn put_anon_vma<P: Platform>(anon_vma: Ref<P, AnonVma<P>>) {
     }
 }
 
-/// How many entries map the private page at `addr` of `mm`, found as reclaim and migration find them: from the page, by walking
-/// the page tables of the whole family. 0 if there is none. (Linux: `rmap_walk_anon`)
-pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> usize {
-    let Some((folio, page)) = find_private_page(mm, addr) else {
-        return 0;
-    };
-    let found = get_anon_vma::<P>(folio).map_or(0, |anon_vma| {
-        let found = count_entries(&anon_vma, folio, page);
+/// A family whose walks are kept out. It stays while this is held.
+pub(crate) struct FamilyGuard<P: Platform>(Ref<P, AnonVma<P>>);
+
+impl<P: Platform> Drop for FamilyGuard<P> {
+    fn drop(&mut self) {
+        P::step(Step::Named("anon_vma_unlock_write"));
+        self.0.rwsem.write_unlock();
+        put_anon_vma(self.0);
+    }
+}
+
+/// Keeps walks from a private folio to its entries out. `None` if it is not mapped any more. The caller has the folio's lock, so
+/// that it stays in the family.
+pub(crate) fn lock_family<P: Platform>(folio: Folio) -> Option<FamilyGuard<P>> {
+    let anon_vma = get_anon_vma::<P>(folio)?;
+    P::step(Step::Named("anon_vma_lock_write"));
+    anon_vma.rwsem.write();
+    Some(FamilyGuard(anon_vma))
+}
+
+/// How many entries map the private page at `addr` of `mm`, found as migration finds them: from the page, by walking
+/// the page tables of the whole family. `None` if no private page is mapped there. (Linux: `rmap_walk_anon`)
+pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<usize> {
+    let (folio, page) = find_private_page(mm, addr)?;
+    let found = loop {
+        let Some(anon_vma) = get_anon_vma::<P>(folio) else {
+            break 0;
+        };
+        let found = count_entries(anon_vma, folio, page);
         put_anon_vma(anon_vma);
-        found
-    });
+        if let Some(found) = found {
+            break found;
+        }
+    };
     folio.put::<P>(1);
-    found
+    Some(found)
 }
 
 /// Takes the entries that map a private folio away: each says then that the page is in `slot`. The caller has the folio's lock and
@@ -198,7 +222,7 @@ pub(crate) fn try_to_unmap_anon<P: Platform>(folio: Folio, slot: u64, batch: &mu
     });
 }
 
-/// Visits each place where a small private folio may be mapped, to which the caller has a reference.
+/// Visits each place where a small private folio may be mapped, whose lock and a reference the caller has.
 pub(crate) fn walk_anon<P: Platform>(
     folio: Folio,
     mut visit: impl FnMut(Ref<P, Vma<P>>, VirtAddr),
@@ -312,16 +336,22 @@ fn get_private_page<P: Platform>(pmd: PmdRef<P>, addr: VirtAddr) -> Option<(Foli
     })
 }
 
-fn count_entries<P: Platform>(anon_vma: &AnonVma<P>, folio: Folio, page: Pfn) -> usize {
+/// `None` if the folio has come to another family: this walk does not have the lock of the folio, which keeps it where it is.
+/// (Linux: `folio_lock_anon_vma_read`)
+fn count_entries<P: Platform>(
+    anon_vma: Ref<P, AnonVma<P>>,
+    folio: Folio,
+    page: Pfn,
+) -> Option<usize> {
     P::step(Step::Named("anon_vma_lock_read"));
     let _anon_vma = ReadGuard::read(&anon_vma.rwsem);
+    if P::enforces(Safeguard::RecheckFamily) && folio.anon_vma::<P>() != Some(anon_vma) {
+        return None;
+    }
     let index = folio.index::<P>().add(page.0 - folio.pfn().0);
-    anon_vma
-        .vmas_of(index)
-        .filter(|(vma, addr)| {
-            pmd_offset(vma.mm, *addr).is_some_and(|pmd| {
-                with_entry(pmd, *addr, |pte| pte.is_present() && pte.pfn() == page)
-            })
-        })
-        .count()
+    let entries = anon_vma.vmas_of(index).filter(|(vma, addr)| {
+        pmd_offset(vma.mm, *addr)
+            .is_some_and(|pmd| with_entry(pmd, *addr, |pte| pte.is_present() && pte.pfn() == page))
+    });
+    Some(entries.count())
 }

@@ -11,8 +11,9 @@ mod list;
 
 pub use anon::{AnonVma, rmap_walk_anon};
 pub(crate) use anon::{
-    anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace, private_page_at,
-    put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma, walk_anon,
+    FamilyGuard, anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace,
+    lock_family, private_page_at, put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma,
+    walk_anon,
 };
 pub(crate) use list::VmaList;
 

@@ -15,6 +15,7 @@ use crate::arch::Marker;
 use crate::fault::FaultError;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
+use crate::mm::Mm;
 use crate::page_table::{PteMap, pmd_offset, pte_offset_map};
 use crate::platform::{Counter, Link, Platform, RawLock, Word};
 use crate::step::Step;
@@ -29,8 +30,24 @@ pub struct Features {
     /// A write takes the protection of its page away by itself: what is still protected has not been written since
     /// (`UFFD_FEATURE_WP_ASYNC`).
     pub wp_async: bool,
-    /// Changes of the layout are events as well (`UFFD_FEATURE_EVENT_REMOVE`, `UFFD_FEATURE_EVENT_UNMAP`).
+    /// That pages are given up or unmapped are events as well (`UFFD_FEATURE_EVENT_REMOVE`, `UFFD_FEATURE_EVENT_UNMAP`).
     pub changes: bool,
+    /// A registration goes to children, with a userfaultfd of their own, and that is an event (`UFFD_FEATURE_EVENT_FORK`).
+    pub fork: bool,
+    /// A registration goes along when the mapping moves, and that is an event (`UFFD_FEATURE_EVENT_REMAP`).
+    pub remap: bool,
+}
+
+impl Features {
+    /// Whether it is to be told of changes of this kind.
+    pub(super) fn tell(self, event: Event) -> bool {
+        match event {
+            Event::Remove | Event::Unmap => self.changes,
+            Event::Fork => self.fork,
+            Event::Remap(_) => self.remap,
+            Event::Missing | Event::Minor | Event::WriteProtected => false,
+        }
+    }
 }
 
 /// What somebody waits for.
@@ -46,27 +63,43 @@ pub enum Event {
     Remove,
     /// The range is not mapped any more. (`UFFD_EVENT_UNMAP`)
     Unmap,
+    /// A child was made, which has the range too. (`UFFD_EVENT_FORK`)
+    Fork,
+    /// The range has moved to where this is. (`UFFD_EVENT_REMAP`)
+    Remap(VirtAddr),
 }
 
 impl Event {
     /// Whether it is over once it was read: nothing is to be resolved.
     const fn is_change(self) -> bool {
-        matches!(self, Self::Remove | Self::Unmap)
+        match self {
+            Self::Missing | Self::Minor | Self::WriteProtected => false,
+            Self::Remove | Self::Unmap | Self::Fork | Self::Remap(_) => true,
+        }
     }
 }
 
 /// What a reader is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Message {
+pub struct Message<P: Platform> {
     /// What it is.
     pub event: Event,
     /// Where.
     pub range: AddrRange,
+    /// For a fork, the userfaultfd of the child.
+    pub child: Option<Ref<P, Userfaultfd<P>>>,
 }
+
+impl<P: Platform> Clone for Message<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Platform> Copy for Message<P> {}
 
 /// One who waits. (Linux: `userfaultfd_wait_queue`)
 pub(crate) struct Waiter<P: Platform> {
-    message: Message,
+    message: Message<P>,
     /// The next on the list.
     next: P::Link<Waiter<P>>,
     /// Somebody was told.
@@ -77,6 +110,8 @@ pub(crate) struct Waiter<P: Platform> {
 
 /// A userfaultfd: where events go and waiters are woken.
 pub struct Userfaultfd<P: Platform> {
+    /// The address space that it is about.
+    pub mm: Ref<P, Mm<P>>,
     features: Features,
     lock: P::Lock,
     /// Who waits, the first to come first.
@@ -92,8 +127,9 @@ pub struct Userfaultfd<P: Platform> {
 impl<P: Platform> Userfaultfd<P> {
     /// A userfaultfd.
     #[must_use]
-    pub fn new(features: Features) -> Ref<P, Self> {
+    pub fn new(mm: Ref<P, Mm<P>>, features: Features) -> Ref<P, Self> {
         Ref::new(Self {
+            mm,
             features,
             lock: P::Lock::new(LockClass::Userfaultfd),
             waiters: P::Link::new(None),
@@ -116,7 +152,7 @@ impl<P: Platform> Userfaultfd<P> {
     /// Waits for an event that nobody has read. `None` when the reader was told to [give up](Self::hang_up).
     ///
     /// The first to come is read first. (Linux reads faults before other events.)
-    pub fn read(&self) -> Option<Message> {
+    pub fn read(&self) -> Option<Message<P>> {
         loop {
             let seen = {
                 let _guard = self.lock();
@@ -181,7 +217,7 @@ impl<P: Platform> Userfaultfd<P> {
     }
 
     /// Puts somebody at the end of the list and tells readers.
-    fn enqueue(&self, message: Message) -> Ref<P, Waiter<P>> {
+    fn enqueue(&self, message: Message<P>) -> Ref<P, Waiter<P>> {
         let waiter = Ref::new(Waiter {
             message,
             next: P::Link::new(None),
@@ -200,9 +236,9 @@ impl<P: Platform> Userfaultfd<P> {
         waiter
     }
 
-    /// Takes somebody off the list; its owner calls this, once.
-    fn dequeue(&self, waiter: Ref<P, Waiter<P>>) {
-        {
+    /// Takes somebody off the list; its owner calls this, once. Whether somebody was told.
+    fn dequeue(&self, waiter: Ref<P, Waiter<P>>) -> bool {
+        let read = {
             let _guard = self.lock();
             let after = waiter.next.load_protected();
             let before = self
@@ -212,24 +248,26 @@ impl<P: Platform> Userfaultfd<P> {
                 Some(before) => before.next.store_protected(after),
                 None => self.waiters.store_protected(after),
             }
-        }
+            waiter.read.load_protected() != 0
+        };
         // SAFETY: others find a waiter only on the list, and use it only under the lock; it is off the list, and its
         // owner does not use it again.
         unsafe { waiter.free() };
+        read
     }
 
-    /// Waits until the waiter is woken, and takes it off the list.
-    pub(crate) fn wait(&self, waiter: Ref<P, Waiter<P>>) {
+    /// Waits until the waiter is woken, and takes it off the list. Whether somebody was told.
+    pub(crate) fn wait(&self, waiter: Ref<P, Waiter<P>>) -> bool {
         P::step(Step::Named("wait for userfaultfd"));
         waiter.woken.wait_while(0);
-        self.dequeue(waiter);
+        self.dequeue(waiter)
     }
 
-    /// Tells of a change and waits until that was read. The caller holds no lock.
-    pub(super) fn tell_change(&self, event: Event, range: AddrRange) {
+    /// Tells of a change and waits until that was read. Whether it was: not if nobody reads any more. The caller holds no lock.
+    pub(super) fn tell_change(&self, message: Message<P>) -> bool {
         self.events.add(1);
-        let waiter = self.enqueue(Message { event, range });
-        self.wait(waiter);
+        let waiter = self.enqueue(message);
+        self.wait(waiter)
     }
 }
 
@@ -261,6 +299,7 @@ pub(crate) fn handle_userfault<P: Platform>(
     let waiter = userfaultfd.enqueue(Message {
         event,
         range: AddrRange::pages(addr, 1),
+        child: None,
     });
     if must_wait(vma, addr, event) {
         Err(FaultError::Userfault(userfaultfd, waiter))

@@ -84,8 +84,7 @@ pub(super) fn fill_page<P: Platform>(
     })
 }
 
-/// Does something to the VMA at `addr` if it is registered as asked for, with `mmap_lock` for reading and while the layout is not
-/// changing.
+/// As [`with_mm`], to the VMA at `addr` if it is registered as asked for.
 pub(super) fn with_registered<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
@@ -93,9 +92,6 @@ pub(super) fn with_registered<P: Platform>(
     action: impl FnOnce(Ref<P, Vma<P>>) -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
     with_mm(mm, || {
-        if P::enforces(Safeguard::LayoutChanging) && mm.is_changing() {
-            return Err(UffdError::Again);
-        }
         let vma = mm
             .find_vma(addr)
             .filter(|vma| is_registered(vma))
@@ -104,9 +100,9 @@ pub(super) fn with_registered<P: Platform>(
     })
 }
 
-/// Does something to an address space that its caller need not be a thread of, with `mmap_lock` for reading. It does not go away
-/// meanwhile: its tables are not being freed already.
-fn with_mm<P: Platform>(
+/// Does something to an address space that its caller need not be a thread of, with `mmap_lock` for reading and while the layout is
+/// not changing. It does not go away meanwhile: its tables are not being freed already.
+pub(super) fn with_mm<P: Platform>(
     mm: Ref<P, Mm<P>>,
     action: impl FnOnce() -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
@@ -115,7 +111,12 @@ fn with_mm<P: Platform>(
         return Err(UffdError::NoProcess);
     }
     mm.mmap_read_lock();
-    let result = action();
+    let changing = P::enforces(Safeguard::LayoutChanging) && mm.is_changing();
+    let result = if changing {
+        Err(UffdError::Again)
+    } else {
+        action()
+    };
     mm.mmap_read_unlock();
     if user {
         exit_mm(mm);
@@ -125,8 +126,13 @@ fn with_mm<P: Platform>(
 
 /// Wakes who waits for the page at `addr`.
 pub(super) fn wake<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) {
+    wake_range(vma, AddrRange::pages(addr, 1));
+}
+
+/// Wakes who waits for a page of a range.
+pub(super) fn wake_range<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) {
     if let Some(userfaultfd) = vma.userfaultfd() {
-        userfaultfd.wake(AddrRange::pages(addr, 1));
+        userfaultfd.wake(range);
     }
 }
 

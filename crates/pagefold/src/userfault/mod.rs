@@ -11,13 +11,14 @@
 //! retraction has to look again at `anon_vma`, which is attached *before* the table's lock is taken here, and
 //! at the WP flag, which is set *before* any marker.
 //!
-//! [`mod@register`] says which VMAs are watched, [`event`] how a fault waits and a monitor reads of it, [`fill`], [`minor`] and
-//! [`mod@writeprotect`] how it answers; [`change`] is about what else a monitor has to know of.
+//! [`mod@register`] says which VMAs are watched, [`event`] how a fault waits and a monitor reads of it, [`fill`], [`minor`],
+//! [`mod@move_pages`] and [`mod@writeprotect`] how it answers; [`change`] is about what else a monitor has to know of.
 
 pub mod change;
 pub mod event;
 pub mod fill;
 pub mod minor;
+pub mod move_pages;
 pub mod register;
 pub mod writeprotect;
 
@@ -27,6 +28,7 @@ pub use event::{Event, Features, Message, Userfaultfd};
 pub(crate) use event::{Waiter, handle_userfault};
 pub use fill::{copy, poison, zeropage};
 pub use minor::continue_page;
+pub use move_pages::move_pages;
 pub use register::{Modes, close, register, unregister};
 pub use writeprotect::writeprotect;
 
@@ -39,8 +41,10 @@ pub enum UffdError {
     Invalid,
     /// Something is there already (EEXIST).
     Exists,
-    /// The page lies behind the end of the object (EFAULT).
+    /// The page lies behind the end of the object, or what is there cannot be moved (EFAULT).
     Fault,
+    /// The page is shared with another process, or pinned (EBUSY).
+    Busy,
     /// The page table or the layout is changing: try again (EAGAIN).
     Again,
     /// No frame is free (ENOMEM).
@@ -58,6 +62,7 @@ impl UffdError {
             Self::Invalid => "EINVAL",
             Self::Exists => "EEXIST",
             Self::Fault => "EFAULT",
+            Self::Busy => "EBUSY",
             Self::Again => "EAGAIN",
             Self::NoMemory => "ENOMEM",
             Self::NoProcess => "ESRCH",

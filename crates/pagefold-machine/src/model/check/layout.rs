@@ -13,7 +13,8 @@ use pagefold::page_cache::Mapping;
 use pagefold::platform::Word;
 use pagefold::userfault::{self, Userfaultfd};
 use pagefold_litmus::{
-    Actor, Created, MappingId, MappingRange, MmId, ObjectKind, Scenario, Span, Thread, UffdMode,
+    Actor, Created, MappingId, MappingPage, MappingRange, MmId, ObjectKind, Scenario, Span, Thread,
+    UffdMode,
 };
 
 use super::execute::Machine;
@@ -139,6 +140,23 @@ impl Layout {
         AddrRange::pages(start.add_pages(first as u64), pages as u64)
     }
 
+    /// The page at an address of the address space that `near` is in: of `near` if it is there, or of another mapping.
+    pub(super) fn page_at(
+        &self,
+        scenario: &Scenario,
+        near: MappingId,
+        addr: VirtAddr,
+    ) -> MappingPage {
+        let mut mappings = scenario.mappings_of(scenario[near].mm).map(|(id, _)| id);
+        let mapping = mappings
+            .find(|id| self.range(*id).contains(addr))
+            .unwrap_or(near);
+        MappingPage {
+            mapping,
+            page: (addr.page() - self.range(mapping).start.page()) as usize,
+        }
+    }
+
     pub(super) fn range(&self, mapping: MappingId) -> AddrRange {
         self.ranges[mapping.index()]
     }
@@ -201,7 +219,7 @@ impl Layout {
         }
         for (index, mapping) in scenario.mappings.iter().enumerate() {
             if let Some(modes) = mapping.uffd {
-                let userfaultfd = Userfaultfd::new(features(modes));
+                let userfaultfd = Userfaultfd::new(machine.mm(mapping.mm), features(modes));
                 let registered = userfault::register(
                     machine.mm(mapping.mm),
                     self.ranges[index].start,

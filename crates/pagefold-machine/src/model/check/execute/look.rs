@@ -4,7 +4,7 @@ use pagefold::accounting::PageKind;
 use pagefold::addr::PageIndex;
 use pagefold::arch::{Marker, Pte};
 use pagefold::rmap;
-use pagefold_litmus::{MappingId, MappingPage, ObjectPage, Value};
+use pagefold_litmus::{MappingId, MappingPage, ObjectPage, Symbol, Value};
 
 use super::{Session, Who, flag};
 use crate::model::cpu;
@@ -27,7 +27,7 @@ impl Session<'_> {
 
     pub(super) fn rmap_walk_anon(&self, who: Who<'_>, page: MappingPage) -> Value {
         let found = rmap::rmap_walk_anon(self.mm_of(who, page.mapping), self.addr(page));
-        Value::Number(found as u64)
+        found.map_or(Symbol::ENOENT.into(), |found| Value::Number(found as u64))
     }
 
     pub(super) fn page_table(&self, who: Who<'_>, mapping: MappingId) -> Value {

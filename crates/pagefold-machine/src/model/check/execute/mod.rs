@@ -28,13 +28,10 @@ use pagefold_litmus::{
 };
 
 use super::Session;
+use crate::model::Model;
 use crate::model::cpu::Access;
 use crate::model::oracle::{MMS, OBJECTS};
-use crate::model::world::{VIRT_PAGES, World};
-use crate::model::{Model, PTRS_PER_TABLE};
-
-/// Mappings of a scenario.
-const MAPPINGS: usize = MMS * VIRT_PAGES / PTRS_PER_TABLE;
+use crate::model::world::{MAPPINGS, World};
 
 /// The engine's objects that a scenario names.
 #[derive(Clone, Copy, Default)]
@@ -150,6 +147,7 @@ impl Session<'_> {
             Call::UffdioWriteprotect(page, to) => self.uffdio_writeprotect(who, page, to),
             Call::UffdioPoison(page) => self.uffdio_poison(who, page),
             Call::UffdioContinue(page) => self.uffdio_continue(who, page),
+            Call::UffdioMove(to, from) => self.uffdio_move(who, to, from),
             Call::UffdRead(mapping) => self.uffd_read(who, mapping),
             Call::UffdAnswer(mapping, value) => self.uffd_answer(who, mapping, value),
             Call::UffdClose(mapping) => self.uffd_close(who, mapping),

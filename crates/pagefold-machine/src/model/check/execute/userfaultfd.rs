@@ -1,11 +1,16 @@
 //! What a process does with its userfaultfd.
 
+use pagefold::Ref;
 use pagefold::platform::Word;
 use pagefold::userfault::{self, Event, Features, Message, Modes, UffdError, Userfaultfd};
 use pagefold_explore as explore;
-use pagefold_litmus::{MappingId, MappingPage, Protection, Symbol, UffdMode, UffdModes, Value};
+use pagefold_litmus::{
+    Created, MappingId, MappingPage, MappingRange, MmId, Protection, Symbol, UffdMode, UffdModes,
+    Value,
+};
 
 use super::{Session, Who, status};
+use crate::model::Model;
 use crate::model::world::World;
 
 /// Tries of an answer, each of which somebody else may be in the way of, before it waits for somebody else.
@@ -26,6 +31,8 @@ pub(in crate::model::check) fn features(modes: UffdModes) -> Features {
         sigbus: modes.has(UffdMode::Sigbus),
         wp_async: modes.has(UffdMode::WpAsync),
         changes: modes.has(UffdMode::Changes),
+        fork: modes.has(UffdMode::EventFork),
+        remap: modes.has(UffdMode::EventRemap),
     }
 }
 
@@ -36,15 +43,11 @@ impl Session<'_> {
         mapping: MappingId,
         modes: UffdModes,
     ) -> Value {
-        let userfaultfd = Userfaultfd::new(features(modes));
+        let mm = self.mm_of(who, mapping);
+        let userfaultfd = Userfaultfd::new(mm, features(modes));
         let modes = events(modes);
         let addr = self.plan.layout.range(mapping).start;
-        uffd(userfault::register(
-            self.mm_of(who, mapping),
-            addr,
-            userfaultfd,
-            modes,
-        ))
+        uffd(userfault::register(mm, addr, userfaultfd, modes))
     }
 
     pub(super) fn uffd_unregister(&self, who: Who<'_>, mapping: MappingId) -> Value {
@@ -91,35 +94,78 @@ impl Session<'_> {
         ))
     }
 
+    pub(super) fn uffdio_move(&self, who: Who<'_>, to: MappingRange, from: MappingRange) -> Value {
+        let (new, old) = (self.range(to), self.range(from));
+        if new.end.page() - new.start.page() != old.end.page() - old.start.page() {
+            return Symbol::EINVAL.into();
+        }
+        uffd(userfault::move_pages(
+            self.mm_of(who, from.mapping),
+            new.start,
+            old,
+        ))
+    }
+
     /// The page of the next event.
     pub(super) fn uffd_read(&self, who: Who<'_>, mapping: MappingId) -> Value {
-        let Some(userfaultfd) = who.machine.userfaultfds[mapping.index()] else {
-            return Symbol::EINVAL.into();
-        };
-        match userfaultfd.read() {
-            Some(message) => Value::Number(self.page_of(mapping, message)),
-            None => Symbol::EINTR.into(),
+        match self.read_message(who, mapping) {
+            Ok((_, page)) => Value::Number(page.page as u64),
+            Err(symbol) => symbol.into(),
+        }
+    }
+
+    /// The next event, and the page that it begins with, which may be one of another mapping by now.
+    fn read_message(
+        &self,
+        who: Who<'_>,
+        mapping: MappingId,
+    ) -> Result<(Message<Model>, MappingPage), Symbol> {
+        let userfaultfd = self.userfaultfd(who, mapping).ok_or(Symbol::EINVAL)?;
+        let message = userfaultfd.read().ok_or(Symbol::EINTR)?;
+        let page = self
+            .plan
+            .layout
+            .page_at(self.plan.scenario, mapping, message.range.start);
+        explore::note(|| {
+            let name = &self.plan.scenario[page.mapping].name;
+            format!("{:?} of {name}[{}]", message.event, page.page)
+        });
+        if let Some(child) = message.child {
+            self.note_child(mapping, child);
+        }
+        Ok((message, page))
+    }
+
+    /// The userfaultfd that a mapping has from the start, or by a fork that its parent's monitor has read of.
+    fn userfaultfd(
+        &self,
+        who: Who<'_>,
+        mapping: MappingId,
+    ) -> Option<Ref<Model, Userfaultfd<Model>>> {
+        let forked = || World::current().forked_userfaultfds[mapping.index()].get();
+        who.machine.userfaultfds[mapping.index()].or_else(forked)
+    }
+
+    /// A child has its own userfaultfd for what its parent calls `mapping`. Its threads begin after that.
+    fn note_child(&self, mapping: MappingId, child: Ref<Model, Userfaultfd<Model>>) {
+        let scenario = self.plan.scenario;
+        let mut mappings = scenario.mappings_of(MmId::new(child.mm.id as usize));
+        if let Some((copy, _)) = mappings.find(|(_, copy)| copy.created == Created::Fork(mapping)) {
+            World::current().forked_userfaultfds[copy.index()].set(Some(child));
         }
     }
 
     /// As [`uffd_read`](Self::uffd_read), and does what a monitor does then. A change of the layout needs no answer.
     pub(super) fn uffd_answer(&self, who: Who<'_>, mapping: MappingId, value: u64) -> Value {
-        let Some(userfaultfd) = who.machine.userfaultfds[mapping.index()] else {
-            return Symbol::EINVAL.into();
+        let (message, page) = match self.read_message(who, mapping) {
+            Ok(read) => read,
+            Err(symbol) => return symbol.into(),
         };
-        let Some(message) = userfaultfd.read() else {
-            return Symbol::EINTR.into();
-        };
-        let page = MappingPage {
-            mapping,
-            page: self.page_of(mapping, message) as usize,
-        };
-        explore::note(|| format!("{:?} of page {}", message.event, page.page));
         let answer = || match message.event {
             Event::Missing => self.uffdio_copy(who, page, value),
             Event::Minor => self.uffdio_continue(who, page),
             Event::WriteProtected => self.uffdio_writeprotect(who, page, Protection::Unprotect),
-            Event::Remove | Event::Unmap => Value::SUCCESS,
+            Event::Remove | Event::Unmap | Event::Fork | Event::Remap(_) => Value::SUCCESS,
         };
         let mut tries = 0;
         while answer() == Symbol::EAGAIN.into() {
@@ -133,12 +179,8 @@ impl Session<'_> {
         Value::Number(page.page as u64)
     }
 
-    fn page_of(&self, mapping: MappingId, message: Message) -> u64 {
-        message.range.start.page() - self.plan.layout.range(mapping).start.page()
-    }
-
     pub(super) fn uffd_close(&self, who: Who<'_>, mapping: MappingId) -> Value {
-        let Some(userfaultfd) = who.machine.userfaultfds[mapping.index()] else {
+        let Some(userfaultfd) = self.userfaultfd(who, mapping) else {
             return Symbol::EINVAL.into();
         };
         userfault::close(self.mm_of(who, mapping), userfaultfd);
