@@ -173,11 +173,11 @@ impl<'a> Session<'a, '_> {
         ran: Result<Ran, Unable>,
         time: Duration,
     ) -> io::Result<()> {
-        let (protocol, bound) = (self.protocol, self.args.bound);
+        let protocol = self.protocol;
         let done = Done {
             loaded,
             protocol,
-            result: ran.map(|ran| compare(&loaded.scenario, ran, protocol, bound)),
+            result: ran.map(|ran| self.compare(&loaded.scenario, ran)),
             time,
         };
         if self.args.format == Format::Text {
@@ -186,6 +186,22 @@ impl<'a> Session<'a, '_> {
         }
         self.all.push(done);
         Ok(())
+    }
+
+    /// Nobody says of a kernel that is older than all protocols what it may do.
+    fn compare(&self, scenario: &Scenario, ran: Ran) -> Compared {
+        let mut compared = compare(scenario, ran, self.protocol, self.args.bound);
+        let kernel = self.kernel.as_ref();
+        if let Some(kernel) = kernel.filter(|kernel| kernel.is_older_than_all())
+            && self.args.protocol.is_none()
+            && compared.ran.forbidden(&compared.allowed).next().is_some()
+        {
+            compared.open.get_or_insert_with(|| {
+                let (version, protocol) = (kernel.version, self.protocol.name);
+                format!("Linux {version} is older than all protocols; {protocol} is the oldest")
+            });
+        }
+        compared
     }
 
     /// All scenarios are through.

@@ -248,7 +248,7 @@ impl<'c> Who<'c> {
         page: MappingPage,
         access: impl Fn(Address) -> Result<T, Signal>,
     ) -> Result<T, Signal> {
-        let value = access(self.address(page))?;
+        let value = access(self.address(page));
         let whole = match self.moment {
             Moment::Setup => true,
             Moment::Race => self.context.program.whole,
@@ -261,7 +261,7 @@ impl<'c> Who<'c> {
                 }
             }
         }
-        Ok(value)
+        value
     }
 
     /// The pages of a group before and after its representative.

@@ -6,11 +6,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
 use pagefold::protocol::Protocol;
-use pagefold_litmus::Scenario;
+use pagefold_litmus::{Advice, Call, Scenario};
 use rustix::fs::OFlags;
 
 use crate::kernel_log::{self, Complaint};
-use crate::plan::{Memory, Program, modes};
+use crate::plan::{self, Memory, Program, modes};
 use crate::sys::uffd::{Modes, Userfaultfd};
 
 /// Where the kernel says what it makes huge pages of.
@@ -90,6 +90,14 @@ impl Kernel {
             .map_or(Protocol::DEFAULT, |(_, protocol)| *protocol)
     }
 
+    /// Whether every protocol describes a newer one.
+    #[must_use]
+    pub fn is_older_than_all(&self) -> bool {
+        let described = |protocol: &Protocol| Version::parse(protocol.name.strip_prefix("linux-")?);
+        let versions = Protocol::ALL.iter().filter_map(described);
+        versions.min().is_some_and(|oldest| self.version < oldest)
+    }
+
     /// What is missing for any scenario.
     pub(crate) fn lacks(&self) -> Option<String> {
         if !rustix::process::geteuid().is_root() {
@@ -110,6 +118,15 @@ impl Kernel {
     /// What is missing for this program.
     pub(crate) fn lacks_for(&self, program: &Program<'_>) -> Option<String> {
         let scenario = program.scenario;
+        let calls = plan::calls(scenario);
+        for (what, since) in calls.filter_map(|call| newer(scenario, call)) {
+            if self.version < since {
+                let version = self.version;
+                return Some(format!(
+                    "Linux {version} has no {what}, which came with {since}"
+                ));
+            }
+        }
         for mapping in 0..scenario.mappings.len() {
             let mapping = pagefold_litmus::MappingId::new(mapping);
             let (file, unfit) = match Memory::of(scenario, mapping) {
@@ -154,10 +171,29 @@ fn chosen(file: &str) -> Option<String> {
     Some(chosen.to_owned())
 }
 
-/// The modes of the userfaultfds that are there from the start, or else the simplest.
+/// The modes of all userfaultfds, or else the simplest.
 fn wanted_modes(scenario: &Scenario) -> Vec<Modes> {
-    let asked = scenario.mappings.iter().filter_map(|mapping| mapping.uffd);
+    let from_start = scenario.mappings.iter().filter_map(|mapping| mapping.uffd);
+    let registered = plan::calls(scenario).filter_map(|call| match call {
+        Call::UffdRegister(_, modes) => Some(*modes),
+        _ => None,
+    });
+    let asked = from_start.chain(registered);
     asked.map(modes).chain([Modes::default()]).collect()
+}
+
+/// What a call asks for that came after the oldest kernel that can run scenarios, and with which version.
+fn newer(scenario: &Scenario, call: &Call) -> Option<(&'static str, Version)> {
+    match call {
+        Call::Madvise(range, Advice::GuardInstall | Advice::GuardRemove) => {
+            Some(match Memory::of(scenario, range.mapping) {
+                Memory::Anonymous => ("guard regions", Version(6, 13)),
+                Memory::Object { .. } => ("guard regions in objects", Version(6, 15)),
+            })
+        }
+        Call::UffdioPoison(_) => Some(("UFFDIO_POISON", Version(6, 6))),
+        _ => None,
+    }
 }
 
 /// The kernel's log from now on.
@@ -206,9 +242,7 @@ mod tests {
     use super::*;
 
     fn protocol(release: &str) -> &'static str {
-        let version = Version::parse(release).unwrap();
-        let release = release.to_owned();
-        Kernel { release, version }.protocol().name
+        Kernel::of(release).unwrap().protocol().name
     }
 
     #[test]
@@ -218,5 +252,7 @@ mod tests {
         assert_eq!(protocol("6.12.117"), "linux-6.6");
         assert_eq!(protocol("6.18.44-fc-v669"), "linux-6.14");
         assert_eq!(Version::parse("next"), None);
+        assert!(Kernel::of("6.1.0-41-amd64").unwrap().is_older_than_all());
+        assert!(!Kernel::of("6.5.3").unwrap().is_older_than_all());
     }
 }

@@ -204,6 +204,16 @@ fn statements(scenario: &Scenario) -> Vec<(Where, &Statement)> {
     all
 }
 
+/// All calls of a scenario.
+pub(crate) fn calls(scenario: &Scenario) -> impl Iterator<Item = &Call> {
+    statements(scenario)
+        .into_iter()
+        .filter_map(|(_, statement)| match &statement.kind {
+            StatementKind::Call { call, .. } => Some(call),
+            _ => None,
+        })
+}
+
 fn any(body: &[Statement], wanted: &mut impl FnMut(&Statement) -> bool) -> bool {
     body.iter().any(|statement| {
         wanted(statement)

@@ -58,6 +58,8 @@ pub enum Fact {
     Unprotected(u32, VirtAddr),
     /// A poison marker was set for an address.
     Poisoned(u32, VirtAddr),
+    /// Userfaultfd put a page where such a mark was.
+    Unpoisoned(u32, VirtAddr),
     /// A guard was set for an address; what else was there is given up.
     Guarded(u32, VirtAddr),
     /// The guard of an address was removed on purpose.

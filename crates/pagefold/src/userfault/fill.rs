@@ -31,22 +31,7 @@ pub fn copy<P: Platform>(
     fill: impl FnOnce(Pfn),
 ) -> Result<(), UffdError> {
     fill_page(mm, addr, |vma| {
-        if let Some(mapping) = vma.mapping.filter(|_| vma.is_shared()) {
-            return fill_shared(vma, mapping, addr, fill);
-        }
-        if P::enforces(Safeguard::CopyAnonVmaFirst) {
-            anon_vma_prepare(vma);
-        }
-        let folio = Folio::alloc::<P>(Order::Small, true).ok_or(UffdError::NoMemory)?;
-        fill(folio.pfn());
-        folio.mark_uptodate::<P>();
-        let result = install(vma, addr, folio, folio.pfn());
-        if result.is_err() {
-            folio.put::<P>(1);
-        } else if !P::enforces(Safeguard::CopyAnonVmaFirst) {
-            anon_vma_prepare(vma);
-        }
-        result
+        fill_new(vma, addr, fill, Room::NoneOrMarker)
     })
 }
 
@@ -55,7 +40,34 @@ pub fn copy<P: Platform>(
 /// # Errors
 /// As [`copy`].
 pub fn zeropage<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
-    copy(mm, addr, P::clear_page)
+    fill_page(mm, addr, |vma| {
+        fill_new(vma, addr, P::clear_page, Room::None)
+    })
+}
+
+/// Fills a missing page with a new one; a private one where there is `room`, in a shared VMA also where a marker is.
+fn fill_new<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    addr: VirtAddr,
+    fill: impl FnOnce(Pfn),
+    room: Room,
+) -> Result<(), UffdError> {
+    if let Some(mapping) = vma.mapping.filter(|_| vma.is_shared()) {
+        return fill_shared(vma, mapping, addr, fill);
+    }
+    if P::enforces(Safeguard::CopyAnonVmaFirst) {
+        anon_vma_prepare(vma);
+    }
+    let folio = Folio::alloc::<P>(Order::Small, true).ok_or(UffdError::NoMemory)?;
+    fill(folio.pfn());
+    folio.mark_uptodate::<P>();
+    let result = install_where(vma, addr, folio, folio.pfn(), room);
+    if result.is_err() {
+        folio.put::<P>(1);
+    } else if !P::enforces(Safeguard::CopyAnonVmaFirst) {
+        anon_vma_prepare(vma);
+    }
+    result
 }
 
 /// Marks the page at `addr` as failed memory: an access raises SIGBUS. (Linux: `UFFDIO_POISON`)
@@ -160,8 +172,7 @@ fn writable_table<P: Platform>(
         check_size(vma, addr)?;
     }
     let old = table.get(addr);
-    let protected = old.as_marker() == Some(Marker::UffdWp);
-    if old.is_none() || (protected && room == Room::NoneOrProtected) {
+    if old.is_none() || (old.as_marker().is_some() && room == Room::NoneOrMarker) {
         Ok(table)
     } else {
         Err(UffdError::Exists)
@@ -189,8 +200,8 @@ fn check_size<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), Uf
 enum Room {
     /// Nothing.
     None,
-    /// Nothing, or the protection that the new page will have.
-    NoneOrProtected,
+    /// Nothing, or a marker: a protection, which the new page will have; a poison or a guard, which goes. (Linux: `pte_none_mostly`)
+    NoneOrMarker,
 }
 
 /// Maps the page of a folio in frame `pfn`, where nothing or a marker is; the reference goes to the entry. A private mapping may
@@ -201,15 +212,29 @@ pub(super) fn install<P: Platform>(
     folio: Folio,
     pfn: Pfn,
 ) -> Result<(), UffdError> {
-    let table = writable_table(vma, addr, Room::NoneOrProtected)?;
+    install_where(vma, addr, folio, pfn, Room::NoneOrMarker)
+}
+
+/// As [`install`], where there is `room`.
+fn install_where<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    addr: VirtAddr,
+    folio: Folio,
+    pfn: Pfn,
+    room: Room,
+) -> Result<(), UffdError> {
+    let table = writable_table(vma, addr, room)?;
     let kind = if folio.is_anon::<P>() {
         PageKind::Anon
     } else {
         PageKind::Shmem
     };
     let mut pte = Pte::page(pfn, vma.is_shared() || kind == PageKind::Anon).mk_dirty();
-    if table.get(addr).as_marker() == Some(Marker::UffdWp) {
-        pte = pte.mk_uffd_wp();
+    match table.get(addr).as_marker() {
+        Some(Marker::UffdWp) => pte = pte.mk_uffd_wp(),
+        Some(Marker::Poison) => P::observe(Fact::Unpoisoned(vma.mm.id, addr)),
+        Some(Marker::Guard) => P::observe(Fact::Unguarded(vma.mm.id, addr)),
+        None => {}
     }
     add_mapping(folio, vma, 1, kind);
     if kind == PageKind::Anon {

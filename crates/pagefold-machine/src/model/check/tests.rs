@@ -11,7 +11,9 @@ use pagefold::protocol::Protocol;
 use pagefold_explore as explore;
 use pagefold_litmus::{Format as EntriesOf, Memory, ObjectId, Vocabulary};
 
-use super::{Goal, Machine, Plan, RunConfig};
+use super::RunConfig;
+use super::execute::Machine;
+use super::plan::{Goal, Plan};
 use crate::model::cpu::Translation;
 use crate::model::format::{EntryFormat, ModelFormat};
 use crate::model::oracle::{Through, entry_of};

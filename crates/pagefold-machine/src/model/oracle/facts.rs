@@ -86,6 +86,7 @@ impl World {
             Fact::Protected(mm, addr) => books.page(mm, addr).protected.set(true),
             Fact::Unprotected(mm, addr) => books.page(mm, addr).protected.set(false),
             Fact::Poisoned(mm, addr) => books.page(mm, addr).poisoned.set(true),
+            Fact::Unpoisoned(mm, addr) => books.page(mm, addr).poisoned.set(false),
             Fact::Guarded(mm, addr) => {
                 let page = books.page(mm, addr);
                 page.protected.set(false);

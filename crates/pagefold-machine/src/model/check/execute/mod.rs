@@ -27,7 +27,7 @@ use pagefold_litmus::{
     StatementKind, Symbol, Value,
 };
 
-use super::Session;
+use super::session::Session;
 use crate::model::Model;
 use crate::model::cpu::Access;
 use crate::model::oracle::{MMS, OBJECTS};

@@ -1,0 +1,195 @@
+//! What is explored: a scenario under one set of rules; and what is found out on the way.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use pagefold_explore as explore;
+use pagefold_explore::Trace;
+use pagefold_litmus::{Actor, Call, Memory, Quantifier, Scenario, Statement, StatementKind, Value};
+
+use super::execute::Machine;
+use super::layout::{Layout, ScenarioLimit};
+use super::session::{Saved, Session};
+use super::{RunConfig, Tick};
+use crate::model::format::EntryFormat;
+use crate::model::site::Site;
+use crate::model::violation::Kind;
+use crate::model::world::{Rules, World};
+
+/// What the search ends at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// A violation; a witness of an `exists` is only noted.
+    Invariants,
+    /// A witness.
+    Witness,
+}
+
+/// A scenario under one set of rules, and what to look for.
+pub(super) struct Plan<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) layout: Layout,
+    pub(super) rules: Rules,
+    pub(super) goal: Goal,
+    pub(super) findings: Findings,
+    /// Run before the checks at the end; the tests of the oracles break something there.
+    pub(super) before_checks: fn(&Machine),
+    pub(super) weakened: Option<Site>,
+    /// Somebody reads userfaultfds.
+    pub(super) monitored: bool,
+    /// The places passed, if they are to be noted.
+    pub(super) sites: Option<Mutex<BTreeSet<Site>>>,
+    /// What the registers were at the ends of executions, if that is to be noted instead of judged.
+    pub(super) ends: Option<Mutex<BTreeSet<Vec<Option<Value>>>>>,
+}
+
+/// What was found besides violations, in any execution.
+#[derive(Default)]
+pub(super) struct Findings {
+    witness: AtomicBool,
+    /// The documented exceptions that occurred, as bits by their place among all kinds.
+    exceptions: AtomicU64,
+}
+
+impl Findings {
+    pub(super) fn witness(&self) -> bool {
+        self.witness.load(Relaxed)
+    }
+
+    pub(super) fn note_witness(&self) {
+        self.witness.store(true, Relaxed);
+    }
+
+    /// The first in the list of kinds, whichever was found first.
+    pub(super) fn exception(&self) -> Option<Kind> {
+        let exceptions = self.exceptions.load(Relaxed);
+        let found = |(index, _): &(usize, &Kind)| exceptions & (1 << index) != 0;
+        let (_, kind) = Kind::ALL.iter().enumerate().find(found)?;
+        Some(*kind)
+    }
+
+    pub(super) fn note_exception(&self, kind: Kind) {
+        let index = Kind::ALL.iter().position(|other| *other == kind);
+        self.exceptions
+            .fetch_or(index.map_or(0, |index| 1 << index), Relaxed);
+    }
+}
+
+/// Whether a thread takes permissions away. Under a weak memory model the order of execution does not say what an access
+/// may do, but at the end.
+fn forbids(scenario: &Scenario) -> bool {
+    fn any(body: &[Statement]) -> bool {
+        body.iter().any(|statement| match &statement.kind {
+            StatementKind::Call { call, .. } => {
+                matches!(
+                    call,
+                    Call::Munmap(_) | Call::Mprotect(..) | Call::Mremap(..)
+                )
+            }
+            StatementKind::Repeat { body, .. } => any(body),
+            StatementKind::Store { .. } | StatementKind::Load { .. } | StatementKind::Map(_) => {
+                false
+            }
+        })
+    }
+    scenario.threads.iter().any(|thread| any(&thread.body))
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        scenario: &'a Scenario,
+        config: &RunConfig,
+        goal: Goal,
+    ) -> Result<Self, ScenarioLimit> {
+        Ok(Self {
+            scenario,
+            layout: Layout::of(scenario)?,
+            rules: Rules {
+                protocol: config.protocol,
+                format: config
+                    .format
+                    .unwrap_or(EntryFormat::of_machine(scenario.format)),
+                without: config.without,
+                split_ptlocks: !config.unsplit,
+                strict: config.strict,
+                memory: config.memory,
+                reuse_frames: scenario.reuse_frames,
+                watch_permissions: config.memory == Memory::Sc && forbids(scenario),
+            },
+            goal,
+            findings: Findings::default(),
+            before_checks: |_| (),
+            weakened: config.weakened,
+            monitored: scenario
+                .threads
+                .iter()
+                .any(|thread| matches!(thread.actor, Actor::Monitor(_))),
+            sites: None,
+            ends: None,
+        })
+    }
+
+    pub(super) fn quantifier(&self) -> Option<Quantifier> {
+        self.scenario
+            .condition
+            .as_ref()
+            .map(|condition| condition.quantifier)
+    }
+
+    /// Runs the scenario along a recorded trace.
+    pub(super) fn replay(&self, config: &RunConfig, trace: &Trace) -> explore::Replay {
+        let session = Session::new(self);
+        let bounds = self.named(&config.bounds);
+        // SAFETY: as in `explore`.
+        let replay = unsafe { explore::replay_forgetting(&bounds, trace, || session.execution()) };
+        World::forget();
+        replay
+    }
+
+    /// The bounds of a search of this scenario.
+    fn named(&self, bounds: &explore::Config) -> explore::Config {
+        let memory = match self.rules.memory {
+            Memory::Sc => explore::Memory::Sc,
+            Memory::Tso => explore::Memory::Tso,
+            Memory::Ra => explore::Memory::Ra,
+        };
+        bounds
+            .clone()
+            .program(self.scenario.fingerprint())
+            .memory(memory)
+    }
+
+    pub(super) fn explore(
+        &self,
+        config: &RunConfig,
+        observer: &(impl Fn(Tick) + Sync),
+    ) -> explore::Report {
+        let bounds = self.named(&config.bounds);
+        let start = || {
+            let session = Rc::new(Session::new(self));
+            let world = Saved(Rc::clone(&session));
+            (move || session.execution(), world, Ticking(observer))
+        };
+        // SAFETY: everything that an execution makes lies in the arena or is plain data on the stacks. So it may be forgotten at
+        // any event. The world is that of the same session.
+        let report =
+            unsafe { explore::explore_rewinding_parallel(&bounds, config.workers.get(), start) };
+        World::forget();
+        report
+    }
+}
+
+/// Passes on what a worker does.
+struct Ticking<'a, F>(&'a F);
+
+impl<F: Fn(Tick)> explore::Observer for Ticking<'_, F> {
+    fn ended(&mut self, _ended: explore::Ended<'_>) {
+        (self.0)(Tick::Execution);
+    }
+
+    fn progress(&mut self, progress: explore::Progress) {
+        (self.0)(Tick::Progress(progress));
+    }
+}
