@@ -181,10 +181,12 @@ impl<'c> Who<'c> {
             | Call::CloseWrite(_)
             | Call::Write(..)
             | Call::Fsync(_)
+            | Call::Shrink(_)
             | Call::PageTable(_)
             | Call::PmdMapped(_)
             | Call::UffdWp(_)
             | Call::Swapped(_)
+            | Call::OnDisk(_)
             | Call::Rss => unreachable!("`Program` refuses it, or it is only looked at"),
         }
     }
@@ -193,6 +195,7 @@ impl<'c> Who<'c> {
         let number = match advice {
             Advice::Collapse => raw::MADV_COLLAPSE,
             Advice::DontNeed => raw::MADV_DONTNEED,
+            Advice::Cold => raw::MADV_COLD,
             Advice::PageOut => raw::MADV_PAGEOUT,
             Advice::GuardInstall => raw::MADV_GUARD_INSTALL,
             Advice::GuardRemove => raw::MADV_GUARD_REMOVE,

@@ -237,14 +237,17 @@ fn without_counterpart(scenario: &Scenario, call: &Call) -> Option<&'static str>
         }
         Call::Scan(..) => "khugepaged scans when it likes to",
         Call::RmapWalk(_) | Call::RmapWalkAnon(_) => "nobody can ask for a walk by page",
-        Call::Reclaim(_) | Call::Swapped(_) | Call::Madvise(_, Advice::PageOut) => {
-            "swap is not used yet"
-        }
+        Call::Reclaim(_)
+        | Call::Shrink(_)
+        | Call::Swapped(_)
+        | Call::Madvise(_, Advice::PageOut) => "swap is not used yet",
         Call::Collapse(_) => "only processes can ask for a collapse",
         Call::UffdRead(_) | Call::UffdAnswer(..) => "monitors are not run yet",
-        Call::OpenWrite(_) | Call::CloseWrite(_) | Call::Write(..) | Call::Fsync(_) => {
-            "files on a disk, of which most kernels make no huge pages"
-        }
+        Call::OpenWrite(_)
+        | Call::CloseWrite(_)
+        | Call::Write(..)
+        | Call::Fsync(_)
+        | Call::OnDisk(_) => "files on a disk, of which most kernels make no huge pages",
         Call::UffdRegister(_, modes) if needs_monitor(*modes) => "monitors are not run yet",
         Call::UffdioMove(..) => "pages are not moved by userfaultfd yet",
         Call::Mremap(from, to) if !same_shape(scenario, *from, *to) => {

@@ -3,7 +3,7 @@
 use crate::actors::Actor;
 use crate::calls::Call;
 use crate::condition::Condition;
-use crate::constants::{Sharing, UffdModes};
+use crate::constants::{Sharing, UffdModes, Writable};
 use crate::ids::{MappingId, MmId, ObjectId, RegisterId, ThreadId};
 use crate::span::Span;
 
@@ -142,6 +142,8 @@ pub struct Mapping {
     pub backing: Backing,
     /// Where its writes go; anonymous memory is private.
     pub sharing: Sharing,
+    /// Whether it is a shared mapping of a file that may be written.
+    pub writable: Writable,
     /// How it is registered with userfaultfd from the start: `uffd(x, MISSING);`.
     pub uffd: Option<UffdModes>,
     /// Where it is created.

@@ -5,7 +5,9 @@
 use crate::actors::Role;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, Scenario};
 use crate::check::Checker;
-use crate::constants::{Advice, Limit, Permission, Protection, Scope, Sharing, UffdModes};
+use crate::constants::{
+    Advice, Limit, Permission, Protection, Scope, Sharing, UffdModes, Writable,
+};
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::parameter::{Parameter, take};
 use crate::part::Reference;
@@ -203,10 +205,11 @@ pub(crate) const MMAP: CallSpec = CallSpec {
     parameters: &[
         parameter::<Backing>("backing"),
         parameter::<Sharing>("sharing"),
+        parameter::<Writable>("writable"),
     ],
     roles: &[Role::Start, Role::Cpu],
     returns: Returns::Nothing,
-    doc: "Maps the whole object, or anonymous memory.",
+    doc: "Maps the whole object, or anonymous memory; a file to be written through the mapping if it says so.",
 };
 
 pub(crate) const UFFD: CallSpec = CallSpec {
@@ -302,7 +305,7 @@ macro_rules! calls {
 }
 
 calls! {
-    /// Collapses pages of a mapping into huge ones, drops what they map, or moves it out.
+    /// Collapses pages of a mapping into huge ones, drops what they map, moves it out, or says how it is used.
     Madvise = "madvise"(range: MappingRange, advice: Advice) by Cpu gives Status;
     /// Takes the mapping away, or pages of it.
     Munmap = "munmap"(range: MappingRange) by Cpu gives Status;
@@ -350,14 +353,16 @@ calls! {
     Mincore = "mincore"(page: MappingPage) by Cpu gives Flag;
     /// Lets the hardware walk to a page speculatively, which never faults.
     Prefetch = "prefetch"(page: MappingPage) by Cpu | Device gives Nothing;
-    /// Looks through one address space, or all, for ranges to collapse, of whose pages so many may be missing, and so many shared; gives how many it collapsed.
-    Scan = "scan"(mm: Scope, max_ptes_none: Limit, max_ptes_shared: Limit) by Khugepaged gives Count;
+    /// Looks through one address space, or all, for ranges to collapse, of whose pages so many may be missing, shared, in swap; gives how many it collapsed.
+    Scan = "scan"(mm: Scope, max_ptes_none: Limit, max_ptes_shared: Limit, max_ptes_swap: Limit) by Khugepaged gives Count;
     /// Visits every mapping of a page, and gives how many it saw.
     RmapWalk = "rmap_walk"(page: ObjectPage) by Reclaim | Kernel gives Count;
     /// Visits every mapping of the private page at an address, and gives how many it saw; ENOENT if there is none.
     RmapWalkAnon = "rmap_walk_anon"(page: MappingPage) by Cpu | Final gives Count;
-    /// Moves the private page at an address out to swap, unless somebody has got it, and gives how many it moved.
+    /// Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
     Reclaim = "reclaim"(page: MappingPage) by Reclaim | Kernel gives Count;
+    /// As `reclaim`, but leaves a page alone that was used since this last came by.
+    Shrink = "shrink"(page: MappingPage) by Reclaim | Kernel gives Count;
     /// Collapses an object in the page cache.
     Collapse = "collapse"(object: ObjectId) by Kernel gives Status;
     /// Makes an object so many pages long; what lies behind the new end is given up.
@@ -380,6 +385,8 @@ calls! {
     UffdWp = "uffd_wp"(page: MappingPage) by Final gives Flag;
     /// Whether a page is in swap, as its entry says.
     Swapped = "swapped"(page: MappingPage) by Final gives Flag;
+    /// What the disk holds of a page of a file.
+    OnDisk = "on_disk"(page: ObjectPage) by Final gives Content;
     /// The pages that the address space accounts for.
     Rss = "rss" by Final gives Count;
 }

@@ -63,7 +63,9 @@ constants! {
         Collapse = "MADV_COLLAPSE";
         /// Drop what is mapped.
         DontNeed = "MADV_DONTNEED";
-        /// Move private pages out to swap.
+        /// Note that the pages were not used lately.
+        Cold = "MADV_COLD";
+        /// Move pages out.
         PageOut = "MADV_PAGEOUT";
         /// Drop what is mapped, and make each access raise SIGSEGV.
         GuardInstall = "MADV_GUARD_INSTALL";
@@ -167,11 +169,15 @@ impl Permission {
     }
 }
 
+/// Whether a shared mapping of a file is one of a descriptor that was opened for writing; no third argument: for reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Writable(pub bool);
+
 /// What `scan` looks through: one address space, or, without an argument, all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scope(pub Option<MmId>);
 
-/// How many pages of a range `scan` accepts that are missing or shared; `None` as khugepaged usually does: no argument.
+/// How many pages of a range `scan` accepts that are missing, shared or in swap; `None` as khugepaged usually does: no argument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limit(pub Option<u64>);
 

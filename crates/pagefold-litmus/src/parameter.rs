@@ -6,7 +6,7 @@ use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, PageRange, Scen
 use crate::calls::Shape;
 use crate::check::Checker;
 use crate::constants::{
-    Advice, Constant, Limit, Permission, Protection, Scope, Sharing, UffdMode, UffdModes,
+    Advice, Constant, Limit, Permission, Protection, Scope, Sharing, UffdMode, UffdModes, Writable,
 };
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::part::Reference;
@@ -312,6 +312,22 @@ impl Parameter for Permission {
     fn print(&self, _: &Scenario) -> Option<String> {
         let names: Vec<&str> = self.constants().iter().map(|prot| prot.name()).collect();
         Some(names.join("|"))
+    }
+}
+
+impl Parameter for Writable {
+    const SHAPE: Shape = Shape::OneOf(&["PROT_READ|PROT_WRITE"]);
+    const ABSENT: Option<Self> = Some(Self(false));
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        match Permission::read(argument, checker)? {
+            Permission::ReadWrite => Some(Self(true)),
+            Permission::None | Permission::Read => checker.misfit(argument, Self::SHAPE),
+        }
+    }
+
+    fn print(&self, scenario: &Scenario) -> Option<String> {
+        self.0.then(|| Permission::ReadWrite.print(scenario))?
     }
 }
 

@@ -208,12 +208,13 @@ impl Scenario {
 
     fn print_mapping(&self, id: MappingId) -> String {
         let mapping = &self[id];
-        format!(
-            "{}: mmap({}, {})",
-            mapping.name,
-            mapping.backing.print(self).unwrap_or_default(),
-            mapping.sharing.name()
-        )
+        let arguments = [
+            mapping.backing.print(self),
+            mapping.sharing.print(self),
+            mapping.writable.print(self),
+        ];
+        let arguments: Vec<String> = arguments.into_iter().flatten().collect();
+        format!("{}: mmap({})", mapping.name, arguments.join(", "))
     }
 
     fn print_mm(&self, mm: &Mm) -> String {

@@ -40,8 +40,8 @@ pub enum Fact {
     Filled(u32, PageIndex, Pfn),
     /// Collapse fills page `index` of an object, which was a hole, with zeros.
     HoleFilled(u32, PageIndex),
-    /// Page `index` of an object was given up: it was in the frame, and is a hole now.
-    Emptied(u32, PageIndex, Pfn),
+    /// Page `index` of an object was given up: it was in the frame, or in swap, and is a hole now.
+    Emptied(u32, PageIndex, Option<Pfn>),
     /// The page of a file in this frame is not cached any more; the disk has it.
     Uncached(Pfn),
     /// Page `index` of an object, which has its place in the cache, was overwritten with zeros.

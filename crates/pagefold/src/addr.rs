@@ -71,6 +71,11 @@ impl AddrRange {
             end: start.add_pages(pages),
         }
     }
+    /// The addresses of its pages.
+    pub fn each_page(self) -> impl Iterator<Item = VirtAddr> {
+        core::iter::successors(Some(self.start), |addr| Some(addr.add_pages(1)))
+            .take_while(move |addr| self.contains(*addr))
+    }
     /// Whether the page of `addr` lies in the range.
     #[must_use]
     pub const fn contains(self, addr: VirtAddr) -> bool {

@@ -5,8 +5,13 @@
 //! (`CONFIG_READ_ONLY_THP_FOR_FS`): collapse refuses files that are open for writing, and who opens one for writing throws
 //! the huge folios out, with all else that is cached.
 //!
-//! A shared mapping of a file is one through a descriptor that was opened for reading: a store raises SIGSEGV, and mprotect
-//! does not allow it. Stores to a private mapping make private pages, as always. So a file is written by [`write()`] alone.
+//! Through a shared mapping a file is read, and written if it was open for that when it was mapped; else a store raises SIGSEGV, and
+//! mprotect does not allow it. Stores to a private mapping make private pages, as always. A file is open for writing as long as such
+//! a mapping is there, as Linux keeps the descriptor open for it.
+//!
+//! *What is written through entries* makes the folio dirty, too: the first store faults, and marks it (`page_mkwrite`); who writes
+//! it back takes the permission to write from all entries first, and flushes, so that the next store faults again. Both have the
+//! folio locked.
 //!
 //! Locks, in order: `i_rwsem` (writers, and the count of who has it open for writing), `invalidate_lock` (for reading by who puts pages
 //! into the cache, for writing by who throws them out), folio lock, `i_mmap_rwsem`, `xa_lock` (slots, and the count of huge folios).
@@ -20,8 +25,12 @@
 //! are clean, or it gives up. A collapse that sees the writer counts its huge folio for a moment only, and writes nothing: so the writer
 //! looks at the count again with `invalidate_lock`.
 //!
-//! Differences to Linux: both counts are words under locks, where Linux has atomic operations; a file is written back with the
-//! lock of the folio, without a state of being under writeback; a write does not make the file longer; pages that collapse finds
+//! *What is on its way to the disk.* A folio is locked when its writing begins, and not while it is written, which takes long. So
+//! there is a state, under writeback, in which it keeps its place in the cache without anybody having a reference: who
+//! has its lock and wants to take it from there waits until that is over (truncation), or leaves it (reclaim, collapse).
+//!
+//! Differences to Linux: both counts are words under locks, where Linux has atomic operations; who has a file written
+//! writes it, where Linux has an interrupt that says when it is done; a write does not make the file longer; pages that collapse finds
 //! dirty are not written by it in passing. Linux does not look at the count again, as far as is known of the fix of 2026.
 
 use crate::addr::{PageIndex, Pfn};
@@ -30,6 +39,7 @@ use crate::handle::Ref;
 use crate::page_cache::{CacheError, Entry, Mapping};
 use crate::platform::{Order, Platform, Word};
 use crate::protocol::Safeguard;
+use crate::rmap::mkclean;
 use crate::step::Step;
 use crate::sync::{ReadGuard, WriteGuard};
 use crate::truncate::{undo_range, unmap_mapping_range};
@@ -114,7 +124,7 @@ pub fn write<P: Platform>(
     Ok(())
 }
 
-/// Writes what is dirty in the cache of a file to the disk; memory has none, and stays dirty. (Linux: `fsync`, `noop_fsync`)
+/// Has everything that was written to a file on the disk; memory has none, and stays dirty. (Linux: `fsync`, `noop_fsync`)
 pub fn fsync<P: Platform>(mapping: Ref<P, Mapping<P>>) {
     if !mapping.is_file() {
         return;
@@ -127,8 +137,6 @@ pub fn fsync<P: Platform>(mapping: Ref<P, Mapping<P>>) {
         };
         index = folio.index::<P>().add(folio.pages::<P>() as u64);
         write_back(mapping, folio);
-        folio.unlock::<P>();
-        folio.put::<P>(1);
     }
 }
 
@@ -171,19 +179,33 @@ pub(crate) fn read_folio<P: Platform>(
     }
 }
 
-/// Writes a folio of the cache, which the caller has locked, to the disk if it is dirty.
-fn write_back<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) {
+/// Writes a folio of the cache to the disk if it is dirty. The caller has locked it, with a reference: both are given back, before it is
+/// written. It is on the disk afterwards, whoever has written it. (Linux: `writepage`, and the end of the IO)
+pub(crate) fn write_back<P: Platform>(mapping: Ref<P, Mapping<P>>, folio: Folio) {
+    folio.wait_writeback::<P>();
     if !folio.is_dirty::<P>() {
+        folio.unlock::<P>();
+        folio.put::<P>(1);
         return;
     }
-    for i in 0..folio.pages::<P>() {
-        let index = folio.index::<P>().add(i as u64);
-        if let Some(page) = mapping.disk_page(index) {
-            P::step(Step::Folio("write to disk", folio.pfn()));
-            P::copy_page(page, folio.page::<P>(index));
-        }
+    if P::enforces(Safeguard::MkcleanOnWriteback) {
+        mkclean(folio, mapping);
     }
-    folio.clear_dirty::<P>();
+    let (start, pages) = (folio.index::<P>(), folio.pages::<P>());
+    let write = || {
+        folio.start_writeback::<P>();
+        folio.unlock::<P>();
+        // The folio stays, as its place in the cache does until this is over.
+        folio.put::<P>(1);
+        for i in 0..pages {
+            if let Some(page) = mapping.disk_page(start.add(i as u64)) {
+                P::step(Step::Folio("write to disk", folio.pfn()));
+                P::copy_page(page, folio.pfn().add(i));
+            }
+        }
+    };
+    folio.write_out::<P>(write);
+    folio.end_writeback::<P>();
 }
 
 /// Why a file gets no huge folio.
@@ -214,13 +236,15 @@ pub(crate) fn count_huge<P: Platform>(
     // The huge folio is counted, then writers are looked at; `open_write` does the reverse.
     P::smp_mb();
     P::step(Step::Named("read i_writecount"));
-    let result = if mapping.i_writecount.read_once() > 0 && P::enforces(Safeguard::RefuseWriters) {
-        Err(NoHuge::Written)
-    } else if P::enforces(Safeguard::WriteAllDirty) {
-        write_back_around(mapping, start)
-    } else {
-        Ok(())
-    };
+    let opened = mapping.i_writecount.read_once() > 0 && P::enforces(Safeguard::RefuseWriters);
+    let result =
+        if opened || mapping.is_mapped_writable() && P::enforces(Safeguard::RefuseWritableMaps) {
+            Err(NoHuge::Written)
+        } else if P::enforces(Safeguard::WriteAllDirty) {
+            write_back_around(mapping, start)
+        } else {
+            Ok(())
+        };
     if result.is_err() {
         mapping.add_nr_thps(-1);
     }
@@ -249,8 +273,6 @@ fn write_back_around<P: Platform>(
             folio
         };
         write_back(mapping, folio);
-        folio.unlock::<P>();
-        folio.put::<P>(1);
     }
     Ok(())
 }
@@ -265,6 +287,16 @@ impl<P: Platform> Mapping<P> {
     /// for writing it does not become more.
     pub fn nr_thps(&self) -> u64 {
         self.nr_thps.load_protected()
+    }
+
+    /// Whether a process may write the file through its entries. Who maps it so has it open for writing meanwhile.
+    ///
+    /// So who finds it not open, and then looks here, misses none: a mapping whose descriptor is closed by now is in the list.
+    pub fn is_mapped_writable(&self) -> bool {
+        P::step(Step::Named("i_mmap_lock_read"));
+        let _i_mmap = ReadGuard::read(&self.i_mmap_rwsem);
+        self.vmas_over(0, u64::MAX)
+            .any(|(vma, _)| vma.may_write_file())
     }
 
     fn count_writer(&self, change: i64) {

@@ -208,10 +208,50 @@ impl Folio {
         self.frame::<P>().dirty().read_once() != 0
     }
 
-    /// Notes that the content is on the disk. The caller has the folio lock.
-    pub(crate) fn clear_dirty<P: Platform>(self) {
+    /// Has the content written out by `write`, and notes that it is there. The caller has the folio lock.
+    ///
+    /// Who writes through a pin does not have that, and marks the folio as dirty afterwards. So the mark goes first: what is written
+    /// while it is being set again may be missed by this, but not by the next.
+    pub(crate) fn write_out<P: Platform>(self, write: impl FnOnce()) {
+        let first = P::enforces(Safeguard::CleanBeforeWrite);
+        if first {
+            self.clear_dirty::<P>();
+        }
+        write();
+        if !first {
+            self.clear_dirty::<P>();
+        }
+    }
+
+    fn clear_dirty<P: Platform>(self) {
         P::step(Step::Folio("folio_clear_dirty", self.0));
         self.frame::<P>().dirty().write_once(0);
+    }
+
+    /// Whether the folio is being written to the disk. With the folio lock, that does not begin meanwhile. If it is not,
+    /// it has been read (acquire). (Linux: `folio_test_writeback`)
+    pub(crate) fn is_writeback<P: Platform>(self) -> bool {
+        P::step(Step::Folio("folio_test_writeback", self.0));
+        self.frame::<P>().writeback().load_acquire() != 0
+    }
+
+    /// Says that the folio is being written to the disk. The caller has the folio lock, and nobody else says so.
+    pub(crate) fn start_writeback<P: Platform>(self) {
+        P::step(Step::Folio("folio_start_writeback", self.0));
+        self.frame::<P>().writeback().write_once(1);
+    }
+
+    /// Says that the folio is on the disk: whoever sees that may do with it what he wants, as it has been read (release).
+    pub(crate) fn end_writeback<P: Platform>(self) {
+        P::step(Step::Folio("folio_end_writeback", self.0));
+        self.frame::<P>().writeback().store_release(0);
+    }
+
+    /// Waits until the folio is not being written. The caller has a reference. (Linux: `folio_wait_writeback`)
+    pub(crate) fn wait_writeback<P: Platform>(self) {
+        while self.is_writeback::<P>() {
+            P::cpu_relax();
+        }
     }
 
     /// Keeps what `old`, an entry that mapped the folio and was emptied, says of its content.

@@ -37,6 +37,8 @@ pub struct Frame<P: Platform> {
     /// Whether a page of the folio was written since it was last clean, as far as that is not still in an entry that maps it.
     /// A word by itself: it is set by whoever empties an entry, when others look at the flags.
     dirty: P::Word,
+    /// Whether a folio of a file is being written to the disk. It begins so with the folio lock held.
+    writeback: P::Word,
     /// The next folio on a list that the holder of the folio locks builds; for a table in store, the next one.
     pub(crate) next: P::Word,
     /// For a table of huge-page entries, the first of its tables in store.
@@ -70,6 +72,7 @@ impl<P: Platform> Frame<P> {
             head: P::Word::new(0),
             flags: P::Word::new(0),
             dirty: P::Word::new(0),
+            writeback: P::Word::new(0),
             next: P::Word::new(0),
             deposited: P::Word::new(0),
             ptl: P::Lock::new(LockClass::Ptl),
@@ -95,6 +98,10 @@ impl<P: Platform> Frame<P> {
     /// Whether the folio is dirty; what the first frame says counts.
     pub fn dirty(&self) -> &P::Word {
         &self.dirty
+    }
+
+    pub(crate) fn writeback(&self) -> &P::Word {
+        &self.writeback
     }
 
     /// Makes new frames into a folio that nobody else knows of, with one reference.

@@ -15,6 +15,7 @@ use crate::mmap::MmapError;
 use crate::page_table::{pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
+use crate::reclaim::make_old;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
 use crate::vma::Vma;
@@ -31,6 +32,17 @@ pub fn dontneed<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), 
     })
 }
 
+/// Says that the pages of a range will not be used soon: reclaim may take them first. (Linux: `madvise(MADV_COLD)`)
+///
+/// # Errors
+/// [`MmapError::NoMemory`] if nothing is mapped in a part of the range.
+pub fn cold<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
+    each_vma(mm, range, None, |vma, part| {
+        make_old(vma, part);
+        Ok(())
+    })
+}
+
 /// Makes each access to a range raise SIGSEGV, and gives up the pages that are there. The mapping stays.
 /// (Linux: `madvise(MADV_GUARD_INSTALL)`)
 ///
@@ -43,7 +55,9 @@ pub fn guard_install<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result
         if P::enforces(Safeguard::GuardFlagFirst) {
             vma.set_maybe_guard();
         }
-        let result = pages(part).try_for_each(|addr| install_guard(vma, addr));
+        let result = part
+            .each_page()
+            .try_for_each(|addr| install_guard(vma, addr));
         vma.set_maybe_guard();
         result
     })
@@ -55,7 +69,7 @@ pub fn guard_install<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result
 /// [`MmapError::NoMemory`] if nothing is mapped in a part of the range.
 pub fn guard_remove<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
     each_vma(mm, range, None, |vma, part| {
-        for addr in pages(part) {
+        for addr in part.each_page() {
             let table = pmd_offset(mm, addr).and_then(pte_offset_map_lock);
             if let Some(table) = table
                 && table.get(addr).as_marker() == Some(Marker::Guard)
@@ -79,7 +93,7 @@ pub fn populate<P: Platform>(
     range: AddrRange,
     write: bool,
 ) -> Result<(), MmapError> {
-    pages(range).try_for_each(|addr| {
+    range.each_page().try_for_each(|addr| {
         gup::slow::populate(mm, addr, write).map_err(|error| match error {
             GupError::NoVma => MmapError::NoMemory,
             GupError::NotPermitted => MmapError::Invalid,
@@ -88,11 +102,6 @@ pub fn populate<P: Platform>(
             GupError::Fault(_) => MmapError::Fault,
         })
     })
-}
-
-fn pages(range: AddrRange) -> impl Iterator<Item = VirtAddr> {
-    core::iter::successors(Some(range.start), |addr| Some(addr.add_pages(1)))
-        .take_while(move |addr| range.contains(*addr))
 }
 
 /// How often a guard makes room for itself (Linux: `MAX_MADVISE_GUARD_RETRIES`).

@@ -16,7 +16,7 @@ use crate::collapse::khugepaged::{khugepaged_enter, khugepaged_exit};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::mprotect::Protection;
-use crate::page_cache::Mapping;
+use crate::page_cache::{Mapping, Residence};
 use crate::page_table::{pmd_offset, pte_offset_map};
 use crate::platform::{Link, Order, Platform, RefCount};
 use crate::protocol::Safeguard;
@@ -24,7 +24,7 @@ use crate::rmap::{link_vma, put_anon_vma_of_vma, unlink_anon_vma, unlink_vma};
 use crate::step::Step;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
-use crate::vma::{VM_READ, VM_SHARED, VM_WRITE, Vma, split_around};
+use crate::vma::{VM_MAYWRITE, VM_READ, VM_SHARED, VM_WRITE, Vma, split_around};
 use crate::zap::{Markers, free_pgtables, zap_range};
 
 /// Why the set of VMAs was not changed. The errno that Linux returns has the same name.
@@ -73,8 +73,10 @@ impl core::error::Error for MmapError {}
 /// Whether writes go to the object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sharing {
-    /// `MAP_SHARED`
+    /// `MAP_SHARED`; of a file, through a descriptor that was opened for reading.
     Shared,
+    /// `MAP_SHARED` of a file that the caller has [open for writing](crate::filemap::open_write), and has not closed before this is done.
+    SharedWritable,
     /// `MAP_PRIVATE`
     Private,
 }
@@ -94,7 +96,7 @@ pub enum Backing<P: Platform> {
     Anonymous,
 }
 
-/// Maps an object or anonymous memory at `range`, readable and, unless it is shared with a file, writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
+/// Maps an object or anonymous memory at `range`, readable and, unless it is shared with a file that is not open for writing, writable. (Linux: `mmap` with `MAP_FIXED_NOREPLACE`)
 ///
 /// # Errors
 /// [`MmapError::Exists`] if the range is not free.
@@ -109,7 +111,7 @@ pub fn mmap<P: Platform>(
     mm.mmap_write_lock();
     let free = mm.find_first_vma(range).is_none();
     if free {
-        // A descriptor that was opened for reading, see `filemap`.
+        // See `filemap`.
         let read_only = matches!(
             &backing,
             Backing::Object { mapping, sharing: Sharing::Shared, .. } if mapping.is_file()
@@ -117,7 +119,7 @@ pub fn mmap<P: Platform>(
         let (access, protection) = if read_only {
             (VM_READ, Protection::Read)
         } else {
-            (VM_READ | VM_WRITE, Protection::ReadWrite)
+            (VM_READ | VM_WRITE | VM_MAYWRITE, Protection::ReadWrite)
         };
         let vma = match backing {
             Backing::Object {
@@ -126,7 +128,7 @@ pub fn mmap<P: Platform>(
                 sharing,
             } => {
                 let shared = match sharing {
-                    Sharing::Shared => VM_SHARED,
+                    Sharing::Shared | Sharing::SharedWritable => VM_SHARED,
                     Sharing::Private => 0,
                 };
                 Vma::new(mm, range, Some(mapping), pgoff, access | shared)
@@ -257,14 +259,15 @@ impl<P: Platform> Detached<P> {
 pub fn mincore<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<bool, MmapError> {
     mm.mmap_read_lock();
     let cached = mm.find_vma(addr).map(|vma| {
-        let cached = match vma.mapping {
-            Some(mapping) => mapping.is_cached(vma.index_of(addr)),
-            None => is_mapped(mm, addr),
+        let found = match vma.mapping {
+            Some(mapping) => mapping.residence(vma.index_of(addr)),
+            None if is_mapped(mm, addr) => Residence::Cached,
+            None => Residence::Hole,
         };
-        if !cached && vma.is_uffd_missing_protected() {
+        if found == Residence::Hole && vma.is_uffd_missing_protected() {
             P::observe(Fact::HoleSeen(mm.id, addr));
         }
-        cached
+        found == Residence::Cached
     });
     mm.mmap_read_unlock();
     cached.ok_or(MmapError::NoMemory)

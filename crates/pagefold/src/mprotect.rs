@@ -22,7 +22,7 @@ use crate::page_table::{PmdRef, pmd_offset, pte_offset_map_lock};
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::tlb::{flush_tlb_batched_pending, flush_tlb_range};
-use crate::vma::{VM_READ, VM_WRITE, Vma, split_around};
+use crate::vma::{VM_MAYWRITE, VM_READ, VM_WRITE, Vma, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
 /// What a process may do with a range.
@@ -68,7 +68,7 @@ impl Protection {
 /// Changes what the process may do with a range. (Linux: `mprotect`)
 ///
 /// # Errors
-/// [`MmapError::Access`] for writing to a file; [`MmapError::Invalid`] for a range that is none; [`MmapError::NoMemory`] if a part of it is not mapped: what lies before
+/// [`MmapError::Access`] for writing to a file that was not open for that; [`MmapError::Invalid`] for a range that is none; [`MmapError::NoMemory`] if a part of it is not mapped: what lies before
 /// that part has been changed.
 pub fn mprotect<P: Platform>(
     mm: Ref<P, Mm<P>>,
@@ -86,8 +86,7 @@ pub fn mprotect<P: Platform>(
             result = Err(MmapError::NoMemory);
             break;
         };
-        let shares_file = vma.is_shared() && vma.mapping.is_some_and(|mapping| mapping.is_file());
-        if shares_file && protection.permits(true) {
+        if vma.flags_protected() & VM_MAYWRITE == 0 && protection.permits(true) {
             result = Err(MmapError::Access);
             break;
         }

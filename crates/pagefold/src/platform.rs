@@ -251,7 +251,7 @@ pub trait Platform: Sized + 'static {
     fn swap_slots() -> u64;
     /// The metadata of a swap slot.
     fn swap_slot(slot: u64) -> &'static SwapSlot<Self>;
-    /// Moves the content of a frame out to a slot. Nobody writes the frame meanwhile.
+    /// Moves the content of a frame out to a slot. What is written to the frame meanwhile may be missed.
     fn swap_out(slot: u64, from: Pfn);
     /// Reads the content of a slot into a frame.
     fn swap_in(slot: u64, to: Pfn);

@@ -227,6 +227,8 @@ safeguards! {
     DropMovedUffdWp = "drop_moved_uffd_wp",
     /// Collapse of private pages looks up the VMA again once it has `mmap_lock` for writing.
     CollapseRevalidate = "collapse_revalidate",
+    /// Collapse of private pages looks up the VMA again before it brings pages back from swap.
+    SwapInRevalidate = "swap_in_revalidate",
     /// Collapse of private pages waits for those who have the VMA lock, and keeps new ones out.
     CollapseVmaLock = "collapse_vma_lock",
     /// It does so before it looks whether the upper entry still names the table, not after.
@@ -266,12 +268,38 @@ safeguards! {
     RecheckSwapEntry = "recheck_swap_entry",
     /// Who brought a page back from swap looks again, with the table's lock, whether it is still the one of the slot.
     RecheckSwapCache = "recheck_swap_cache",
+    /// Reclaim takes a page out of the cache of its object only if nobody else has a reference, and nobody gets one meanwhile.
+    ReclaimFreeze = "reclaim_freeze",
+    /// Having made sure of that, it looks again whether the page was written since it was written out.
+    RecheckDirtyFrozen = "recheck_dirty_frozen",
+    /// A page is marked as clean before it is written out, not after.
+    CleanBeforeWrite = "clean_before_write",
+    /// Who brings a page of an object back from swap puts it into the cache, locked, before reading the content.
+    SwapInPlaced = "swap_in_placed",
+    /// Truncation and hole punching give up a page in swap only if the cache still says that it is there.
+    FreeSwapIfThere = "free_swap_if_there",
     /// Fork takes the mark that it belongs to one process alone from a swap entry that it copies.
     ForkSwapShared = "fork_swap_shared",
     /// Who finds entries gone that reclaim or collapse took flushes first if they may not have done so yet.
     BatchedFlushPending = "batched_flush_pending",
-    /// Collapse gives up where a page of a file is dirty.
+    /// Collapse gives up where it finds a page of a file dirty.
     RefuseDirty = "refuse_dirty",
+    /// Collapse gives up where a page of a file is being written to the disk.
+    RefuseWriteback = "refuse_writeback",
+    /// Truncation and hole punching wait for a page of a file that is being written to the disk.
+    WaitWriteback = "wait_writeback",
+    /// Reclaim leaves a page of a file alone that is being written to the disk.
+    ReclaimSkipsWriteback = "reclaim_skips_writeback",
+    /// Collapse looks again whether a page of a file is dirty once it is unmapped and nobody else has a reference.
+    RecheckDirtyUnmapped = "recheck_dirty_unmapped",
+    /// Who writes a page of a file back takes the permission to write from its entries first.
+    MkcleanOnWriteback = "mkclean_on_writeback",
+    /// Doing so, it flushes the translation caches.
+    FlushOnMkclean = "flush_on_mkclean",
+    /// Who makes an entry of a page of a file writable has the page locked from marking it as dirty until then.
+    MkwriteLocked = "mkwrite_locked",
+    /// Collapse makes no huge page of a file that a process may write through its entries.
+    RefuseWritableMaps = "refuse_writable_maps",
     /// Collapse makes no huge page of a file that is open for writing.
     RefuseWriters = "refuse_writers",
     /// Who opens a file for writing throws its huge pages out.
@@ -320,31 +348,41 @@ safeguards! {
 
 /// A set of safeguards.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct SafeguardSet([u128; 2]);
-
-const _: () = assert!(Safeguard::ALL.len() <= 2 * 128);
+pub struct SafeguardSet([u64; SafeguardSet::WORDS]);
 
 impl SafeguardSet {
+    const WORDS: usize = Safeguard::ALL.len().div_ceil(64);
+
     /// No safeguard.
-    pub const EMPTY: Self = Self([0; 2]);
+    pub const EMPTY: Self = Self([0; Self::WORDS]);
 
     /// The set with `safeguard` added.
     #[must_use]
     pub const fn with(mut self, safeguard: Safeguard) -> Self {
-        let number = safeguard as usize;
-        self.0[number / 128] |= 1 << (number % 128);
+        let (word, bit) = Self::place(safeguard);
+        self.0[word] |= bit;
         self
     }
     /// The set with all of `other` added.
     #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
+    pub const fn union(mut self, other: Self) -> Self {
+        let mut word = 0;
+        while word < Self::WORDS {
+            self.0[word] |= other.0[word];
+            word += 1;
+        }
+        self
     }
     /// Whether the set has `safeguard`.
     #[must_use]
     pub const fn contains(self, safeguard: Safeguard) -> bool {
+        let (word, bit) = Self::place(safeguard);
+        self.0[word] & bit != 0
+    }
+    /// The word and the bit that stand for a safeguard.
+    const fn place(safeguard: Safeguard) -> (usize, u64) {
         let number = safeguard as usize;
-        self.0[number / 128] & 1 << (number % 128) != 0
+        (number / 64, 1 << (number % 64))
     }
     /// The safeguards in the set, in the order of [`Safeguard::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Safeguard> {

@@ -1,6 +1,6 @@
 //! Swap: where the content of private pages is that were moved out of memory (Linux: `mm/swapfile.c`, `mm/swap_state.c`).
 //!
-//! A slot holds one page. It counts the swap entries that name it, and whoever works on it; while a folio with its content is in
+//! A slot holds one page. It counts the swap entries that name it (in page tables, or in the cache of an object), and whoever works on it; while a folio with its content is in
 //! memory as well, the slot names that (the *swap cache*), with a reference. Moving content out and in is the machine's.
 //!
 //! Guarantees: a slot is in use as long as its count is above zero, and leaves the swap cache with the last. There is at most one
@@ -100,12 +100,24 @@ pub(crate) fn get_for<P: Platform>(folio: Folio) -> Option<u64> {
             return Some(number);
         }
     }
+    take_free::<P>("add to the swap cache", |slot, number| {
+        slot.insert(number, folio);
+    })
+}
+
+/// A slot for a page of an object, of which the caller is the one who names it. `None` when all slots are in use.
+pub(crate) fn alloc<P: Platform>() -> Option<u64> {
+    take_free::<P>("look for a free slot", |_, _| {})
+}
+
+/// Takes a free slot and begins its use.
+fn take_free<P: Platform>(what: &'static str, begin: impl Fn(&SwapSlot<P>, u64)) -> Option<u64> {
     (0..P::swap_slots()).find(|&number| {
-        let (slot, _lock) = lock::<P>("add to the swap cache", number);
+        let (slot, _lock) = lock::<P>(what, number);
         let is_free = slot.count.load_protected() == 0;
         if is_free {
             slot.change_count(1);
-            slot.insert(number, folio);
+            begin(slot, number);
         }
         is_free
     })

@@ -23,7 +23,7 @@ use crate::accounting::Fact;
 use crate::addr::PageIndex;
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::page_cache::Mapping;
+use crate::page_cache::{Found, Mapping};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::step::Step;
@@ -124,7 +124,10 @@ pub(crate) fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<
             continue;
         };
         if folio.try_lock::<P>() {
-            if mapping.owns(folio) && is_within(pages_of::<P>(folio), &range) {
+            if mapping.owns(folio)
+                && is_within(pages_of::<P>(folio), &range)
+                && !(waits_for_disk(&*mapping) && folio.is_writeback::<P>())
+            {
                 unmap_and_remove(mapping, folio);
             }
             folio.unlock::<P>();
@@ -136,11 +139,23 @@ pub(crate) fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<
     }
     let mut index = range.start;
     while index < range.end {
-        let Some(folio) = mapping.get_folio(PageIndex(index)) else {
-            index += 1;
-            continue;
+        let folio = match mapping.find(PageIndex(index)) {
+            Found::Hole => {
+                index += 1;
+                continue;
+            }
+            Found::Swap(slot) => {
+                // It may be in memory again.
+                let gone = mapping.free_swap(PageIndex(index), slot);
+                index += u64::from(gone || !P::enforces(Safeguard::RetryReplaced));
+                continue;
+            }
+            Found::Folio(folio) => folio,
         };
         folio.lock::<P>();
+        if waits_for_disk(&*mapping) {
+            folio.wait_writeback::<P>();
+        }
         if mapping.owns(folio) {
             index = give_up(mapping, folio, &range);
         } else if !P::enforces(Safeguard::RetryReplaced) {
@@ -149,6 +164,11 @@ pub(crate) fn undo_range<P: Platform>(mapping: Ref<P, Mapping<P>>, range: Range<
         folio.unlock::<P>();
         folio.put::<P>(1);
     }
+}
+
+/// Whether a page may be on its way to the disk, for which it has to stay.
+fn waits_for_disk<P: Platform>(mapping: &Mapping<P>) -> bool {
+    mapping.is_file() && P::enforces(Safeguard::WaitWriteback)
 }
 
 fn pages_of<P: Platform>(folio: Folio) -> Range<u64> {

@@ -111,6 +111,7 @@ fn madvise_collapse_goes_on_after_some_results() {
             "SCAN_PTE_UFFD_WP",
             "SCAN_PAGE_RO",
             "SCAN_PAGE_NULL",
+            "SCAN_LACK_REFERENCED_PAGE",
             "SCAN_PAGE_COMPOUND",
             "SCAN_PAGE_LOCK",
             "SCAN_PAGE_COUNT",

@@ -3,9 +3,9 @@
 use super::names::plural;
 use super::{Checker, Here};
 use crate::actors::{Actor, Role};
-use crate::ast::{Backing, Created, Format, Mapping, Mm, Object};
+use crate::ast::{Backing, Created, Format, Mapping, Mm, Object, ObjectKind};
 use crate::calls::{MMAP, UFFD};
-use crate::constants::{Sharing, UffdModes};
+use crate::constants::{Sharing, UffdModes, Writable};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
 use crate::limits::{MAPPINGS, MMS, OBJECT_PAGES, OBJECTS};
@@ -314,7 +314,8 @@ impl<'a> Checker<'a, '_> {
         let mut arguments = call.arguments.iter();
         let backing = take::<Backing>(&mut arguments, self);
         let sharing = take::<Sharing>(&mut arguments, self);
-        let (backing, sharing) = (backing?, sharing?);
+        let writable = take::<Writable>(&mut arguments, self);
+        let (backing, sharing, writable) = (backing?, sharing?, writable?);
         if backing.object().is_none() && sharing == Sharing::Shared {
             self.report(
                 Diagnostic::new(
@@ -324,6 +325,18 @@ impl<'a> Checker<'a, '_> {
                 )
                 .help("shared anonymous memory is an object of its own: `shmem f[2];`, `mmap(f, MAP_SHARED)`"),
             );
+            return None;
+        }
+        let shares_file = sharing == Sharing::Shared
+            && backing
+                .object()
+                .is_some_and(|object| self.scenario[object].kind == ObjectKind::File);
+        if writable.0 && !shares_file {
+            self.report(Diagnostic::new(
+                call.span,
+                "this mapping may be written without saying so",
+                "expected no third argument",
+            ));
             return None;
         }
         if !declarable {
@@ -338,6 +351,7 @@ impl<'a> Checker<'a, '_> {
             mm,
             backing,
             sharing,
+            writable,
             uffd: None,
             created,
             span: name.span,

@@ -27,12 +27,12 @@ fn the_table() {
         Reads a page.
     "x[i] = v" [Cpu, Device, Vcpu] Nothing
         Writes a page.
-    "x: mmap(f/ANON[n], MAP_SHARED/MAP_PRIVATE)" [Start, Cpu] Nothing
-        Maps the whole object, or anonymous memory.
+    "x: mmap(f/ANON[n], MAP_SHARED/MAP_PRIVATE[, PROT_READ|PROT_WRITE])" [Start, Cpu] Nothing
+        Maps the whole object, or anonymous memory; a file to be written through the mapping if it says so.
     "uffd(x, MISSING|WP|MINOR|CHANGES|EVENT_FORK|EVENT_REMAP|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
-    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
-        Collapses pages of a mapping into huge ones, drops what they map, or moves it out.
+    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_COLD/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
+        Collapses pages of a mapping into huge ones, drops what they map, moves it out, or says how it is used.
     "munmap(x[i..j])" [Cpu] Status
         Takes the mapping away, or pages of it.
     "mprotect(x[i..j], PROT_NONE/PROT_READ/PROT_READ|PROT_WRITE)" [Cpu] Status
@@ -79,14 +79,16 @@ fn the_table() {
         Whether a page is in the page cache, looked up without a lock.
     "prefetch(x[i])" [Cpu, Device] Nothing
         Lets the hardware walk to a page speculatively, which never faults.
-    "scan([A][, v][, v])" [Khugepaged] Count
-        Looks through one address space, or all, for ranges to collapse, of whose pages so many may be missing, and so many shared; gives how many it collapsed.
+    "scan([A][, v][, v][, v])" [Khugepaged] Count
+        Looks through one address space, or all, for ranges to collapse, of whose pages so many may be missing, shared, in swap; gives how many it collapsed.
     "rmap_walk(f[i])" [Reclaim, Kernel] Count
         Visits every mapping of a page, and gives how many it saw.
     "rmap_walk_anon(x[i])" [Cpu, Final] Count
         Visits every mapping of the private page at an address, and gives how many it saw; ENOENT if there is none.
     "reclaim(x[i])" [Reclaim, Kernel] Count
-        Moves the private page at an address out to swap, unless somebody has got it, and gives how many it moved.
+        Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
+    "shrink(x[i])" [Reclaim, Kernel] Count
+        As `reclaim`, but leaves a page alone that was used since this last came by.
     "collapse(f)" [Kernel] Status
         Collapses an object in the page cache.
     "truncate(f, v)" [Cpu, Kernel] Status
@@ -109,6 +111,8 @@ fn the_table() {
         Whether a page is marked as write-protected by userfaultfd.
     "swapped(x[i])" [Final] Flag
         Whether a page is in swap, as its entry says.
+    "on_disk(f[i])" [Final] Content
+        What the disk holds of a page of a file.
     "rss()" [Final] Count
         The pages that the address space accounts for.
     "#);

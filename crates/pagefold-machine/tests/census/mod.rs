@@ -44,7 +44,7 @@ impl Census {
             match object.load_protected(PageIndex(index)) {
                 Entry::Folio(folio) => *census.cached.entry(folio.pfn()).or_default() += 1,
                 Entry::None => {}
-                other @ (Entry::Retry | Entry::Node(_)) => {
+                other @ (Entry::Retry | Entry::Swap(_) | Entry::Node(_)) => {
                     panic!("the cache is left with {other:?} at {index}")
                 }
             }

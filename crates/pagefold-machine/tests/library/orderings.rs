@@ -71,6 +71,8 @@ const NEEDED: &[&str] = &[
     "folio.rs anon_vma, dependent read, ra: use-after-free in uffd-move-vs-walk",
     "folio.rs is_pinned_elsewhere, full barrier, ra: condition in uffd-move-vs-pin",
     "folio.rs is_pinned_elsewhere, full barrier, tso: not shown",
+    "folio.rs is_writeback, acquire, ra: use-after-free in writeback-end",
+    "folio.rs end_writeback, release, ra: use-after-free in writeback-end",
     "folio.rs try_get, acquire, ra: condition in frame-reuse",
     "folio.rs put, acquire, ra: use-after-free in frame-reuse",
     "folio.rs put, release, ra: use-after-free in frame-reuse",

@@ -92,8 +92,14 @@ fn every_safeguard_is_shown_to_be_needed_and_to_suffice() {
         }
     }
     // Without one of them nothing breaks, in any protocol: `exit-vs-retract` says why, and `anon-collapse-vs-gup-fast`, which has a
-    // line without `gup_recheck_pmd` and that for which it is the second; so has `huge-split-vs-write-after-fork`.
-    let not_needed = ["exit_test", "gup_recheck_pmd", "split_count_first"];
+    // line without `gup_recheck_pmd` and that for which it is the second; so have `huge-split-vs-write-after-fork` and
+    // `dirty-vs-collapse`.
+    let not_needed = [
+        "exit_test",
+        "gup_recheck_pmd",
+        "split_count_first",
+        "refuse_dirty",
+    ];
     for safeguard in Safeguard::ALL {
         let name = safeguard.name();
         assert_eq!(

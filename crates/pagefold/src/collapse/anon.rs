@@ -19,18 +19,21 @@
 //!
 //! What is copied cannot change then: a page that fork has shared with other processes is read-only to them as well.
 //!
-//! Linux also looks at everything with `mmap_lock` for reading, to move pages in from swap, before it takes it for writing.
+//! Pages that are in swap are brought back before, with `mmap_lock` for reading: as that was not held while the huge page was
+//! looked for, the VMA is looked up again. (Linux takes this second look also where no page is in swap.)
 
 use crate::accounting::{Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::Pte;
+use crate::arch::{Pte, Swap};
 use crate::collapse::{Caller, ScanResult, find_pmd};
+use crate::fault::{Want, fault_in};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
-    PmdRef, PtLockGuard, PteMap, deposit_table, pte_offset_map_copy, pte_offset_map_lock,
+    PmdRef, PtLockGuard, PteMap, deposit_table, pte_offset_map, pte_offset_map_copy,
+    pte_offset_map_lock,
 };
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
@@ -57,6 +60,15 @@ pub(super) fn collapse_huge_page<P: Platform>(
     let Some(new) = Folio::alloc::<P>(Order::Huge, true) else {
         return ScanResult::AllocHugePageFail;
     };
+    if seen.swapped {
+        mm.mmap_read_lock();
+        let brought = swap_in(mm, addr, &seen);
+        mm.mmap_read_unlock();
+        if let Err(refusal) = brought {
+            new.put::<P>(1);
+            return refusal;
+        }
+    }
     mm.mmap_write_lock();
     let result = collapse_locked(mm, addr, caller, &seen, new);
     mm.mmap_write_unlock();
@@ -86,6 +98,8 @@ fn revalidate<P: Platform>(
 struct Seen<P: Platform> {
     vma: Ref<P, Vma<P>>,
     pmd: PmdRef<P>,
+    /// Some of the pages are in swap.
+    swapped: bool,
 }
 
 /// Whether a collapse is worth trying. The caller has `mmap_lock` for reading. (Linux: `hpage_collapse_scan_pmd`)
@@ -99,18 +113,42 @@ fn scan<P: Platform>(
     let pmd = find_pmd(mm, addr)?;
     let table = pte_offset_map_lock(pmd).ok_or(ScanResult::PmdNull)?;
     let mut tally = Tally::default();
-    for page in pages(range) {
-        if let Some(folio) = tally.check_entry(vma, table.get(page), caller)? {
+    for page in range.each_page() {
+        let pte = table.get(page);
+        if let Some(swap) = pte.as_swap() {
+            tally.check_swap(swap, caller)?;
+        } else if let Some(folio) = tally.check_entry(vma, pte, caller)? {
             has_other_references::<P>(folio)?;
         }
     }
-    tally.check_all::<P>()?;
-    Ok(Seen { vma, pmd })
+    tally.check_all::<P>(caller)?;
+    let swapped = tally.swapped > 0;
+    Ok(Seen { vma, pmd, swapped })
 }
 
-fn pages(range: AddrRange) -> impl Iterator<Item = VirtAddr> {
-    core::iter::successors(Some(range.start), |addr| Some(addr.add_pages(1)))
-        .take_while(move |addr| range.contains(*addr))
+/// Brings the pages back that are in swap, as a read of each would. The caller has `mmap_lock` for reading, which was not held for a
+/// while. What is moved out again meanwhile is found missing later. (Linux: `__collapse_huge_page_swapin`)
+fn swap_in<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    seen: &Seen<P>,
+) -> Result<(), ScanResult> {
+    let vma = if P::enforces(Safeguard::SwapInRevalidate) {
+        revalidate(mm, addr)?.0
+    } else {
+        seen.vma
+    };
+    let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;
+    for page in range.each_page() {
+        // Before each: while a page is brought back, the table may go.
+        let table = pte_offset_map(find_pmd(mm, page)?).ok_or(ScanResult::PmdNull)?;
+        let swapped = table.read_once(page).as_swap().is_some();
+        drop(table);
+        if swapped {
+            fault_in(vma, page, Want::Read).map_err(|_| ScanResult::Fail)?;
+        }
+    }
+    Ok(())
 }
 
 /// What the entries of a table hold, as far as they were looked at.
@@ -118,7 +156,10 @@ fn pages(range: AddrRange) -> impl Iterator<Item = VirtAddr> {
 struct Tally {
     none: usize,
     shared: usize,
+    swapped: usize,
     writable: bool,
+    /// So many pages were used lately.
+    referenced: usize,
 }
 
 impl Tally {
@@ -146,6 +187,7 @@ impl Tally {
             return Err(ScanResult::PteUffdWp);
         }
         self.writable |= pte.is_writable();
+        self.referenced += usize::from(pte.is_young());
         let folio = Folio::of::<P>(pte.pfn());
         if !folio.is_anon::<P>() {
             return Err(ScanResult::PageAnon);
@@ -161,12 +203,31 @@ impl Tally {
         Ok(Some(folio))
     }
 
-    /// Whether all of the entries together are worth it.
-    fn check_all<P: Platform>(&self) -> Result<(), ScanResult> {
-        if self.writable || P::protocol().collapses_read_only_pages {
-            Ok(())
+    /// Looks at one entry more, whose page is in swap.
+    fn check_swap(&mut self, swap: Swap, caller: Caller) -> Result<(), ScanResult> {
+        self.swapped += 1;
+        if self.swapped > caller.max_ptes_swap() {
+            Err(ScanResult::ExceedSwapPte)
+        } else if swap.uffd_wp {
+            Err(ScanResult::PteUffdWp)
         } else {
+            Ok(())
+        }
+    }
+
+    /// Whether all of the entries together are worth it. To bring pages back half of them are to be in use.
+    fn check_all<P: Platform>(&self, caller: Caller) -> Result<(), ScanResult> {
+        let wanted = if self.swapped > 0 {
+            P::PTRS_PER_TABLE / 2
+        } else {
+            1
+        };
+        if !self.writable && !P::protocol().collapses_read_only_pages {
             Err(ScanResult::PageRo)
+        } else if self.referenced < wanted && caller != Caller::Madvise {
+            Err(ScanResult::LackReferencedPage)
+        } else {
+            Ok(())
         }
     }
 }
@@ -188,7 +249,7 @@ fn collapse_locked<P: Platform>(
     seen: &Seen<P>,
     new: Folio,
 ) -> Result<(), ScanResult> {
-    let Seen { mut vma, pmd } = *seen;
+    let Seen { mut vma, pmd, .. } = *seen;
     if P::enforces(Safeguard::CollapseRevalidate) {
         (vma, _) = revalidate(mm, addr)?;
     }
@@ -277,7 +338,7 @@ impl<P: Platform> Taken<P> {
     fn isolate_all(&self, isolated: &mut Isolated, caller: Caller) -> Result<(), ScanResult> {
         let _ptl = self.lock();
         let mut tally = Tally::default();
-        for addr in pages(self.range) {
+        for addr in self.range.each_page() {
             let mut pte = self.table.get(addr);
             if !P::enforces(Safeguard::IsolateUffdWp) {
                 pte = pte.clear_uffd_wp();
@@ -294,7 +355,7 @@ impl<P: Platform> Taken<P> {
                 }
             }
         }
-        tally.check_all::<P>()
+        tally.check_all::<P>(caller)
     }
 
     /// Attaches the table again. `anon_vma` is still locked.
@@ -306,7 +367,7 @@ impl<P: Platform> Taken<P> {
 
     /// Copies the content; nobody can change it now.
     fn copy_to(&self, new: Folio) {
-        for (page, addr) in pages(self.range).enumerate() {
+        for (page, addr) in self.range.each_page().enumerate() {
             let to = new.pfn().add(page);
             let pte = self.table.get(addr);
             if pte.is_none() || pte.pfn() == P::zero_page() {
@@ -323,7 +384,7 @@ impl<P: Platform> Taken<P> {
     /// Empties the table, and gives the references of its entries back.
     fn unmap_pages(&self) {
         let _ptl = self.lock();
-        for addr in pages(self.range) {
+        for addr in self.range.each_page() {
             let old = self.table.get(addr);
             if old.is_none() {
                 continue;
@@ -343,7 +404,7 @@ impl<P: Platform> Taken<P> {
         let _pml = pmd.lock();
         new.set_anon::<P>(vma.anon_vma_protected(), vma.index_of(self.range.start));
         add_mapping(new, vma, P::PTRS_PER_TABLE, PageKind::Anon);
-        for (page, addr) in pages(self.range).enumerate() {
+        for (page, addr) in self.range.each_page().enumerate() {
             P::observe(Fact::PrivateCopy(vma.mm.id, addr, new.pfn().add(page)));
         }
         deposit_table(pmd, self.table.seen.pfn());

@@ -159,27 +159,9 @@ impl<P: Platform> Gathered<P> {
         batch: &mut UnmapBatch<P>,
     ) -> Result<(), ScanResult> {
         let mapping = self.mapping;
-        let folio = {
-            let _xa = mapping.lock_pages();
-            match mapping.load_protected(index) {
-                // Thrown out since it was read in.
-                Entry::None if mapping.is_file() => return Err(ScanResult::Truncated),
-                Entry::None => {
-                    self.holes += 1;
-                    return Ok(());
-                }
-                Entry::Folio(folio) if folio.is_huge::<P>() => {
-                    return Err(ScanResult::PteMappedHugepage);
-                }
-                Entry::Folio(folio) => {
-                    if !folio.try_lock::<P>() {
-                        return Err(ScanResult::PageLock);
-                    }
-                    folio.get::<P>(1);
-                    folio
-                }
-                Entry::Retry | Entry::Node(_) => return Err(ScanResult::Fail),
-            }
+        let Some(folio) = self.lock_page(index)? else {
+            self.holes += 1;
+            return Ok(());
         };
         folio.set_next_on_list::<P>(None);
         match self.last {
@@ -191,12 +173,53 @@ impl<P: Platform> Gathered<P> {
         if mapping.is_file() && folio.is_dirty::<P>() && P::enforces(Safeguard::RefuseDirty) {
             return Err(ScanResult::Fail);
         }
+        // It is being read, and nobody has a reference for that.
+        if mapping.is_file() && P::enforces(Safeguard::RefuseWriteback) && folio.is_writeback::<P>()
+        {
+            return Err(ScanResult::Fail);
+        }
         try_to_unmap(folio, mapping, batch);
         // One reference is the cache's, one is ours. A locked folio cannot leave the cache.
         if P::enforces(Safeguard::RefcountCheck) && folio.refcount::<P>() != 2 {
             return Err(ScanResult::PageCount);
         }
+        // Entries have told what was written through them; who wrote through a pin did so before giving it back.
+        if mapping.is_file()
+            && P::enforces(Safeguard::RecheckDirtyUnmapped)
+            && folio.is_dirty::<P>()
+        {
+            return Err(ScanResult::Fail);
+        }
         Ok(())
+    }
+
+    /// The folio of a page, with a reference and its lock; `None` for a hole. A page that was moved out is brought back.
+    fn lock_page(&self, index: PageIndex) -> Result<Option<Folio>, ScanResult> {
+        let mapping = self.mapping;
+        let xa = mapping.lock_pages();
+        match mapping.load_protected(index) {
+            // Thrown out since it was read in.
+            Entry::None if mapping.is_file() => Err(ScanResult::Truncated),
+            Entry::None => Ok(None),
+            Entry::Folio(folio) if folio.is_huge::<P>() => Err(ScanResult::PteMappedHugepage),
+            Entry::Folio(folio) => {
+                if !folio.try_lock::<P>() {
+                    return Err(ScanResult::PageLock);
+                }
+                folio.get::<P>(1);
+                Ok(Some(folio))
+            }
+            Entry::Swap(slot) => {
+                drop(xa);
+                match Mapping::swap_in(mapping, index, slot) {
+                    Ok(Some(folio)) => Ok(Some(folio)),
+                    // Somebody else has brought it back, and may have its lock, which is not waited for here.
+                    Ok(None) => Err(ScanResult::PageLock),
+                    Err(_) => Err(ScanResult::Fail),
+                }
+            }
+            Entry::Retry | Entry::Node(_) => Err(ScanResult::Fail),
+        }
     }
 
     /// Counts the huge folio of a file, which has to be allowed.

@@ -21,7 +21,7 @@ use core::fmt;
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::handle::Ref;
 use crate::mm::Mm;
-use crate::page_cache::Mapping;
+use crate::page_cache::{Found, Mapping};
 use crate::page_table::pmd_offset;
 use crate::platform::{Link, Platform};
 use crate::vma::Vma;
@@ -94,6 +94,8 @@ scan_results! {
     PageAnon = "SCAN_PAGE_ANON" => "EINVAL", stop;
     /// Nothing is cached there.
     PageNull = "SCAN_PAGE_NULL" => "EINVAL", next;
+    /// No page was used lately.
+    LackReferencedPage = "SCAN_LACK_REFERENCED_PAGE" => "EINVAL", next;
     /// The folio is of another size.
     PageCompound = "SCAN_PAGE_COMPOUND" => "EINVAL", next;
     /// Somebody has a page locked.
@@ -108,6 +110,8 @@ scan_results! {
     ExceedNonePte = "SCAN_EXCEED_NONE_PTE" => "EBUSY", stop;
     /// Too many pages are shared with other processes.
     ExceedSharedPte = "SCAN_EXCEED_SHARED_PTE" => "EINVAL", stop;
+    /// Too many pages are in swap.
+    ExceedSwapPte = "SCAN_EXCEED_SWAP_PTE" => "EINVAL", stop;
     /// There is no memory for the slots of the cache.
     StoreFailed = "SCAN_STORE_FAILED" => "EINVAL", stop;
     /// There is no huge page.
@@ -127,15 +131,18 @@ pub struct Limits {
     pub max_ptes_none: usize,
     /// Of the small pages, so many may be shared with other processes.
     pub max_ptes_shared: usize,
+    /// Of the small pages, so many may be in swap.
+    pub max_ptes_swap: usize,
 }
 
 impl Limits {
-    /// One page is enough, and half of them may be shared.
+    /// One page is enough; half of them may be shared, and one in eight in swap.
     #[must_use]
     pub const fn default_of<P: Platform>() -> Self {
         Self {
             max_ptes_none: P::PTRS_PER_TABLE - 1,
             max_ptes_shared: P::PTRS_PER_TABLE / 2,
+            max_ptes_swap: P::PTRS_PER_TABLE / 8,
         }
     }
 }
@@ -161,6 +168,13 @@ impl Caller {
         match self {
             Self::Madvise => usize::MAX,
             Self::Khugepaged(limits) => limits.max_ptes_shared,
+        }
+    }
+
+    fn max_ptes_swap(self) -> usize {
+        match self {
+            Self::Madvise => usize::MAX,
+            Self::Khugepaged(limits) => limits.max_ptes_swap,
         }
     }
 }
@@ -293,18 +307,24 @@ fn scan_file<P: Platform>(
     start: PageIndex,
     caller: Caller,
 ) -> ScanResult {
-    let mut present = 0;
+    let (mut present, mut swapped) = (0, 0);
     for i in 0..P::PTRS_PER_TABLE as u64 {
-        if let Ok(Some(folio)) = mapping.peek_folio(start.add(i)) {
-            let huge = folio.is_huge::<P>();
-            folio.put::<P>(1);
-            if huge {
-                return ScanResult::PteMappedHugepage;
+        match mapping.peek(start.add(i)) {
+            Ok(Found::Folio(folio)) => {
+                let huge = folio.is_huge::<P>();
+                folio.put::<P>(1);
+                if huge {
+                    return ScanResult::PteMappedHugepage;
+                }
+                present += 1;
             }
-            present += 1;
+            Ok(Found::Swap(_)) => swapped += 1,
+            Ok(Found::Hole) | Err(_) => {}
         }
     }
-    if present == 0 {
+    if swapped > caller.max_ptes_swap() {
+        ScanResult::ExceedSwapPte
+    } else if present + swapped == 0 {
         ScanResult::PageNull
     } else if P::PTRS_PER_TABLE - present > caller.max_ptes_none() {
         ScanResult::ExceedNonePte

@@ -12,7 +12,7 @@ use crate::arch::{Marker, Pte};
 use crate::filemap::read_folio;
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::page_cache::{CacheError, Mapping};
+use crate::page_cache::{CacheError, Mapping, Residence};
 use crate::page_table::{PmdRef, PteLocked, pte_alloc, pte_offset_map_lock};
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
@@ -39,6 +39,9 @@ pub(super) fn do_fault<P: Platform>(
     let Some(folio) = object_fault(vmf, mapping)? else {
         return Ok(());
     };
+    if vmf.write && vmf.vma.wants_writenotify() {
+        page_mkwrite::<P>(folio);
+    }
     let result = finish_fault(vmf, pmd, folio, false);
     folio.unlock::<P>();
     result
@@ -147,11 +150,11 @@ fn object_fault<P: Platform>(
         if mapping.is_file() {
             return read_folio(mapping, index).map(Some).map_err(fault_error);
         }
-        if vmf.vma.is_uffd_minor_protected() && mapping.is_cached(index) {
+        if vmf.vma.is_uffd_minor_protected() && mapping.residence(index) != Residence::Hole {
             handle_userfault(vmf.vma, vmf.addr, Event::Minor)?;
             return Ok(None);
         }
-        if let Some(folio) = mapping.lock_folio(index) {
+        if let Some(folio) = Mapping::lock_content(mapping, index).map_err(fault_error)? {
             if !folio.is_uptodate::<P>() {
                 // Allocated, never written: Linux takes it for a page of fallocate and clears it.
                 P::clear_page(folio.page::<P>(index));
@@ -178,6 +181,12 @@ fn object_fault<P: Platform>(
             }
         }
     }
+}
+
+/// Makes a page of a file ready to be written through an entry, which the caller makes with the folio locked, as it is by now: who
+/// writes it back comes later, and finds the entry. (Linux: `filemap_page_mkwrite`)
+pub(super) fn page_mkwrite<P: Platform>(folio: Folio) {
+    folio.mark_dirty::<P>();
 }
 
 /// What becomes of a fault whose page the cache could not take.
@@ -252,7 +261,9 @@ pub(crate) fn do_set_pmd<P: Platform>(
     folio: Folio,
     write: bool,
 ) -> bool {
-    if vma.is_uffd_wp_protected() || vma.huge_range(pmd.addr).is_none() {
+    // A huge page of a file is read: the page that is written is mapped singly, to be made ready by itself.
+    let written = write && vma.wants_writenotify();
+    if written || vma.is_uffd_wp_protected() || vma.huge_range(pmd.addr).is_none() {
         return false;
     }
     let _pml = pmd.lock();
@@ -260,7 +271,7 @@ pub(crate) fn do_set_pmd<P: Platform>(
         return false;
     }
     add_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
-    let mut entry = Pte::huge(folio.pfn(), vma.is_shared());
+    let mut entry = Pte::huge(folio.pfn(), vma.is_shared() && !vma.wants_writenotify());
     if write {
         entry = entry.mk_dirty();
     }
@@ -275,7 +286,8 @@ fn set_file_pte<P: Platform>(
     folio: Folio,
     write: bool,
 ) {
-    let mut pte = Pte::page(folio.page::<P>(vma.index_of(addr)), vma.is_shared());
+    let writable = vma.is_shared() && (write || !vma.wants_writenotify());
+    let mut pte = Pte::page(folio.page::<P>(vma.index_of(addr)), writable);
     if write {
         // The store that faulted is about to be done: hardware finds nothing to note then.
         pte = pte.mk_dirty();

@@ -1,19 +1,23 @@
 //! Writes to pages that are mapped read-only.
 //!
 //! Guarantee: a private page is written only by the process that it belongs to. The page of an object that is mapped privately, the
-//! page of zeros, and a page that fork has shared with other processes are copied first.
+//! page of zeros, and a page that fork has shared with other processes are copied first. A page of a file is marked as dirty before it
+//! can be written through an entry.
 //!
 //! A shared page that nobody else has any more is kept: no other reference to it exists. How many entries map it is not enough
 //! to know: who pinned it and then unmapped it still reads it (CVE-2020-29374).
 //!
 //! Locks: those of [`fault`](super), lock of the table; it is given up while a page is copied, so the entry is looked at again.
 
+use super::file::page_mkwrite;
 use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, Pfn};
 use crate::arch::Pte;
 use crate::folio::Folio;
+use crate::handle::Ref;
 use crate::notifier::NotifierRange;
+use crate::page_cache::Mapping;
 use crate::page_table::{PmdRef, pte_offset_map_lock};
 use crate::platform::{FlushKind, Order, Platform};
 use crate::protocol::Safeguard;
@@ -47,6 +51,14 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
         vmf.orig = vmf.orig.clear_uffd_wp();
         table.set(vmf.addr, vmf.orig);
     }
+    if let Some(mapping) = vmf.vma.mapping.filter(|_| vmf.vma.wants_writenotify()) {
+        let folio = Folio::of::<P>(vmf.orig.pfn());
+        // The entry has a reference.
+        folio.get::<P>(1);
+        drop(table);
+        wp_page_shared(vmf, mapping, pmd, folio);
+        return Ok(());
+    }
     if vmf.vma.is_shared() {
         table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());
         return Ok(());
@@ -69,6 +81,36 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
     let result = wp_page_copy(vmf, pmd, Some(folio));
     folio.put::<P>(1);
     result
+}
+
+/// A write to a page of a file that is clean, or was when it was mapped. The caller's reference to the folio is given back.
+///
+/// Who writes the page back takes the permission to write from its entries with the folio locked, and then says that it is clean. So
+/// it is locked here until the entry allows writing.
+fn wp_page_shared<P: Platform>(
+    vmf: &Vmf<P>,
+    mapping: Ref<P, Mapping<P>>,
+    pmd: PmdRef<P>,
+    folio: Folio,
+) {
+    folio.lock::<P>();
+    // It may have been given up meanwhile.
+    if mapping.owns(folio) {
+        page_mkwrite::<P>(folio);
+        let locked = P::enforces(Safeguard::MkwriteLocked);
+        if !locked {
+            folio.unlock::<P>();
+        }
+        if let Some(table) = pte_offset_map_lock(pmd).filter(|table| !vmf.changed(table)) {
+            table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());
+        }
+        if locked {
+            folio.unlock::<P>();
+        }
+    } else {
+        folio.unlock::<P>();
+    }
+    folio.put::<P>(1);
 }
 
 /// A write to a huge page that is mapped read-only. If it belongs to somebody else too, a copy of the one page is made once it is

@@ -12,6 +12,8 @@ pub enum Entry {
     None,
     /// The folio that caches the index.
     Folio(Folio),
+    /// Nothing is cached; the content is in this swap slot.
+    Swap(u64),
     /// Look again later: the slot is changing (Linux: `XA_RETRY_ENTRY`). Neither a page nor a hole.
     Retry,
     /// In the root: a node with the slots of the range.
@@ -20,6 +22,8 @@ pub enum Entry {
 
 const RETRY: u64 = 1;
 const NODE: u64 = 2;
+const SWAP: u64 = 3;
+const TAG: u64 = 3;
 
 impl Entry {
     /// The entry that a word of a root or node holds.
@@ -28,7 +32,8 @@ impl Entry {
         match bits {
             0 => Self::None,
             RETRY => Self::Retry,
-            _ if bits & NODE != 0 => Self::Node(Pfn(bits >> 2)),
+            _ if bits & TAG == SWAP => Self::Swap(bits >> 2),
+            _ if bits & TAG == NODE => Self::Node(Pfn(bits >> 2)),
             _ => Self::Folio(Folio(Pfn(bits >> 2))),
         }
     }
@@ -37,6 +42,7 @@ impl Entry {
         match self {
             Self::None => 0,
             Self::Retry => RETRY,
+            Self::Swap(slot) => slot << 2 | SWAP,
             Self::Node(pfn) => pfn.0 << 2 | NODE,
             Self::Folio(folio) => folio.0.0 << 2,
         }
@@ -48,6 +54,7 @@ impl fmt::Debug for Entry {
         match self {
             Self::None => f.write_str("none"),
             Self::Retry => f.write_str("RETRY"),
+            Self::Swap(slot) => write!(f, "swap slot {slot}"),
             Self::Node(pfn) => write!(f, "node {}", pfn.0),
             Self::Folio(folio) => write!(f, "frame {}", folio.0.0),
         }
@@ -63,6 +70,8 @@ mod tests {
         for entry in [
             Entry::None,
             Entry::Retry,
+            Entry::Swap(0),
+            Entry::Swap(7),
             Entry::Node(Pfn(7)),
             Entry::Folio(Folio(Pfn(7))),
         ] {

@@ -5,6 +5,7 @@ use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_cache::{Entry, Mapping};
 use crate::platform::{Order, Platform, Word};
+use crate::swap;
 
 impl<P: Platform> Mapping<P> {
     /// Ends the life of an object that nobody maps and nobody will look up any more: gives back its pages, those that are
@@ -26,13 +27,15 @@ impl<P: Platform> Mapping<P> {
                 Entry::Node(node) => {
                     for i in 0..range {
                         let small = Self::node_slot(node, start.add(i)).load_protected();
-                        if let Entry::Folio(folio) = Entry::from_bits(small) {
-                            this.drop_folio(folio, 1);
+                        match Entry::from_bits(small) {
+                            Entry::Folio(folio) => this.drop_folio(folio, 1),
+                            Entry::Swap(slot) => swap::put::<P>(slot),
+                            Entry::None | Entry::Retry | Entry::Node(_) => {}
                         }
                     }
                     P::free_frames(node, Order::Small);
                 }
-                Entry::None | Entry::Retry => {}
+                Entry::None | Entry::Retry | Entry::Swap(_) => {}
             }
             start = start.add(range);
         }

@@ -21,10 +21,15 @@ impl<P: Platform> Mapping<P> {
             return Err(CacheError::BeyondEnd);
         }
         let node = this.create_range(index)?;
-        let slot = Self::node_slot(node, index);
-        if slot.load_protected() != Entry::None.bits() {
+        if Self::node_slot(node, index).load_protected() != Entry::None.bits() {
             return Err(CacheError::Occupied);
         }
+        Self::store_folio(this, node, folio, index);
+        Ok(())
+    }
+
+    /// Has the slot of `index` in a node name a new folio, whose lock the caller has; `xa_lock` as well.
+    pub(super) fn store_folio(this: Ref<P, Self>, node: Pfn, folio: Folio, index: PageIndex) {
         folio.set_mapping::<P>(Some(this), index);
         folio.get::<P>(1);
         P::step(Step::SetSlot(
@@ -33,8 +38,7 @@ impl<P: Platform> Mapping<P> {
             index,
             Entry::Folio(folio),
         ));
-        slot.write_once(Entry::Folio(folio).bits());
-        Ok(())
+        Self::node_slot(node, index).write_once(Entry::Folio(folio).bits());
     }
 
     /// Fills a hole at `index`; `fill` writes the content into a new frame. (Linux: `write`, `fallocate`)

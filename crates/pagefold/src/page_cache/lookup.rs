@@ -2,7 +2,8 @@
 
 use crate::addr::PageIndex;
 use crate::folio::Folio;
-use crate::page_cache::{Entry, Mapping};
+use crate::handle::Ref;
+use crate::page_cache::{CacheError, Entry, Mapping};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::sync::RcuGuard;
@@ -11,10 +12,46 @@ use crate::sync::RcuGuard;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Changing;
 
+/// What there is of a page of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Found {
+    /// Nothing, or nothing that the cache has.
+    Hole,
+    /// Its content, in a swap slot.
+    Swap(u64),
+    /// The folio that caches it, with a reference.
+    Folio(Folio),
+}
+
+impl Found {
+    fn folio(self) -> Option<Folio> {
+        match self {
+            Self::Folio(folio) => Some(folio),
+            Self::Hole | Self::Swap(_) => None,
+        }
+    }
+}
+
+/// What mincore can tell of a page of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Residence {
+    /// It is a hole, or was never written.
+    Hole,
+    /// It was moved out.
+    Swapped,
+    /// It is in memory.
+    Cached,
+}
+
 impl<P: Platform> Mapping<P> {
     /// One look, without waiting, at what caches `index`, as mincore and fault-around do it. The folio comes with a
     /// reference. `Err` is a slot that is changing.
     pub(crate) fn peek_folio(&self, index: PageIndex) -> Result<Option<Folio>, Changing> {
+        self.peek(index).map(Found::folio)
+    }
+
+    /// As [`peek_folio`](Self::peek_folio), and tells pages in swap from holes.
+    pub(crate) fn peek(&self, index: PageIndex) -> Result<Found, Changing> {
         let _rcu = RcuGuard::<P>::read_lock();
         match self.load(index) {
             Entry::Folio(folio) => {
@@ -27,47 +64,92 @@ impl<P: Platform> Mapping<P> {
                     folio.put::<P>(1);
                     return Err(Changing);
                 }
-                Ok(Some(folio))
+                Ok(Found::Folio(folio))
             }
-            Entry::None => Ok(None),
+            Entry::None => Ok(Found::Hole),
+            Entry::Swap(slot) => Ok(Found::Swap(slot)),
             Entry::Retry | Entry::Node(_) => Err(Changing),
         }
     }
 
-    /// The folio that caches `index`, with a reference; `None` for a hole. Waits while the slot is changing.
+    /// What there is of page `index`. Waits while the slot is changing.
     ///
     /// Linux: `filemap_get_entry`.
-    pub(crate) fn get_folio(&self, index: PageIndex) -> Option<Folio> {
+    pub(crate) fn find(&self, index: PageIndex) -> Found {
         loop {
-            match self.peek_folio(index) {
+            match self.peek(index) {
                 Ok(found) => return found,
                 Err(Changing) => P::cpu_relax(),
             }
         }
     }
 
-    /// The folio that caches `index`, with a reference and its lock; `None` for a hole.
+    /// The folio that caches `index`, with a reference, if there is one. Waits while the slot is changing.
+    pub(crate) fn get_folio(&self, index: PageIndex) -> Option<Folio> {
+        self.find(index).folio()
+    }
+
+    /// The folio that caches `index`, with a reference and its lock, if there is one.
     ///
     /// Linux: `filemap_lock_folio`. Waiting for the lock may outlast the folio's place in the cache, so `mapping` is
     /// looked at once the lock is there.
     pub(crate) fn lock_folio(&self, index: PageIndex) -> Option<Folio> {
         loop {
             let folio = self.get_folio(index)?;
-            folio.lock::<P>();
-            if self.owns(folio) || !P::enforces(Safeguard::RecheckMapping) {
+            if self.lock_found(folio) {
                 return Some(folio);
             }
-            folio.unlock::<P>();
-            folio.put::<P>(1);
         }
     }
 
-    /// Whether page `index` is in the cache and has content, found without a lock. (Linux: `mincore`)
-    pub fn is_cached(&self, index: PageIndex) -> bool {
-        self.get_folio(index).is_some_and(|folio| {
-            let valid = folio.is_uptodate::<P>();
+    /// As [`lock_folio`](Self::lock_folio); a page that was moved out is brought back. (Linux: `shmem_get_folio` with
+    /// `SGP_NOALLOC`)
+    pub(crate) fn lock_content(
+        this: Ref<P, Self>,
+        index: PageIndex,
+    ) -> Result<Option<Folio>, CacheError> {
+        loop {
+            match this.find(index) {
+                Found::Hole => return Ok(None),
+                Found::Swap(slot) => {
+                    if let Some(folio) = Self::swap_in(this, index, slot)? {
+                        return Ok(Some(folio));
+                    }
+                }
+                Found::Folio(folio) => {
+                    if this.lock_found(folio) {
+                        return Ok(Some(folio));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the lock of a folio that was found. Whether it still is in the cache; if not, lock and reference are given back.
+    fn lock_found(&self, folio: Folio) -> bool {
+        folio.lock::<P>();
+        let found = self.owns(folio) || !P::enforces(Safeguard::RecheckMapping);
+        if !found {
+            folio.unlock::<P>();
             folio.put::<P>(1);
-            valid
-        })
+        }
+        found
+    }
+
+    /// Where page `index` is, found without a lock. (Linux: `mincore`)
+    pub(crate) fn residence(&self, index: PageIndex) -> Residence {
+        match self.find(index) {
+            Found::Hole => Residence::Hole,
+            Found::Swap(_) => Residence::Swapped,
+            Found::Folio(folio) => {
+                let valid = folio.is_uptodate::<P>();
+                folio.put::<P>(1);
+                if valid {
+                    Residence::Cached
+                } else {
+                    Residence::Hole
+                }
+            }
+        }
     }
 }

@@ -18,8 +18,10 @@ mod lookup;
 mod remove;
 mod slots;
 mod split;
+mod swapped;
 
 pub use entry::Entry;
+pub(crate) use lookup::{Found, Residence};
 
 use disk::Disk;
 

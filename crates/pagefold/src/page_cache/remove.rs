@@ -1,8 +1,8 @@
-//! Pages leave the cache.
+//! Pages leave the cache: they are given up, or can be had again from elsewhere.
 
 use crate::accounting::Fact;
 use crate::folio::Folio;
-use crate::page_cache::Mapping;
+use crate::page_cache::{Entry, Mapping};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::sync::LockGuard;
@@ -21,7 +21,7 @@ impl<P: Platform> Mapping<P> {
                 P::observe(if self.is_file() {
                     Fact::Uncached(page)
                 } else {
-                    Fact::Emptied(self.id, index.add(i as u64), page)
+                    Fact::Emptied(self.id, index.add(i as u64), Some(page))
                 });
             }
             if pages > 1 && P::enforces(Safeguard::CountRemovedThp) {
@@ -30,5 +30,33 @@ impl<P: Platform> Mapping<P> {
             folio.set_mapping::<P>(None, index);
         }
         folio.put::<P>(pages);
+    }
+
+    /// Takes a small folio out of the cache of which there is a copy elsewhere: `left` says where. Whether it did: not if
+    /// anybody else has a reference, or it was written since the copy was made. The caller has its lock and one reference, and has
+    /// unmapped it. (Linux: `__remove_mapping`)
+    ///
+    /// Who writes by other means than an entry has a reference, and marks the folio as dirty before giving it back. So the count is
+    /// looked at first, and nobody gets a reference then until the folio is out.
+    pub(crate) fn remove_clean(&self, folio: Folio, left: Entry) -> bool {
+        let _xa: LockGuard<'_, P::Lock> = self.lock_pages();
+        let written = !P::enforces(Safeguard::RecheckDirtyFrozen) && folio.is_dirty::<P>();
+        let frozen = folio.freeze::<P>(2);
+        let used = !frozen && P::enforces(Safeguard::ReclaimFreeze);
+        let written =
+            written || P::enforces(Safeguard::RecheckDirtyFrozen) && folio.is_dirty::<P>();
+        let removed = !used && !written;
+        if removed {
+            let index = folio.index::<P>();
+            self.store_empty(index, left);
+            folio.set_mapping::<P>(None, index);
+        }
+        match (frozen, removed) {
+            (true, true) => folio.unfreeze::<P>(1),
+            (true, false) => folio.unfreeze::<P>(2),
+            (false, true) => folio.put::<P>(1),
+            (false, false) => {}
+        }
+        removed
     }
 }

@@ -44,7 +44,7 @@ impl<P: Platform> Mapping<P> {
     pub(crate) fn folio_protected(&self, index: PageIndex) -> Option<Folio> {
         match self.load_protected(index) {
             Entry::Folio(folio) => Some(folio),
-            Entry::None | Entry::Retry | Entry::Node(_) => None,
+            Entry::None | Entry::Retry | Entry::Swap(_) | Entry::Node(_) => None,
         }
     }
 
@@ -66,7 +66,7 @@ impl<P: Platform> Mapping<P> {
                 slot.store_release(Entry::Node(node).bits());
                 Ok(node)
             }
-            Entry::Folio(_) | Entry::Retry => Err(CacheError::Occupied),
+            Entry::Folio(_) | Entry::Retry | Entry::Swap(_) => Err(CacheError::Occupied),
         }
     }
 
@@ -105,7 +105,7 @@ impl<P: Platform> Mapping<P> {
     }
 
     /// Stores an entry through which nothing is reached.
-    fn store_empty(&self, index: PageIndex, entry: Entry) {
+    pub(super) fn store_empty(&self, index: PageIndex, entry: Entry) {
         if let Entry::Node(node) = Entry::from_bits(self.root_slot(index).load_protected()) {
             P::step(Step::SetSlot("xas_store", self.id, index, entry));
             Self::node_slot(node, index).write_once(entry.bits());

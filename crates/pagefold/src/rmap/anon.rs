@@ -215,6 +215,18 @@ pub fn rmap_walk_anon<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<
 ///
 /// The page stays mapped where somebody else has got it, and where fork maps it behind this walk.
 pub(crate) fn try_to_unmap_anon<P: Platform>(folio: Folio, slot: u64, batch: &mut UnmapBatch<P>) {
+    walk_anon(folio, |vma, addr| {
+        let range = AddrRange::pages(addr, 1);
+        let _notifier = NotifierRange::<P>::start(vma.mm, range);
+        unmap_one(folio, vma, addr, slot, batch);
+    });
+}
+
+/// Visits each place where a small private folio may be mapped, whose lock and a reference the caller has.
+pub(crate) fn walk_anon<P: Platform>(
+    folio: Folio,
+    mut visit: impl FnMut(Ref<P, Vma<P>>, VirtAddr),
+) {
     let Some(anon_vma) = get_anon_vma::<P>(folio) else {
         return;
     };
@@ -222,9 +234,7 @@ pub(crate) fn try_to_unmap_anon<P: Platform>(folio: Folio, slot: u64, batch: &mu
         P::step(Step::Named("anon_vma_lock_read"));
         let _anon_vma = ReadGuard::read(&anon_vma.rwsem);
         for (vma, addr) in anon_vma.vmas_of(folio.index::<P>()) {
-            let range = AddrRange::pages(addr, 1);
-            let _notifier = NotifierRange::<P>::start(vma.mm, range);
-            unmap_one(folio, vma, addr, slot, batch);
+            visit(vma, addr);
         }
     }
     put_anon_vma(anon_vma);
@@ -279,12 +289,17 @@ pub(crate) fn find_private_page<P: Platform>(
     addr: VirtAddr,
 ) -> Option<(Folio, Pfn)> {
     mm.mmap_read_lock();
-    let found = mm
-        .find_vma(addr)
-        .and_then(|_| pmd_offset(mm, addr))
-        .and_then(|pmd| get_private_page(pmd, addr));
+    let found = mm.find_vma(addr).and_then(|_| private_page_at(mm, addr));
     mm.mmap_read_unlock();
     found
+}
+
+/// As [`find_private_page`], for who has `mmap_lock` and found a VMA there.
+pub(crate) fn private_page_at<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+) -> Option<(Folio, Pfn)> {
+    get_private_page(pmd_offset(mm, addr)?, addr)
 }
 
 /// What `look` says of the entry that maps the page at `addr`, which does not change meanwhile; that of a huge page is shown as

@@ -12,7 +12,8 @@ mod list;
 pub use anon::{AnonVma, rmap_walk_anon};
 pub(crate) use anon::{
     FamilyGuard, anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace,
-    find_private_page, lock_family, put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma,
+    lock_family, private_page_at, put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma,
+    walk_anon,
 };
 pub(crate) use list::VmaList;
 
@@ -24,11 +25,11 @@ use crate::handle::Ref;
 use crate::notifier::NotifierRange;
 use crate::page_cache::Mapping;
 use crate::page_table::{pmd_offset, pte_offset_map_lock};
-use crate::platform::Platform;
+use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::step::Step;
 use crate::sync::{ReadGuard, WriteGuard};
-use crate::tlb::UnmapBatch;
+use crate::tlb::{UnmapBatch, flush_tlb_range_notify};
 use crate::vma::Vma;
 
 /// Adds a VMA to the list of its object, if it has one.
@@ -84,13 +85,24 @@ pub(crate) fn try_to_unmap<P: Platform>(
     mapping: Ref<P, Mapping<P>>,
     batch: &mut UnmapBatch<P>,
 ) {
-    P::step(Step::Named("i_mmap_lock_read"));
-    let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
-    for (vma, addr) in mapping.vmas_of(folio.index::<P>()) {
+    walk_object(folio, mapping, |vma, addr| {
         let range = AddrRange::pages(addr, 1);
         let _notifier =
             P::enforces(Safeguard::UnmapNotifier).then(|| NotifierRange::<P>::start(vma.mm, range));
         unmap_one(folio, vma, addr, batch);
+    });
+}
+
+/// Visits each place where a small folio of an object may be mapped, whose lock the caller has.
+pub(crate) fn walk_object<P: Platform>(
+    folio: Folio,
+    mapping: Ref<P, Mapping<P>>,
+    mut visit: impl FnMut(Ref<P, Vma<P>>, VirtAddr),
+) {
+    P::step(Step::Named("i_mmap_lock_read"));
+    let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
+    for (vma, addr) in mapping.vmas_of(folio.index::<P>()) {
+        visit(vma, addr);
     }
 }
 
@@ -117,6 +129,40 @@ fn unmap_one<P: Platform>(
     remove_mapping(folio, vma, 1, PageKind::Shmem);
     // After the entry was emptied: who gets a reference after this (GUP-fast) sees that, see `Folio::try_get`.
     folio.put::<P>(1);
+}
+
+/// Takes the permission to write from all entries that map a folio of a file, and says in them that it is clean: the caller, who has
+/// its lock, is about to write it back. (Linux: `folio_mkclean`)
+pub(crate) fn mkclean<P: Platform>(folio: Folio, mapping: Ref<P, Mapping<P>>) {
+    P::step(Step::Named("i_mmap_lock_read"));
+    let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
+    let start = folio.index::<P>();
+    for (vma, addrs) in mapping.vmas_over(start.0, start.0 + folio.pages::<P>() as u64) {
+        if vma.may_write_file() {
+            let _notifier = NotifierRange::<P>::start(vma.mm, addrs);
+            addrs
+                .each_page()
+                .for_each(|addr| mkclean_one(folio, vma, addr));
+        }
+    }
+}
+
+fn mkclean_one<P: Platform>(folio: Folio, vma: Ref<P, Vma<P>>, addr: VirtAddr) {
+    let Some(table) = pmd_offset(vma.mm, addr).and_then(pte_offset_map_lock) else {
+        return;
+    };
+    let old = table.get(addr);
+    let maps_it = old.is_present() && Folio::of::<P>(old.pfn()) == folio;
+    if !maps_it || !(old.is_writable() || old.is_dirty()) {
+        return;
+    }
+    table.change(addr, |old| old.wrprotect().mk_clean());
+    // Who has the old entry cached writes without asking. With the lock of the table held, as by then nobody takes the entry for one
+    // that cannot be written.
+    if P::enforces(Safeguard::FlushOnMkclean) {
+        let range = AddrRange::pages(addr, 1);
+        flush_tlb_range_notify(vma.mm, range, FlushKind::Leaves);
+    }
 }
 
 /// Books that `pages` pages of `folio` are mapped by one entry less. The reference of the entry is the caller's.

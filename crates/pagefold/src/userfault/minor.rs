@@ -11,6 +11,7 @@
 use crate::addr::VirtAddr;
 use crate::handle::Ref;
 use crate::mm::Mm;
+use crate::page_cache::Mapping;
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::rmap::anon_vma_prepare;
@@ -31,7 +32,7 @@ pub fn continue_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(
         let index = vma.index_of(addr);
         let locked = P::enforces(Safeguard::ContinueFolioLock);
         let folio = if locked {
-            mapping.lock_folio(index)
+            Mapping::lock_content(mapping, index).map_err(|_| UffdError::NoMemory)?
         } else {
             mapping.get_folio(index)
         };

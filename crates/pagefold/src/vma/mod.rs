@@ -48,6 +48,9 @@ pub const VM_READ: u64 = 1 << 8;
 /// May be written.
 pub const VM_WRITE: u64 = 1 << 9;
 
+/// May be made writable. Of shared mappings of a file that is so if it was open for writing, and it counts as open while they are there.
+pub const VM_MAYWRITE: u64 = 1 << 10;
+
 /// A range of an address space that maps a range of an object, or memory of its own.
 pub struct Vma<P: Platform> {
     /// The address space.
@@ -160,6 +163,17 @@ impl<P: Platform> Vma<P> {
     pub fn is_shared(&self) -> bool {
         // VM_SHARED never changes, so that it can be read with any of the locks or none.
         self.flags.load_protected() & VM_SHARED != 0
+    }
+
+    /// Whether each page is to be made ready before the first write to it since it was last clean: it has to be marked as dirty, so that
+    /// it is written back. (Linux: `vma_wants_writenotify`)
+    pub(crate) fn wants_writenotify(&self) -> bool {
+        self.is_shared() && self.mapping.is_some_and(|mapping| mapping.is_file())
+    }
+
+    /// Whether stores of the process to a file may go to its cache. Neither of the flags changes.
+    pub(crate) fn may_write_file(&self) -> bool {
+        self.wants_writenotify() && self.flags.load_protected() & VM_MAYWRITE != 0
     }
 
     /// What the process may do. The caller has `mmap_lock` or the VMA lock, for reading.

@@ -5,6 +5,7 @@ use std::fmt;
 use pagefold::Ref;
 use pagefold::addr::{AddrRange, PageIndex, VirtAddr};
 use pagefold::collapse::khugepaged::Khugepaged;
+use pagefold::filemap;
 use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::mmap::{self, Sharing};
@@ -307,14 +308,29 @@ impl Layout {
                 mapping: machine.object(object),
                 pgoff: PageIndex(0),
                 sharing: match mapping.sharing {
+                    pagefold_litmus::Sharing::Shared if mapping.writable.0 => {
+                        Sharing::SharedWritable
+                    }
                     pagefold_litmus::Sharing::Shared => Sharing::Shared,
                     pagefold_litmus::Sharing::Private => Sharing::Private,
                 },
             },
             pagefold_litmus::Backing::Anonymous { .. } => mmap::Backing::Anonymous,
         };
+        // A file is opened for that, and closed.
+        let file = match &backing {
+            mmap::Backing::Object {
+                mapping,
+                sharing: Sharing::SharedWritable,
+                ..
+            } => filemap::open_write(*mapping).ok().map(|()| *mapping),
+            _ => None,
+        };
         // The range is the mapping's own; if it is in use, then by itself.
         let _ = mmap::mmap(machine.mm(mapping.mm), self.range(id), backing);
+        if let Some(file) = file {
+            let _ = filemap::close_write(file);
+        }
     }
 }
 

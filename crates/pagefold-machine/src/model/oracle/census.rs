@@ -25,7 +25,7 @@ pub(super) struct Census {
     owned: [bool; FRAMES],
     /// Pages that the caches hold of each folio.
     cached: [i64; FRAMES],
-    /// Entries that name each swap slot.
+    /// Entries of page tables and caches that name each swap slot.
     swapped: [u64; SWAP_SLOTS],
     /// Frames that are tables of some sort.
     table: [bool; FRAMES],
@@ -164,8 +164,13 @@ impl Census {
         }
         object.for_each_disk_frame(|pfn| self.table[pfn.0 as usize] = true);
         for index in 0..OBJECT_PAGES as u64 {
-            if let Entry::Folio(folio) = object.load_protected(PageIndex(index)) {
-                self.cached[folio.pfn().0 as usize] += 1;
+            match object.load_protected(PageIndex(index)) {
+                Entry::Folio(folio) => self.cached[folio.pfn().0 as usize] += 1,
+                Entry::Swap(slot) => {
+                    World::current().swap_slot(slot);
+                    self.swapped[slot as usize] += 1;
+                }
+                Entry::None | Entry::Retry | Entry::Node(_) => {}
             }
         }
     }

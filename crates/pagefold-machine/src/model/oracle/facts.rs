@@ -57,7 +57,9 @@ impl World {
             }
             Fact::HoleFilled(object, index) => self.check_hole_filled(object, index),
             Fact::Emptied(object, index, pfn) => {
-                self.note_gone(pfn);
+                if let Some(pfn) = pfn {
+                    self.note_gone(pfn);
+                }
                 books.empty(object, index);
                 books.written[object as usize][index.0 as usize].set(false);
                 books.holes_filled[object as usize][index.0 as usize].set(false);

@@ -1,15 +1,21 @@
 //! What was written to a file is on its disk, or in its cache and dirty; and a file that is open for writing has no huge pages.
 
 use pagefold::Ref;
-use pagefold::addr::{PageIndex, Pfn};
+use pagefold::addr::PageIndex;
+use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
 
+use super::objects::is_known_dirty;
 use crate::model::violation::{Kind, fail};
 use crate::model::world::World;
 use crate::model::{Model, PTRS_PER_TABLE, names};
 
-pub(super) fn check_file(world: &World, object: Ref<Model, Mapping<Model>>) {
+pub(super) fn check_file(
+    world: &World,
+    object: Ref<Model, Mapping<Model>>,
+    mms: &[Option<Ref<Model, Mm<Model>>>],
+) {
     if !object.is_file() {
         return;
     }
@@ -17,7 +23,7 @@ pub(super) fn check_file(world: &World, object: Ref<Model, Mapping<Model>>) {
     for index in 0..object.pages_protected() {
         let cached = match object.load_protected(PageIndex(index)) {
             Entry::Folio(folio) => Some(folio.pfn()),
-            Entry::None | Entry::Retry | Entry::Node(_) => None,
+            Entry::None | Entry::Retry | Entry::Swap(_) | Entry::Node(_) => None,
         };
         if let Some(pfn) = cached
             && index.is_multiple_of(PTRS_PER_TABLE as u64)
@@ -25,7 +31,7 @@ pub(super) fn check_file(world: &World, object: Ref<Model, Mapping<Model>>) {
         {
             huge += 1;
         }
-        check_disk(world, object, index, cached);
+        check_disk(world, object, index, mms);
     }
     let name = names::object(object.id);
     if object.nr_thps() != huge {
@@ -37,7 +43,7 @@ pub(super) fn check_file(world: &World, object: Ref<Model, Mapping<Model>>) {
             ),
         );
     }
-    if huge > 0 && object.writers() > 0 {
+    if huge > 0 && (object.writers() > 0 || object.is_mapped_writable()) {
         fail(
             Kind::HugeWhileWritten,
             format!("{name} is open for writing, and its cache has a huge page"),
@@ -45,8 +51,13 @@ pub(super) fn check_file(world: &World, object: Ref<Model, Mapping<Model>>) {
     }
 }
 
-fn check_disk(world: &World, object: Ref<Model, Mapping<Model>>, index: u64, cached: Option<Pfn>) {
-    if cached.is_some_and(|pfn| Model::frame(pfn).dirty().peek() != 0) {
+fn check_disk(
+    world: &World,
+    object: Ref<Model, Mapping<Model>>,
+    index: u64,
+    mms: &[Option<Ref<Model, Mm<Model>>>],
+) {
+    if is_known_dirty(object, index, mms) {
         return;
     }
     let contents = world.books.objects[object.id as usize][index as usize].get();

@@ -13,7 +13,7 @@ use crate::model::world::{VIRT_PAGES, World};
 use crate::model::{Model, names};
 
 /// An object holds what was stored to it. Behind its end it has nothing but the rest of a huge page, of unknown content.
-pub(super) fn check_object(world: &World, object: Ref<Model, Mapping<Model>>) {
+pub(super) fn check_object(world: &'static World, object: Ref<Model, Mapping<Model>>) {
     let end = object.pages_protected();
     for index in 0..OBJECT_PAGES as u64 {
         let expected = world.books.objects[object.id as usize][index as usize]
@@ -35,6 +35,21 @@ pub(super) fn check_object(world: &World, object: Ref<Model, Mapping<Model>>) {
                     fail(
                         Kind::Content,
                         format!("{} holds {value}, but {expected} was stored", name()),
+                    );
+                }
+            }
+            Entry::Swap(slot) => {
+                if index >= end {
+                    fail(
+                        Kind::BeyondEnd,
+                        format!("{} is in swap, but the object has {end} pages", name()),
+                    );
+                }
+                let value = world.swap_slot(slot).content.peek();
+                if value != expected {
+                    fail(
+                        Kind::Content,
+                        format!("{} is {value} in swap, but {expected} was stored", name()),
                     );
                 }
             }
@@ -104,20 +119,14 @@ pub(super) fn check_dirty(
     object: Ref<Model, Mapping<Model>>,
     mms: &[Option<Ref<Model, Mm<Model>>>],
 ) {
+    // Those of a file may be clean once they are on the disk, which is looked at.
+    if object.is_file() {
+        return;
+    }
     for index in 0..object.pages_protected() {
         let written = &world.books.written[object.id as usize][index as usize];
-        let Entry::Folio(folio) = object.load_protected(PageIndex(index)) else {
-            continue;
-        };
-        let frame = Model::frame(folio.pfn());
-        let page = folio.pfn().add((index - frame.folio_index().0) as usize);
-        let dirty_entry = |mm: &Ref<Model, Mm<Model>>| {
-            (0..VIRT_PAGES as u64).any(|number| {
-                let (_, pte) = entry_of(*mm, VirtAddr::of_page(number));
-                pte.is_dirty() && pte.pfn() == page
-            })
-        };
-        if written.get() && frame.dirty().peek() == 0 && !mms.iter().flatten().any(dirty_entry) {
+        let is_cached = matches!(object.load_protected(PageIndex(index)), Entry::Folio(_));
+        if written.get() && is_cached && !is_known_dirty(object, index, mms) {
             fail(
                 Kind::DirtyLost,
                 format!(
@@ -127,4 +136,24 @@ pub(super) fn check_dirty(
             );
         }
     }
+}
+
+/// Whether the folio that caches a page is dirty, or an entry of the page.
+pub(super) fn is_known_dirty(
+    object: Ref<Model, Mapping<Model>>,
+    index: u64,
+    mms: &[Option<Ref<Model, Mm<Model>>>],
+) -> bool {
+    let Entry::Folio(folio) = object.load_protected(PageIndex(index)) else {
+        return false;
+    };
+    let frame = Model::frame(folio.pfn());
+    let page = folio.pfn().add((index - frame.folio_index().0) as usize);
+    let dirty_entry = |mm: &Ref<Model, Mm<Model>>| {
+        (0..VIRT_PAGES as u64).any(|number| {
+            let (_, pte) = entry_of(*mm, VirtAddr::of_page(number));
+            pte.is_dirty() && pte.pfn() == page
+        })
+    };
+    frame.dirty().peek() != 0 || mms.iter().flatten().any(dirty_entry)
 }

@@ -16,9 +16,9 @@ pub(super) fn madvise_collapse(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> V
 }
 
 impl Session<'_> {
-    pub(super) fn scan(&self, who: Who<'_>, scope: Scope, none: Limit, shared: Limit) -> Value {
+    pub(super) fn scan(&self, who: Who<'_>, scope: Scope, limits: [Limit; 3]) -> Value {
         let mut collapsed = 0;
-        let limits = limits(none, shared);
+        let limits = limits_of(limits);
         let report = |_, result| {
             note_scan(result);
             collapsed += u64::from(result == ScanResult::Succeed);
@@ -49,10 +49,11 @@ impl Session<'_> {
 }
 
 /// What khugepaged accepts: as usual, where the scenario says nothing.
-fn limits(none: Limit, shared: Limit) -> Limits {
+fn limits_of([none, shared, swap]: [Limit; 3]) -> Limits {
     let usual = Limits::default_of::<Model>();
     Limits {
         max_ptes_none: none.0.map_or(usual.max_ptes_none, |most| most as usize),
+        max_ptes_swap: swap.0.map_or(usual.max_ptes_swap, |most| most as usize),
         max_ptes_shared: shared.0.map_or(usual.max_ptes_shared, |most| most as usize),
     }
 }

@@ -48,3 +48,11 @@ pub(super) fn fsync(who: Who<'_>, file: ObjectId) -> Value {
     filemap::fsync(who.machine.object(file));
     Value::SUCCESS
 }
+
+pub(super) fn on_disk(who: Who<'_>, page: ObjectPage) -> Value {
+    let index = PageIndex(page.page as u64);
+    match who.machine.object(page.object).disk_page(index) {
+        Some(page) => Value::Number(World::current().content(page).peek()),
+        None => status(Err("EINVAL")),
+    }
+}

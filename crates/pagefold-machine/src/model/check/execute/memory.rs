@@ -17,6 +17,7 @@ impl Session<'_> {
                 reclaim::pageout(mm, range);
                 Value::SUCCESS
             }
+            Advice::Cold => status(madvise::cold(mm, range).map_err(|error| error.errno())),
             Advice::DontNeed => status(madvise::dontneed(mm, range).map_err(|error| error.errno())),
             Advice::GuardInstall => {
                 status(madvise::guard_install(mm, range).map_err(|error| error.errno()))
@@ -34,6 +35,11 @@ impl Session<'_> {
     pub(super) fn reclaim(&self, who: Who<'_>, page: MappingPage) -> Value {
         let range = AddrRange::pages(self.addr(page), 1);
         Value::Number(reclaim::pageout(self.mm_of(who, page.mapping), range) as u64)
+    }
+
+    pub(super) fn shrink(&self, who: Who<'_>, page: MappingPage) -> Value {
+        let range = AddrRange::pages(self.addr(page), 1);
+        Value::Number(reclaim::shrink(self.mm_of(who, page.mapping), range) as u64)
     }
 
     pub(super) fn munmap(&self, who: Who<'_>, range: MappingRange) -> Value {

@@ -138,6 +138,7 @@ impl Session<'_> {
             Call::Mincore(page) => self.mincore(who, page),
 
             Call::Reclaim(page) => self.reclaim(who, page),
+            Call::Shrink(page) => self.shrink(who, page),
 
             Call::UffdRegister(mapping, modes) => self.uffd_register(who, mapping, modes),
             Call::UffdUnregister(mapping) => self.uffd_unregister(who, mapping),
@@ -165,7 +166,7 @@ impl Session<'_> {
             Call::Write(page, value) => file::write(who, page, value),
             Call::Fsync(file) => file::fsync(who, file),
 
-            Call::Scan(scope, none, shared) => self.scan(who, scope, none, shared),
+            Call::Scan(scope, none, shared, swap) => self.scan(who, scope, [none, shared, swap]),
             Call::Collapse(object) => self.collapse(who, object),
 
             Call::Prefetch(page) => self.prefetch(who, page),
@@ -175,6 +176,7 @@ impl Session<'_> {
             Call::PmdMapped(mapping) => self.pmd_mapped(who, mapping),
             Call::UffdWp(page) => self.uffd_wp(who, page),
             Call::Swapped(page) => self.swapped(who, page),
+            Call::OnDisk(page) => file::on_disk(who, page),
             Call::Rss => self.rss(who),
         }
     }
