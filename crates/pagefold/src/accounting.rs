@@ -72,6 +72,8 @@ pub enum Fact {
     MissingTable(u32, VirtAddr),
     /// A process learned, by asking, that the page at an address that it has registered MISSING is a hole.
     HoleSeen(u32, VirtAddr),
+    /// A range is not registered any more, or its VMA has left the list of its object: no events are promised for it.
+    Unregistered(u32, AddrRange),
     /// A range is mapped, or will be, at other addresses as well.
     Remapped(u32, AddrRange, VirtAddr),
     /// The private pages and markers of a range are moved to other addresses. They can be used at the old ones until those are

@@ -223,6 +223,7 @@ impl<P: Platform> Detached<P> {
             for vma in self.vmas() {
                 unlink_anon_vma(vma);
                 unlink_vma(vma);
+                P::observe(Fact::Unregistered(vma.mm.id, vma.range));
             }
         };
         let first = P::enforces(Safeguard::UnlinkBeforeFree);
@@ -308,6 +309,7 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
         vma.mark_detached();
         unlink_anon_vma(vma);
         unlink_vma(vma);
+        P::observe(Fact::Unregistered(mm.id, vma.range));
         free_pgtables(mm, vma);
         free_vma(vma);
     }

@@ -5,6 +5,7 @@
 //!
 //! Locks, in order: `mmap_lock` and VMA lock, both for writing.
 
+use crate::accounting::Fact;
 use crate::addr::VirtAddr;
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -102,6 +103,7 @@ fn end_registration<P: Platform>(vma: Ref<P, Vma<P>>) {
         }
     }
     vma.set_flags(vma.flags_protected() & !VM_UFFD);
+    P::observe(Fact::Unregistered(vma.mm.id, vma.range));
     if let Some(userfaultfd) = vma.userfaultfd()
         && P::enforces(Safeguard::WakeOnClose)
     {

@@ -104,6 +104,11 @@ impl World {
                 ),
             ),
             Fact::HoleSeen(mm, addr) => books.page(mm, addr).hole_seen.set(true),
+            Fact::Unregistered(mm, range) => {
+                for page in books.pages_in(mm, range) {
+                    page.hole_seen.set(false);
+                }
+            }
             Fact::MissingEvent(mm, addr) => books.page(mm, addr).hole_seen.set(false),
         }
     }
