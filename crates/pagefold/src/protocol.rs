@@ -98,6 +98,8 @@ safeguards! {
     FlushOnProtect = "flush_on_protect",
     /// UFFDIO_CONTINUE has the folio locked that it maps.
     ContinueFolioLock = "continue_folio_lock",
+    /// A fault looks at the size again once it has the lock of a huge folio, which may reach behind the end.
+    RecheckSize = "recheck_size",
     /// A fault in a mapping registered MINOR maps no pages around.
     MinorNoFaultAround = "minor_no_fault_around",
     /// Fillers are told to try again while the layout changes, until the monitor has read of it (`mmap_changing`).

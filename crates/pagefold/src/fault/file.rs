@@ -155,6 +155,15 @@ fn object_fault<P: Platform>(
             return Ok(None);
         }
         if let Some(folio) = Mapping::lock_content(mapping, index).map_err(fault_error)? {
+            // A small one that was cut off is not in the cache any more. A huge one that somebody uses reaches behind the end.
+            if folio.is_huge::<P>()
+                && P::enforces(Safeguard::RecheckSize)
+                && index.0 >= mapping.i_size()
+            {
+                folio.unlock::<P>();
+                folio.put::<P>(1);
+                return Err(FaultError::SigBus);
+            }
             if !folio.is_uptodate::<P>() {
                 // Allocated, never written: Linux takes it for a page of fallocate and clears it.
                 P::clear_page(folio.page::<P>(index));
