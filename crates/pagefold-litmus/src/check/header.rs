@@ -5,7 +5,7 @@ use super::{Checker, Here};
 use crate::actors::{Actor, Role};
 use crate::ast::{Backing, Created, Format, Mapping, Mm, Object, ObjectKind};
 use crate::calls::{MMAP, UFFD};
-use crate::constants::{Sharing, UffdModes, Writable};
+use crate::constants::{Sharing, UffdMode, UffdModes, Writable};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{MappingId, MmId, ObjectId, ThreadId};
 use crate::limits::{MAPPINGS, MMS, OBJECT_PAGES, OBJECTS};
@@ -185,6 +185,7 @@ impl<'a> Checker<'a, '_> {
         let (Some(mapping), Some(modes)) = (mapping, modes) else {
             return;
         };
+        self.can_be_registered(mapping, modes, call.span);
         let registered = &mut self.scenario.mappings[mapping.index()].uffd;
         if registered.is_some() {
             self.report(
@@ -198,6 +199,22 @@ impl<'a> Checker<'a, '_> {
         } else {
             *registered = Some(modes);
         }
+    }
+
+    /// What `uffd_register` answers with EINVAL cannot be there from the start.
+    fn can_be_registered(&mut self, mapping: MappingId, modes: UffdModes, span: Span) {
+        let (what, expected) = match self.scenario[mapping].backing {
+            Backing::Object(object) if self.scenario[object].kind == ObjectKind::File => (
+                "a file on a disk cannot be registered with userfaultfd",
+                "expected a mapping of `shmem`, or of anonymous memory",
+            ),
+            Backing::Anonymous { .. } if modes.has(UffdMode::Minor) => (
+                "anonymous memory has no pages that are there and not mapped",
+                "expected modes without MINOR",
+            ),
+            _ => return,
+        };
+        self.report(Diagnostic::new(span, what, expected));
     }
 
     /// Declares the mappings that statements create: first those of the set-up, then thread by thread.

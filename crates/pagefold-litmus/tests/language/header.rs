@@ -419,6 +419,25 @@ fn number_in_an_mm() {
 }
 
 #[test]
+fn uffd_of_what_cannot_be_registered() {
+    assert_snapshot!(errors(&in_header(r"    file f[2];
+    mm A { x: mmap(f, MAP_SHARED); uffd(x, WP); }
+    mm B { a: mmap(ANON[2], MAP_PRIVATE); uffd(a, MISSING|MINOR); }")), @"
+    error: a file on a disk cannot be registered with userfaultfd
+     --> test.litmus:4:36
+      |
+    4 |     mm A { x: mmap(f, MAP_SHARED); uffd(x, WP); }
+      |                                    ^^^^^^^^^^^ expected a mapping of `shmem`, or of anonymous memory
+
+    error: anonymous memory has no pages that are there and not mapped
+     --> test.litmus:5:43
+      |
+    5 |     mm B { a: mmap(ANON[2], MAP_PRIVATE); uffd(a, MISSING|MINOR); }
+      |                                           ^^^^^^^^^^^^^^^^^^^^^^ expected modes without MINOR
+    ");
+}
+
+#[test]
 fn uffd_twice() {
     assert_snapshot!(errors(&in_header(r"    shmem f[2];
     mm A { x: mmap(f, MAP_SHARED); uffd(x, WP); uffd(x, MISSING); }")), @r"

@@ -106,11 +106,13 @@ impl Author {
 
     fn header(&mut self) {
         self.write("{");
-        for object in 0..2 {
+        let mut on_disk = [false; 2];
+        for (object, on_disk) in on_disk.iter_mut().enumerate() {
             let contents: String = (0..self.below(PAGES + 1))
                 .map(|_| format!("{} , ", self.pick(&["hole", "1", "0"])))
                 .collect();
             let kind = self.pick(&["shmem", "file"]);
+            *on_disk = kind == "file";
             if contents.is_empty() {
                 self.write(&format!("{kind} f{object}[{PAGES}] ;"));
             } else {
@@ -121,13 +123,13 @@ impl Author {
             self.write(&format!("mm A{mm} {{"));
             for mapping in 2 * mm..2 * mm + 2 {
                 let sharing = self.pick(&["MAP_SHARED", "MAP_PRIVATE"]);
-                let backing = match (sharing, self.below(3)) {
-                    ("MAP_PRIVATE", 2) => format!("ANON [ {PAGES} ]"),
-                    (_, object) => format!("f{}", object % 2),
+                let (backing, can_be_registered) = match (sharing, self.below(3)) {
+                    ("MAP_PRIVATE", 2) => (format!("ANON [ {PAGES} ]"), true),
+                    (_, object) => (format!("f{}", object % 2), !on_disk[object % 2]),
                 };
                 self.write(&format!("x{mapping} : mmap({backing}, {sharing} ) ;"));
                 let uffd = self.pick(&["", "WP", "MISSING", "MISSING|WP", "WP | MISSING"]);
-                if !uffd.is_empty() {
+                if !uffd.is_empty() && can_be_registered {
                     self.write(&format!("uffd(x{mapping}, {uffd} ) ;"));
                 }
             }

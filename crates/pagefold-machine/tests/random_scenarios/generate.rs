@@ -221,7 +221,8 @@ impl Generator {
             "ANON[2], MAP_PRIVATE",
             "ANON[2], MAP_PRIVATE",
         ]);
-        self.registered = self.random.one_in(3);
+        // Files cannot be.
+        self.registered = self.random.one_in(3) && !(self.on_disk && y.starts_with('f'));
         let uffd = if self.registered {
             format!(" uffd(y, {}|SIGBUS_ON_FAULT);", self.modes())
         } else {
