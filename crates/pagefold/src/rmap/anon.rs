@@ -18,7 +18,7 @@
 //! Linux up to 2.6.33 had one `anon_vma` for a family, as here. Since then each process has its own, linked into those of its
 //! ancestors, so that a walk for a page of a child does not visit the whole family. What is found is the same.
 
-use super::{VmaList, add_mapping, remove_mapping};
+use super::{VmaList, add_mapping, remove_mapping, take_entry};
 use crate::accounting::{self, PageKind};
 use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::arch::{Pte, Swap};
@@ -247,14 +247,9 @@ fn unmap_one<P: Platform>(
     slot: u64,
     batch: &mut UnmapBatch<P>,
 ) {
-    let Some(table) = pmd_offset(vma.mm, addr).and_then(pte_offset_map_lock) else {
+    let Some((table, old)) = take_entry(folio, vma, addr) else {
         return;
     };
-    let old = table.get(addr);
-    if !old.is_present() || old.pfn() != folio.pfn() {
-        return;
-    }
-    let old = table.take(addr);
     batch.add(vma.mm);
     remove_mapping(folio, vma, 1, PageKind::Anon);
     // After the entry was emptied: who gets a reference after this (GUP-fast) sees that, see `Folio::try_get`. Who got one before

@@ -19,12 +19,12 @@ pub(crate) use list::VmaList;
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
-use crate::arch::Marker;
+use crate::arch::{Marker, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::notifier::NotifierRange;
 use crate::page_cache::Mapping;
-use crate::page_table::{pmd_offset, pte_offset_map_lock};
+use crate::page_table::{PteLocked, pmd_offset, pte_offset_map_lock};
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::step::Step;
@@ -106,20 +106,30 @@ pub(crate) fn walk_object<P: Platform>(
     }
 }
 
+/// Empties the entry at an address if it maps a small folio; gives its table, which stays locked, and what the entry was.
+fn take_entry<P: Platform>(
+    folio: Folio,
+    vma: Ref<P, Vma<P>>,
+    addr: VirtAddr,
+) -> Option<(PteLocked<P>, Pte)> {
+    let table = pmd_offset(vma.mm, addr).and_then(pte_offset_map_lock)?;
+    let old = table.get(addr);
+    if !old.is_present() || old.pfn() != folio.pfn() {
+        return None;
+    }
+    let old = table.take(addr);
+    Some((table, old))
+}
+
 fn unmap_one<P: Platform>(
     folio: Folio,
     vma: Ref<P, Vma<P>>,
     addr: VirtAddr,
     batch: &mut UnmapBatch<P>,
 ) {
-    let Some(table) = pmd_offset(vma.mm, addr).and_then(pte_offset_map_lock) else {
+    let Some((table, old)) = take_entry(folio, vma, addr) else {
         return;
     };
-    let old = table.get(addr);
-    if !old.is_present() || old.pfn() != folio.pfn() {
-        return;
-    }
-    let old = table.take(addr);
     if old.is_uffd_wp() {
         // The protection outlives the page: it stays as a marker.
         table.set_marker(addr, Marker::UffdWp);
