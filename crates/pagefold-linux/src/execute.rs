@@ -13,8 +13,9 @@ use rustix::io::Errno;
 use crate::board::Given;
 use crate::geometry::MAX_PAGES;
 use crate::plan::modes;
+use crate::processor::Processor;
 use crate::sys::Address;
-use crate::sys::access::{self, Signal};
+use crate::sys::access;
 use crate::sys::memory::{self, PAGE, Pages};
 use crate::sys::uffd::Userfaultfd;
 use crate::worker::Context;
@@ -36,31 +37,31 @@ pub(crate) enum Moment {
 /// Runs statements one after the other; breaks off when the thread has ended.
 pub(crate) fn run_body(
     context: &Context<'_>,
-    worker: usize,
+    processor: &Processor<'_>,
     moment: Moment,
     body: &[Statement],
 ) -> ControlFlow<()> {
     body.iter()
-        .try_for_each(|statement| run(context, worker, moment, statement))
+        .try_for_each(|statement| run(context, processor, moment, statement))
 }
 
 /// Runs a statement.
 pub(crate) fn run(
     context: &Context<'_>,
-    worker: usize,
+    processor: &Processor<'_>,
     moment: Moment,
     statement: &Statement,
 ) -> ControlFlow<()> {
     let who = Who { context, moment };
     match &statement.kind {
         StatementKind::Store { page, value } => {
-            // A signal is no result of a store.
-            let _ = who.each(*page, |address| access::store(address, *value));
+            // What came instead is no result of a store.
+            let _ = who.each(*page, |address| processor.store(address, *value));
         }
         StatementKind::Load { result, page } => {
-            let given = match who.each(*page, access::load) {
+            let given = match who.each(*page, |address| processor.load(address)) {
                 Ok(value) => Given::Number(value),
-                Err(signal) => Given::Signal(signal),
+                Err(given) => given,
             };
             if let Some(register) = result {
                 context.board.set(register.index(), given);
@@ -81,7 +82,7 @@ pub(crate) fn run(
         }
         StatementKind::Repeat { times, body } => {
             for _ in 0..*times {
-                run_body(context, worker, moment, body)?;
+                run_body(context, processor, moment, body)?;
             }
         }
     }
@@ -246,8 +247,8 @@ impl<'c> Who<'c> {
     fn each<T>(
         self,
         page: MappingPage,
-        access: impl Fn(Address) -> Result<T, Signal>,
-    ) -> Result<T, Signal> {
+        access: impl Fn(Address) -> Result<T, Given>,
+    ) -> Result<T, Given> {
         let value = access(self.address(page));
         let whole = match self.moment {
             Moment::Setup => true,

@@ -114,6 +114,11 @@ impl Spread {
     }
 }
 
+/// The first huge page of the mapping in a slot, however much of it is mapped.
+pub(crate) fn first_huge(slot: usize) -> Pages {
+    Pages::new(start_of(slot), HUGE)
+}
+
 /// Where the mapping in a slot begins.
 fn start_of(slot: usize) -> Address {
     Address::new(slot * STRIDE)

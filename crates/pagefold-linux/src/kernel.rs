@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 
 use crate::kernel_log::{self, Complaint};
 use crate::plan::{self, Memory, Program, modes};
+use crate::sys::kvm;
 use crate::sys::uffd::{Modes, Userfaultfd};
 
 /// Where the kernel says what it makes huge pages of.
@@ -151,6 +152,12 @@ impl Kernel {
                     )
                 });
             }
+        }
+        let mut mms = 0..scenario.mms.len();
+        if mms.any(|mm| program.runs_guest(mm))
+            && let Err(what) = kvm::trial()
+        {
+            return Some(what);
         }
         if program.uses_uffd {
             for modes in wanted_modes(scenario) {

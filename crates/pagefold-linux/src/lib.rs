@@ -20,6 +20,7 @@ mod kernel;
 pub mod kernel_log;
 mod look;
 mod plan;
+mod processor;
 pub mod qemu;
 mod race;
 mod random;

@@ -7,6 +7,7 @@ use pagefold_litmus::{Call, MappingId, MappingPage, MmId, Statement, StatementKi
 
 use crate::board::Given;
 use crate::execute::{self, Moment};
+use crate::processor::Processor;
 use crate::sys::memory::{self, PAGE};
 use crate::sys::{Address, access};
 use crate::worker::Context;
@@ -69,7 +70,7 @@ impl Looks {
     pub(crate) fn run(&mut self, context: &Context<'_>, worker: usize, body: &[Statement]) {
         for statement in body {
             let StatementKind::Call { result, call } = &statement.kind else {
-                let _ = execute::run(context, worker, Moment::Final, statement);
+                let _ = execute::run(context, &Processor::Own, Moment::Final, statement);
                 continue;
             };
             let register = result.map(|register| register.index());
@@ -84,7 +85,7 @@ impl Looks {
                     }
                 }
                 _ => {
-                    let _ = execute::run(context, worker, Moment::Final, statement);
+                    let _ = execute::run(context, &Processor::Own, Moment::Final, statement);
                     continue;
                 }
             };

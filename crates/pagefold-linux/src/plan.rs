@@ -70,9 +70,8 @@ impl<'a> Program<'a> {
         }
         for thread in &scenario.threads {
             let reason = match thread.actor {
-                Actor::Cpu(_) | Actor::Kernel => continue,
+                Actor::Cpu(_) | Actor::Vcpu(_) | Actor::Kernel => continue,
                 Actor::Device(_) => "a device that walks page tables",
-                Actor::Vcpu(_) => "virtual CPUs are not run yet",
                 Actor::Monitor(_) => "monitors are not run yet",
                 Actor::Khugepaged => "khugepaged scans when it likes to",
                 Actor::Reclaim => "nobody can tell reclaim which page to take",
@@ -90,6 +89,8 @@ impl<'a> Program<'a> {
                 return refuse(mapping.span, "monitors are not run yet");
             }
         }
+        let mut actors = scenario.threads.iter().map(|thread| thread.actor);
+        let has_guest = actors.any(|actor| matches!(actor, Actor::Vcpu(_)));
         for (place, statement) in statements(scenario) {
             let StatementKind::Call { call, .. } = &statement.kind else {
                 continue;
@@ -105,6 +106,12 @@ impl<'a> Program<'a> {
             );
             if let (Where::Race, Call::Fork(child)) = (place, call) {
                 forked_in_race.push(*child);
+            }
+            if matches!(call, Call::UffdioPoison(_)) && has_guest {
+                return refuse(
+                    statement.span,
+                    "KVM tells of poisoned pages by a signal to the whole thread",
+                );
             }
             if let Some(reason) = without_counterpart(scenario, call) {
                 return refuse(statement.span, reason);
@@ -159,6 +166,12 @@ impl<'a> Program<'a> {
     /// Whether a worker is forked in the race, so that its threads begin when that is done.
     pub(crate) fn joins_late(&self, worker: usize) -> bool {
         self.forked_in_race.contains(&MmId::new(worker))
+    }
+
+    /// Whether threads of a worker are virtual CPUs.
+    pub(crate) fn runs_guest(&self, worker: usize) -> bool {
+        self.threads_of(worker)
+            .any(|thread| matches!(self.scenario.threads[thread].actor, Actor::Vcpu(_)))
     }
 
     /// Whether threads of a worker call `exit`.

@@ -20,7 +20,9 @@ use crate::board::{Board, Task};
 use crate::execute::{Moment, run_body};
 use crate::look::Looks;
 use crate::plan::{Memory, Program, modes};
+use crate::processor::{self, Processor};
 use crate::sys::access;
+use crate::sys::kvm::Vm;
 use crate::sys::memory::{self, Pages, Source};
 use crate::sys::process as sys;
 use crate::sys::uffd::{Modes, Userfaultfd};
@@ -163,12 +165,15 @@ pub(crate) fn serve(context: &Context<'_>, worker: usize, last: u32, late: bool)
         process::abort();
     }));
     access::catch_faults().expect("signals can be handled");
-    thread::scope(|scope| work(context, worker, last, late, scope));
+    let vm =
+        processor::virtual_machine(context.program, worker).expect("a virtual machine can be made");
+    thread::scope(|scope| work(context, worker, vm.as_ref(), last, late, scope));
 }
 
 fn work<'scope, 'env>(
     context: &'env Context<'env>,
     worker: usize,
+    vm: Option<&'env Vm>,
     mut last: u32,
     late: bool,
     scope: &'scope Scope<'scope, 'env>,
@@ -184,7 +189,7 @@ fn work<'scope, 'env>(
         spawned = true;
         let race = context.board.race.load(Relaxed);
         for thread in program.threads_of(worker) {
-            scope.spawn(move || attend(context, worker, thread, line_up.then_some(race)));
+            scope.spawn(move || attend(context, worker, vm, thread, line_up.then_some(race)));
         }
     };
     if late {
@@ -198,7 +203,7 @@ fn work<'scope, 'env>(
             Task::Build => context.build(worker).expect("mappings can be made"),
             Task::Setup(phase) => {
                 let body = &program.scenario.setup[phase].body;
-                let _ = run_body(context, worker, Moment::Setup, body);
+                let _ = run_body(context, &Processor::Own, Moment::Setup, body);
             }
             Task::Spawn => spawn(true),
             Task::Final(phase) => looks.run(context, worker, &program.scenario.finals[phase].body),
@@ -215,19 +220,20 @@ fn work<'scope, 'env>(
 }
 
 /// A thread of a scenario: one race after the other, each after that of the number `race`; or just the one that is on.
-fn attend(context: &Context<'_>, worker: usize, thread: usize, race: Option<u32>) {
+fn attend(context: &Context<'_>, worker: usize, vm: Option<&Vm>, thread: usize, race: Option<u32>) {
+    let processor = Processor::of(context.program, thread, vm).expect("a virtual CPU can be made");
     let Some(mut race) = race else {
-        race_once(context, worker, thread);
+        race_once(context, worker, &processor, thread);
         return;
     };
     loop {
         race = context.board.next_race(race);
         context.board.line_up();
-        race_once(context, worker, thread);
+        race_once(context, worker, &processor, thread);
     }
 }
 
-fn race_once(context: &Context<'_>, worker: usize, thread: usize) {
+fn race_once(context: &Context<'_>, worker: usize, processor: &Processor<'_>, thread: usize) {
     let board = context.board;
     let seat = &board.seats[thread];
     let delay = Duration::from_nanos(seat.delay.load(Relaxed));
@@ -237,7 +243,7 @@ fn race_once(context: &Context<'_>, worker: usize, thread: usize) {
     }
     let begin = Instant::now();
     let body = &context.program.scenario.threads[thread].body;
-    let ended = run_body(context, worker, Moment::Race, body);
+    let ended = run_body(context, processor, Moment::Race, body);
     let took = begin.elapsed();
     seat.took
         .store(took.as_nanos().try_into().unwrap_or(u64::MAX), Relaxed);

@@ -4,6 +4,7 @@
 //! here can pull away what a reference points to. The other modules have no `unsafe`.
 
 pub(crate) mod access;
+pub(crate) mod kvm;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod shared;

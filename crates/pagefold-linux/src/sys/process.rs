@@ -53,10 +53,16 @@ pub(crate) fn wait(child: Pid) {
 
 /// Whether a child has ended, which it is then waited for.
 pub(crate) fn has_ended(child: Pid) -> bool {
-    !matches!(
-        rustix::process::waitpid(Some(child), WaitOptions::NOHANG),
-        Ok(None)
-    )
+    ended_with(child).is_some()
+}
+
+/// The status that a child has ended with, if it has; a signal, and whatever else is wrong, is -1.
+pub(crate) fn ended_with(child: Pid) -> Option<i32> {
+    match rustix::process::waitpid(Some(child), WaitOptions::NOHANG) {
+        Ok(None) => None,
+        Ok(Some((_, status))) => Some(status.exit_status().unwrap_or(-1)),
+        Err(_) => Some(-1),
+    }
 }
 
 /// Ends a child.

@@ -61,7 +61,7 @@ impl Session<'_> {
             };
             match (value, fault) {
                 (Some(value), _) => return Value::Number(value),
-                (None, Some(Err(error))) => return signal(&error),
+                (None, Some(Err(error))) => return ended(who.actor, &error),
                 (None, _) => {}
             }
         }
@@ -82,8 +82,12 @@ fn page_request(
     result
 }
 
-fn signal(error: &FaultError<Model>) -> Value {
+/// What an access ends in that does not go through: the signal, or what the call returns that runs a virtual CPU.
+fn ended(actor: Actor, error: &FaultError<Model>) -> Value {
     match error {
+        FaultError::SigSegv | FaultError::SigBus if matches!(actor, Actor::Vcpu(_)) => {
+            Symbol::EFAULT.into()
+        }
         FaultError::SigSegv => Symbol::SIGSEGV.into(),
         FaultError::SigBus => Symbol::SIGBUS.into(),
         FaultError::HwPoison => Symbol::HWPOISON.into(),
