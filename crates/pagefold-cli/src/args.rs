@@ -10,7 +10,9 @@ use pagefold_explore::Config;
 use pagefold_linux::Limits;
 use pagefold_litmus::Memory;
 
+use crate::exit::Failure;
 use crate::plan::Selection;
+use crate::reproduce::Target;
 use crate::vocabulary;
 
 const EXAMPLES: &str = "\
@@ -110,6 +112,12 @@ monitors ...), is skipped with the reason. Touches nothing but its own processes
 against itself in its log (bad counts, warnings, lockdep, KASAN, a panic) is a verdict, too. If it dies, or does not
 answer any more, it is booted again for the scenarios that are left. The guide is docs/linux.md.
 
+--from takes a violation that `pagefold check --save` wrote. Its scenario is raced with start delays swept around those of
+the trace, and the report says where a thread has to stop for the others: in which function of Linux, between which two
+steps of the trace. A kernel that was built with a delay (mdelay) at that place shows a race that it shows
+hardly ever otherwise; --delay tells how long it is. What is allowed is still what the protocol of the kernel's version
+allows, not what broke in the model. The guide is docs/from-trace.md.
+
 Exit status:
   0  all outcomes seen are allowed, of all scenarios that could be run
   1  an outcome is not allowed, or a thread hung, or the kernel's log complained
@@ -122,6 +130,12 @@ JSON (--format json), one object:
   kernel   the release | null: this machine cannot run scenarios
   guest    kvm|tcg: the kernel ran in QEMU | null
   seed
+  from     null | { scenario, rules, kind, message, delay: milliseconds,
+                    places: [{ thread, statement, after: STEP, before: STEP,
+                               opens: STEP | null: there is none before `after`,
+                               closes: STEP | null: there is none behind `before`,
+                               others: [{ thread, statements: [] }] }] },
+           with STEP { step: its number in the trace, label, function: of Linux | null: user space }
   runs     [{ scenario, file, protocol, verdict: allowed|forbidden|open|skipped,
               reason: why skipped, open, or why the run ended early | null,
               iterations, seconds, registers: [name],
@@ -322,7 +336,11 @@ pub(crate) struct ShrinkArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct LinuxArgs {
     /// Scenarios, or directories with *.litmus files at any depth
-    #[arg(value_name = "FILE or DIR", default_value = "litmus")]
+    #[arg(
+        value_name = "FILE or DIR",
+        default_value = "litmus",
+        conflicts_with = "from"
+    )]
     pub(crate) paths: Vec<PathBuf>,
     /// Compare with this protocol [default: that of the kernel's version]
     #[arg(
@@ -363,6 +381,15 @@ pub(crate) struct RaceArgs {
     /// What delays and places are drawn from
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Race the scenario of this trace of a violation, aimed at what the trace shows, and say where a delay in the kernel would help
+    #[arg(long, value_name = "TRACE.json")]
+    pub(crate) from: Option<PathBuf>,
+    /// With --from: the kernel was built with a delay of so many milliseconds at that place
+    #[arg(
+        long, value_name = "MS", default_value_t = 0, requires = "from",
+        value_parser = clap::value_parser!(u64).range(..=100),
+    )]
+    pub(crate) delay: u64,
 }
 
 impl RaceArgs {
@@ -373,6 +400,12 @@ impl RaceArgs {
             time: Duration::from_secs(self.seconds),
             seed: self.seed,
         }
+    }
+
+    /// What is to be reproduced, if something is.
+    pub(crate) fn target(&self) -> Result<Option<Target>, Failure> {
+        let read = |path| Target::read(path, Duration::from_millis(self.delay));
+        self.from.as_deref().map(read).transpose()
     }
 }
 

@@ -29,6 +29,9 @@ const BOOT: Duration = Duration::from_secs(120);
 /// What a scenario may take longer than it was told to.
 const SLACK: Duration = Duration::from_secs(20);
 
+/// The trace of `--from`, in the guest.
+const TRACE: &str = "trace.json";
+
 /// What came of a scenario in the guest.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
@@ -69,12 +72,14 @@ impl From<Raced> for Ran {
 
 /// In the guest: races the scenarios on its kernel.
 pub(crate) fn race(args: &LinuxGuestArgs, out: &mut dyn Write) -> Result<Status, Failure> {
+    let target = args.race.target()?;
+    let aim = target.as_ref().map(|target| &target.aim);
     let machine = Machine::claim();
     for loaded in load::load(&args.paths)? {
         qemu::mark(&loaded.scenario.name);
         let begin = Instant::now();
         let ran = match &machine {
-            Ok(machine) => machine.run(&loaded.scenario, args.race.limits()),
+            Ok(machine) => machine.run(&loaded.scenario, args.race.limits(), aim),
             Err(why) => Err(why.clone()),
         };
         let line = Line {
@@ -146,7 +151,7 @@ fn boot<'a>(
         scenarios.len(),
         session.args.race.limits().time,
     );
-    let payload = payload(&scenarios, session);
+    let payload = payload(&scenarios, session)?;
     let mut left = scenarios.into_iter().peekable();
     let mut told = Vec::new();
     let outcome = thread::scope(|scope| {
@@ -218,7 +223,7 @@ fn config(image: &Path, args: &GuestArgs, scenarios: usize, time: Duration) -> C
 }
 
 /// The command that the guest runs, and its files.
-fn payload(scenarios: &[&Loaded], session: &Session<'_, '_>) -> Payload {
+fn payload(scenarios: &[&Loaded], session: &Session<'_, '_>) -> Result<Payload, Failure> {
     let race = &session.args.race;
     let mut args = vec![
         "linux-guest".to_owned(),
@@ -227,16 +232,20 @@ fn payload(scenarios: &[&Loaded], session: &Session<'_, '_>) -> Payload {
         format!("--seed={}", race.seed),
     ];
     let mut files = Vec::new();
+    if let Some(trace) = &race.from {
+        files.push((PathBuf::from(TRACE), load::read(trace)?.into_bytes()));
+        args.extend([format!("--from={TRACE}"), format!("--delay={}", race.delay)]);
+    }
     for (index, loaded) in scenarios.iter().filter(|loaded| fits(loaded)).enumerate() {
         let name = format!("{index}.litmus");
         files.push((PathBuf::from(&name), loaded.source.clone().into_bytes()));
         args.push(name);
     }
-    Payload {
+    Ok(Payload {
         args,
         directory: PathBuf::from("/scenarios"),
         files,
-    }
+    })
 }
 
 /// Passes on what the guest says; nobody listens any more if the results cannot be written.

@@ -18,6 +18,7 @@ use crate::exit::{Failure, Status};
 use crate::guest;
 use crate::load::{self, Loaded};
 use crate::report::linux as report;
+use crate::reproduce::Target;
 use crate::terminal::Terminal;
 
 /// A scenario that is through.
@@ -95,9 +96,18 @@ pub(crate) fn linux(
     terminal: Terminal,
     out: &mut dyn Write,
 ) -> Result<Status, Failure> {
-    let scenarios = load::load(&args.paths)?;
+    let target = args.race.target()?;
+    let loaded;
+    let scenarios = match &target {
+        Some(target) => std::slice::from_ref(&target.loaded),
+        None => {
+            loaded = load::load(&args.paths)?;
+            &loaded[..]
+        }
+    };
     let mut session = Session {
         args,
+        target: target.as_ref(),
         terminal,
         out,
         start: Instant::now(),
@@ -108,8 +118,8 @@ pub(crate) fn linux(
         besides: Vec::new(),
     };
     match &args.guest.kernel {
-        None => here(&scenarios, &mut session)?,
-        Some(image) => guest::linux(image, &scenarios, &mut session)?,
+        None => here(scenarios, &mut session)?,
+        Some(image) => guest::linux(image, scenarios, &mut session)?,
     }
     session.end()
 }
@@ -121,7 +131,10 @@ fn here<'a>(scenarios: &'a [Loaded], session: &mut Session<'a, '_>) -> io::Resul
     for loaded in scenarios {
         let begin = Instant::now();
         let ran = match &machine {
-            Ok(machine) => machine.run(&loaded.scenario, session.args.race.limits()),
+            Ok(machine) => {
+                let aim = session.target.map(|target| &target.aim);
+                machine.run(&loaded.scenario, session.args.race.limits(), aim)
+            }
             Err(why) => Err(why.clone()),
         };
         session.take(loaded, ran, begin.elapsed())?;
@@ -132,6 +145,8 @@ fn here<'a>(scenarios: &'a [Loaded], session: &mut Session<'a, '_>) -> io::Resul
 /// What came out so far, and where it is told.
 pub(crate) struct Session<'a, 'o> {
     pub(crate) args: &'o LinuxArgs,
+    /// What is to be reproduced, if something is.
+    target: Option<&'o Target>,
     terminal: Terminal,
     out: &'o mut dyn Write,
     start: Instant,
@@ -162,6 +177,9 @@ impl<'a> Session<'a, '_> {
         if self.args.format == Format::Text {
             let seed = self.args.race.seed;
             report::head(kernel, guest, self.protocol, seed, self.terminal, self.out)?;
+            if let Some(target) = self.target {
+                report::target(target, self.terminal, self.out)?;
+            }
         }
         Ok(())
     }
@@ -218,6 +236,7 @@ impl<'a> Session<'a, '_> {
                     kernel: self.kernel.as_ref(),
                     guest: self.guest,
                     seed: self.args.race.seed,
+                    target: self.target,
                 };
                 report::json(&self.all, &on, &self.besides, status, time, self.out)?;
             }

@@ -2,7 +2,8 @@
 //!
 //! A thin layer over the libraries. `check` goes through these modules in this order: [`load`] (files to scenarios),
 //! [`plan`] (scenarios to runs), [`run`] (workers), [`done`] (what came out, against what was expected), [`report`].
-//! [`linux`] races scenarios on the running kernel instead, and [`guest`] on one in QEMU. [`replay`], [`shrink`] and [`orderings`] are the other commands that run something.
+//! [`linux`] races scenarios on the running kernel instead, and [`guest`] on one in QEMU; [`reproduce`] aims at what a trace shows.
+//! [`replay`], [`shrink`] and [`orderings`] are the other commands that run something.
 
 mod args;
 mod check;
@@ -19,6 +20,7 @@ mod progress;
 mod recording;
 mod replay;
 mod report;
+mod reproduce;
 mod run;
 mod shrink;
 mod tables;

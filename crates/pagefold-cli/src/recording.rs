@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pagefold::protocol::Protocol;
-use pagefold_explore::{Config, Trace};
-use pagefold_litmus::Memory;
+use pagefold_explore::{Config, Replay, Trace};
+use pagefold_litmus::{Memory, Scenario};
+use pagefold_machine::model::{self, RunConfig, ScenarioLimit};
 use serde::{Deserialize, Serialize};
 
 use crate::done::Done;
@@ -101,6 +102,15 @@ impl Recording {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let text = load::read(path)?;
         Self::parse(&text).map_err(|message| Failure::file(path, message))
+    }
+
+    /// Runs the trace again, of this scenario.
+    pub(crate) fn replay(&self, scenario: &Scenario) -> Result<Replay, ScenarioLimit> {
+        // The trace is followed to its end, however short the bound was set.
+        let length = u32::try_from(self.trace.steps.len()).unwrap_or(u32::MAX);
+        let steps = self.steps.max(length.saturating_add(1));
+        let bounds = RunConfig::new(self.rules.protocol).bounds.max_steps(steps);
+        model::replay(scenario, &self.rules.config(&bounds), &self.trace)
     }
 
     fn parse(text: &str) -> Result<Self, String> {

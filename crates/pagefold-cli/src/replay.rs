@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use pagefold_explore::Replay;
-use pagefold_machine::model::{self, RunConfig};
 
 use crate::args::ReplayArgs;
 use crate::exit::{Failure, Status};
@@ -13,7 +12,7 @@ use crate::report::columns;
 use crate::terminal::{Ink, Terminal};
 
 /// The name of what stands for the witness of an `exists`.
-const WITNESS: &str = "witness";
+pub(crate) const WITNESS: &str = "witness";
 
 /// Runs a saved trace again and says whether the same comes out.
 pub(crate) fn replay(
@@ -26,15 +25,8 @@ pub(crate) fn replay(
         Some(path) => load::scenario(&load::read(path)?, &path.display().to_string())?,
         None => load::scenario(&recording.source, &recording.file)?,
     };
-    // The trace is followed to its end, however short the bound was set.
-    let length = u32::try_from(recording.trace.steps.len()).unwrap_or(u32::MAX);
-    let steps = recording.steps.max(length.saturating_add(1));
-    let config = recording.rules.config(
-        &RunConfig::new(recording.rules.protocol)
-            .bounds
-            .max_steps(steps),
-    );
-    let replay = model::replay(&scenario, &config, &recording.trace)
+    let replay = recording
+        .replay(&scenario)
         .map_err(|limit| Failure::file(&args.file, limit))?;
 
     let title = format!("{} {}", scenario.name, recording.rules);

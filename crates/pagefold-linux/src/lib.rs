@@ -7,12 +7,13 @@
 //! The way of a run: [`Machine::claim`] makes sure that nobody else does the same, and that the kernel has what is
 //! needed. [`Machine::run`] makes a controller (`race.rs`), which forks a process for each address space (`worker.rs`) and
 //! leads them through one iteration after the other: mappings are made, the set-up is run, threads race from one start
-//! line (`board.rs`) after delays drawn by chance, the `final` statements look, everything is taken away. What the registers hold
+//! line (`board.rs`) after delays drawn by chance (`aim.rs`: where it is known where they should meet), the `final` statements look, everything is taken away. What the registers hold
 //! then is an *outcome*, and [`Ran`] says how often each came.
 //!
 //! It runs as root on people's machines. It touches only its own processes and memory files; it changes no
 //! setting. Each wait is bounded. A process dies with the one that made it.
 
+mod aim;
 mod board;
 mod execute;
 mod geometry;
@@ -38,6 +39,7 @@ use pagefold_litmus::Scenario;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use aim::{Aim, Meeting, Point};
 pub use kernel::{Kernel, Version};
 pub use plan::NoCounterpart;
 pub use race::Limits;
@@ -106,11 +108,17 @@ impl Machine {
         })
     }
 
-    /// Runs a scenario until a limit is met. This process must have one thread only, as it forks.
+    /// Runs a scenario until a limit is met, with threads that meet where `aim` says or else anywhere. This process must have one
+    /// thread only, as it forks.
     ///
     /// # Errors
     /// If the scenario or the machine is not made for it.
-    pub fn run(&self, scenario: &Scenario, limits: Limits) -> Result<Ran, Unable> {
+    pub fn run(
+        &self,
+        scenario: &Scenario,
+        limits: Limits,
+        aim: Option<&Aim>,
+    ) -> Result<Ran, Unable> {
         let program = Program::new(scenario)?;
         if let Some(what) = self.kernel.lacks_for(&program) {
             return Err(Unable::Missing(what));
@@ -120,7 +128,7 @@ impl Machine {
             return Err(Unable::Missing(what.to_owned()));
         }
         let mut log = kernel::Log::listen();
-        let mut ran = race::run(&program, self.zero_page, limits)
+        let mut ran = race::run(&program, self.zero_page, limits, aim)
             .map_err(|error| Unable::Missing(format!("processes and memory files: {error}")))?;
         ran.complaints = log.complaints();
         ran.hides_poison = !kernel::tells_of_poison();

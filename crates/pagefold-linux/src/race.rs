@@ -14,6 +14,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use crate::aim::Aim;
 use crate::board::{Board, Task, WORKERS};
 use crate::geometry::Spread;
 use crate::plan::Program;
@@ -45,7 +46,12 @@ pub struct Limits {
 }
 
 /// Runs a program until a limit is met.
-pub(crate) fn run(program: &Program<'_>, zero_page: u64, limits: Limits) -> Result<Ran, Errno> {
+pub(crate) fn run(
+    program: &Program<'_>,
+    zero_page: u64,
+    limits: Limits,
+    aim: Option<&Aim>,
+) -> Result<Ran, Errno> {
     let board = Shared::<Board>::new()?;
     let files = objects(program.scenario)?;
     let mut controller = Controller {
@@ -53,6 +59,7 @@ pub(crate) fn run(program: &Program<'_>, zero_page: u64, limits: Limits) -> Resu
         living: [None; WORKERS],
         forked: BTreeSet::new(),
         random: Random::new(limits.seed),
+        aim,
         longest: vec![0; program.scenario.threads.len()],
         contents: Vec::new(),
     };
@@ -97,6 +104,7 @@ struct Controller<'a> {
     /// The workers that others have forked in this iteration.
     forked: BTreeSet<usize>,
     random: Random,
+    aim: Option<&'a Aim>,
     /// About how long each thread takes, in nanoseconds.
     longest: Vec<u64>,
     /// What is written to objects.
@@ -144,9 +152,17 @@ impl Controller<'_> {
         Ok(())
     }
 
-    /// Each thread waits between no time and about as long as another one takes, so that they meet everywhere.
+    /// If nobody knows where threads should meet, each waits between no time and about as long as another one takes, so that
+    /// they meet everywhere.
     fn draw_delays(&mut self) {
         let board = self.context.board;
+        if let Some(aim) = self.aim {
+            let delays = aim.draw(&mut self.random, &self.longest);
+            for (seat, delay) in board.seats.iter().zip(delays) {
+                seat.delay.store(delay, Relaxed);
+            }
+            return;
+        }
         for thread in 0..self.longest.len() {
             let others = self.longest.iter().enumerate();
             let others = others.filter(|(other, _)| *other != thread);

@@ -13,6 +13,7 @@ use super::text::seconds;
 use crate::exit::Status;
 use crate::grid::{Cell, Grid};
 use crate::linux::{Compared, Done, Verdict};
+use crate::reproduce::{Place, Step, Target};
 use crate::terminal::{Ink, Terminal};
 
 /// The version of the format.
@@ -37,6 +38,85 @@ pub(crate) fn head(
         ),
         Err(why) => writeln!(out, "{}", terminal.paint(Ink::Open, why)),
     }
+}
+
+/// What is to be reproduced, and where a delay in the kernel would help.
+pub(crate) fn target(target: &Target, terminal: Terminal, out: &mut dyn Write) -> io::Result<()> {
+    let Target {
+        loaded,
+        rules,
+        kind,
+        message,
+        places,
+        ..
+    } = target;
+    let name = terminal.paint(Ink::Title, &loaded.scenario.name);
+    writeln!(
+        out,
+        "\n{name} {rules} breaks in the model: {kind}: {message}"
+    )?;
+    if places.is_empty() {
+        writeln!(
+            out,
+            "  No thread has to stop for that: one begins when the other has ended."
+        )?;
+    }
+    for place in places {
+        let Place {
+            thread,
+            statement,
+            after,
+            before,
+            ..
+        } = place;
+        writeln!(out, "  {thread}, in `{statement}`, stops between")?;
+        for step in [after, before] {
+            let function = function(step);
+            writeln!(
+                out,
+                "    {}, in {function}",
+                terminal.paint(Ink::Landmark, format_args!("`{}`", step.label))
+            )?;
+        }
+        for other in &place.others {
+            let statements = other.statements.iter().map(|text| format!("`{text}`"));
+            let statements: Vec<String> = statements.collect();
+            writeln!(
+                out,
+                "  while {} goes through {}.",
+                other.thread,
+                statements.join(", ")
+            )?;
+        }
+        if place.opens.is_some() || place.closes.is_some() {
+            let opens = place.opens.as_ref().unwrap_or(after);
+            let closes = place.closes.as_ref().unwrap_or(before);
+            writeln!(
+                out,
+                "  Anywhere between `{}` ({}) and `{}` ({}) is as good.",
+                opens.label,
+                function(opens),
+                closes.label,
+                function(closes)
+            )?;
+        }
+        if place.is_in_kernel() {
+            writeln!(
+                out,
+                "  A kernel with mdelay(5) there shows it soon; say so with --delay 5."
+            )?;
+        } else {
+            writeln!(
+                out,
+                "  That is in user space: no delay in the kernel makes it stop there."
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn function(step: &Step) -> &'static str {
+    step.function.unwrap_or("user space")
 }
 
 /// What came of one scenario.
@@ -204,9 +284,20 @@ struct Report<'a> {
     kernel: Option<&'a str>,
     guest: Option<&'a str>,
     seed: u64,
+    from: Option<From<'a>>,
     runs: Vec<Run<'a>>,
     besides: Vec<Besides<'a>>,
     summary: Summary,
+}
+
+#[derive(Serialize)]
+struct From<'a> {
+    scenario: &'a str,
+    rules: &'a str,
+    kind: &'a str,
+    message: &'a str,
+    delay: u128,
+    places: &'a [Place],
 }
 
 #[derive(Serialize)]
@@ -256,6 +347,8 @@ pub(crate) struct On<'a> {
     pub(crate) guest: Option<Accelerator>,
     /// What chance was drawn from.
     pub(crate) seed: u64,
+    /// What was to be reproduced.
+    pub(crate) target: Option<&'a Target>,
 }
 
 /// Writes the report for programs: one JSON object. The names of its fields are stable; `pagefold linux --help` lists them.
@@ -273,6 +366,14 @@ pub(crate) fn json(
         kernel: on.kernel.map(|kernel| kernel.release.as_str()),
         guest: on.guest.map(Accelerator::name),
         seed: on.seed,
+        from: on.target.map(|target| From {
+            scenario: &target.loaded.scenario.name,
+            rules: &target.rules,
+            kind: &target.kind,
+            message: &target.message,
+            delay: target.aim.delay.as_millis(),
+            places: &target.places,
+        }),
         runs: all.iter().map(run).collect(),
         besides: besides
             .iter()

@@ -6,5 +6,6 @@ mod input;
 mod json;
 mod options;
 mod replay;
+mod reproduce;
 mod shrink;
 mod tables;

@@ -1,0 +1,480 @@
+//! From a trace to the places where a thread has to stop, so that others come in between.
+//!
+//! A thread that others run in between of, at a step where it could have gone on, stops there. That is what a real kernel seldom does, and
+//! a delay makes it do. The delay need not stand just there: it may stand wherever the thread's steps and those that come in
+//! between are of no concern to each other. So a place is between the last step before it and the first after it that are.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use pagefold_explore::{Trace, TraceStep};
+use pagefold_linux::{Meeting, Point};
+use pagefold_litmus::{Scenario, Statement, StatementKind};
+use pagefold_machine::model::UNDER_LOCK;
+use serde::Serialize;
+
+use super::functions::functions;
+
+/// What a step begins with that has to wait for somebody.
+const WAITS: &str = "wait for ";
+/// What a step is called that lets others have a lock.
+const RELEASES: [&str; 3] = ["unlock", "end_read", "downgrade"];
+
+/// A place where a thread has to stop.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Place {
+    /// The thread.
+    pub(crate) thread: String,
+    /// What it does meanwhile.
+    pub(crate) statement: String,
+    /// The last step before it stops.
+    pub(crate) after: Step,
+    /// The first one when it goes on.
+    pub(crate) before: Step,
+    /// The last step that the others must not come before, if that is not `after`.
+    pub(crate) opens: Option<Step>,
+    /// The first step that the others must not come behind, if that is not `before`.
+    pub(crate) closes: Option<Step>,
+    /// Who comes in between.
+    pub(crate) others: Vec<Other>,
+    #[serde(skip)]
+    meeting: Meeting,
+}
+
+impl Place {
+    /// Whether a delay in the kernel can make the thread stop here.
+    pub(crate) fn is_in_kernel(&self) -> bool {
+        self.after.function.is_some() || self.before.function.is_some()
+    }
+}
+
+/// A step of a trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Step {
+    /// Its number in the trace.
+    pub(crate) step: usize,
+    /// What it is.
+    pub(crate) label: String,
+    /// The function of Linux that takes it; none in user space.
+    pub(crate) function: Option<&'static str>,
+}
+
+/// Somebody who comes in between.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Other {
+    /// The thread.
+    pub(crate) thread: String,
+    /// What it does.
+    pub(crate) statements: Vec<String>,
+}
+
+/// All places of a trace, in its order.
+pub(crate) fn places(trace: &Trace, scenario: &Scenario) -> Vec<Place> {
+    let threads = threads(trace, scenario);
+    let mut places: Vec<(usize, Place)> = threads
+        .iter()
+        .flat_map(|thread| {
+            let pauses = thread.own.windows(2);
+            pauses.filter_map(|pause| Some((pause[0], thread.place(pause, trace, &threads)?)))
+        })
+        .collect();
+    places.sort_by_key(|(step, _)| *step);
+    places.into_iter().map(|(_, place)| place).collect()
+}
+
+/// Where threads should meet, so that what is in the trace happens.
+///
+/// If nobody has to stop, then each thread begins when the one before it has ended.
+pub(crate) fn meetings(places: &[Place], trace: &Trace, scenario: &Scenario) -> Vec<Meeting> {
+    if !places.is_empty() {
+        return places.iter().map(|place| place.meeting.clone()).collect();
+    }
+    let mut order = threads(trace, scenario);
+    order.sort_by_key(|thread| thread.own.first().copied());
+    let mut order = order.iter().map(|thread| thread.number);
+    let Some(first) = order.next() else {
+        return Vec::new();
+    };
+    let point = |thread, gone| Point { thread, gone };
+    vec![Meeting {
+        first: point(first, 1.0),
+        others: order.map(|thread| point(thread, 0.0)).collect(),
+    }]
+}
+
+/// A thread of the scenario in a trace.
+struct Thread<'a> {
+    /// Its number in the scenario.
+    number: usize,
+    name: &'a str,
+    /// The numbers of its steps.
+    own: Vec<usize>,
+    /// Of each of these, the statement.
+    statements: Vec<Option<String>>,
+    /// And the function of Linux.
+    functions: Vec<Option<&'static str>>,
+}
+
+fn threads<'a>(trace: &Trace, scenario: &'a Scenario) -> Vec<Thread<'a>> {
+    let threads = scenario.threads.iter().enumerate();
+    threads
+        .filter_map(|(number, thread)| {
+            let index = trace.threads.iter().position(|name| *name == thread.name)?;
+            let steps = trace.steps.iter().enumerate();
+            let own: Vec<usize> = steps
+                .filter(|(_, step)| usize::from(step.thread) == index && !step.reaches_memory)
+                .map(|(step, _)| step)
+                .collect();
+            let mut result = Thread {
+                number,
+                name: &thread.name,
+                statements: vec![None; own.len()],
+                functions: vec![None; own.len()],
+                own,
+            };
+            result.read(trace, scenario, &thread.body);
+            Some(result)
+        })
+        .collect()
+}
+
+/// The statements of a body, those of loops once.
+fn flat<'a>(body: &'a [Statement], all: &mut Vec<&'a Statement>) {
+    for statement in body {
+        match &statement.kind {
+            StatementKind::Repeat { body, .. } => flat(body, all),
+            _ => all.push(statement),
+        }
+    }
+}
+
+impl Thread<'_> {
+    /// Which steps belong to which statement, and to which function. A statement is a remark after the step before it.
+    fn read(&mut self, trace: &Trace, scenario: &Scenario, body: &[Statement]) {
+        let mut all = Vec::new();
+        flat(body, &mut all);
+        let find = |note: &String| {
+            let is = |statement: &&&Statement| scenario.print_statement(statement) == *note;
+            all.iter().find(is).copied()
+        };
+        let mut begin = 0;
+        let mut current = None;
+        for at in 0..=self.own.len() {
+            let notes = |at: usize| trace.steps[self.own[at]].notes.iter();
+            let next = at
+                .checked_sub(1)
+                .and_then(|last| notes(last).rev().find_map(find));
+            if at < self.own.len() && next.is_none() {
+                continue;
+            }
+            if let Some(statement) = current {
+                self.label(begin..at, statement, trace, scenario);
+            }
+            current = next;
+            begin = at;
+        }
+    }
+
+    fn label(
+        &mut self,
+        steps: Range<usize>,
+        statement: &Statement,
+        trace: &Trace,
+        scenario: &Scenario,
+    ) {
+        let text = scenario.print_statement(statement);
+        self.statements[steps.clone()].fill(Some(text));
+        let labels = self.own[steps.clone()].iter();
+        let labels = labels.map(|step| trace.steps[*step].label.as_str());
+        let found = functions(scenario, &statement.kind, labels);
+        self.functions[steps].copy_from_slice(&found);
+    }
+
+    /// What is between two of its steps that follow each other, if it has to stop there.
+    fn place(&self, pause: &[usize], trace: &Trace, threads: &[Thread<'_>]) -> Option<Place> {
+        let [last, next] = *pause else { return None };
+        let between = last + 1..next;
+        let others: Vec<(&Thread<'_>, Vec<usize>)> = threads
+            .iter()
+            .filter(|other| other.number != self.number)
+            .map(|other| (other, other.within(&between)))
+            .filter(|(_, steps)| !steps.is_empty())
+            .collect();
+        let steps: Vec<usize> = others
+            .iter()
+            .flat_map(|(_, steps)| steps)
+            .copied()
+            .collect();
+        if others.is_empty() || must_wait(&trace.steps[next], &steps, trace) {
+            return None;
+        }
+        let theirs = objects(&steps, trace);
+        let concerns = |step: &&usize| {
+            let step = &trace.steps[**step];
+            step.shared
+                && step
+                    .object
+                    .as_ref()
+                    .is_some_and(|o| theirs.contains(o.as_str()))
+        };
+        let (before, after) = self
+            .own
+            .split_at(self.own.partition_point(|step| *step <= last));
+        let opens = before.iter().rev().find(concerns).copied();
+        let closes = after.iter().find(concerns).copied();
+        // That the others came in between made no difference.
+        if opens.is_none() && closes.is_none() {
+            return None;
+        }
+        let at = self.position(last);
+        // Where nothing is begun there is nothing to be interrupted.
+        let statement = self.statements[at].clone()?;
+        let after = self.named_before(last, trace)?;
+        let before = self.named_after(next, trace)?;
+        // Of what has no name, the nearest within.
+        let opens = opens.and_then(|step| self.named_after(step, trace));
+        let closes = closes.and_then(|step| self.named_before(step, trace));
+        let point = |thread: &Thread<'_>, steps: usize| Point {
+            thread: thread.number,
+            gone: steps as f64 / thread.own.len() as f64,
+        };
+        let mine = objects(&self.own, trace);
+        let meeting = Meeting {
+            first: point(self, at + 1),
+            others: others
+                .iter()
+                .map(|(other, steps)| {
+                    // From the first step on that is of concern here.
+                    let matters = |step: &&usize| {
+                        let step = &trace.steps[**step];
+                        step.shared
+                            && step
+                                .object
+                                .as_ref()
+                                .is_some_and(|o| mine.contains(o.as_str()))
+                    };
+                    let first = steps.iter().find(matters).unwrap_or(&steps[0]);
+                    point(other, other.position(*first))
+                })
+                .collect(),
+        };
+        Some(Place {
+            thread: self.name.to_owned(),
+            statement,
+            opens: opens.filter(|opens| opens.step < after.step),
+            closes: closes.filter(|closes| closes.step > before.step),
+            after,
+            before,
+            others: others
+                .iter()
+                .map(|(other, steps)| other.told(steps))
+                .collect(),
+            meeting,
+        })
+    }
+
+    /// Its steps in a part of the trace.
+    fn within(&self, part: &Range<usize>) -> Vec<usize> {
+        let own = self.own.iter().copied();
+        own.filter(|step| part.contains(step)).collect()
+    }
+
+    fn position(&self, step: usize) -> usize {
+        self.own.partition_point(|own| *own < step)
+    }
+
+    fn step(&self, at: usize, trace: &Trace) -> Step {
+        let step = self.own[at];
+        Step {
+            step,
+            label: trace.steps[step].label.clone(),
+            function: self.functions[at],
+        }
+    }
+
+    /// The step, or the last one before it that has a name.
+    fn named_before(&self, step: usize, trace: &Trace) -> Option<Step> {
+        let at = (0..=self.position(step)).rev();
+        let mut named = at.filter(|at| has_name(&trace.steps[self.own[*at]]));
+        named.next().map(|at| self.step(at, trace))
+    }
+
+    /// The step, or the first one after it that has a name.
+    fn named_after(&self, step: usize, trace: &Trace) -> Option<Step> {
+        let mut named = (self.position(step)..self.own.len())
+            .filter(|at| has_name(&trace.steps[self.own[*at]]));
+        named.next().map(|at| self.step(at, trace))
+    }
+
+    fn told(&self, steps: &[usize]) -> Other {
+        let mut statements: Vec<String> = Vec::new();
+        for step in steps {
+            if let Some(statement) = &self.statements[self.position(*step)]
+                && statements.last() != Some(statement)
+            {
+                statements.push(statement.clone());
+            }
+        }
+        Other {
+            thread: self.name.to_owned(),
+            statements,
+        }
+    }
+}
+
+fn has_name(step: &TraceStep) -> bool {
+    !UNDER_LOCK.contains(&step.label.as_str())
+}
+
+/// Whether a thread could not have done its next step before somebody did one of these: it waits, or others had its lock.
+fn must_wait(next: &TraceStep, steps: &[usize], trace: &Trace) -> bool {
+    if next.label.starts_with(WAITS) {
+        return true;
+    }
+    let mut steps = steps.iter().map(|step| &trace.steps[*step]);
+    next.object.is_some()
+        && steps
+            .find(|step| step.object == next.object)
+            .is_some_and(|step| RELEASES.iter().any(|word| step.label.contains(word)))
+}
+
+/// What these steps do something to that the order with other threads' steps matters of.
+fn objects<'a>(steps: &[usize], trace: &'a Trace) -> HashSet<&'a str> {
+    let steps = steps.iter().map(|step| &trace.steps[*step]);
+    steps
+        .filter(|step| step.shared)
+        .filter_map(|step| step.object.as_deref())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pagefold::protocol::Protocol;
+    use pagefold_machine::model::{self, RunConfig};
+
+    use super::*;
+
+    /// The trace that a scenario of the library breaks with.
+    fn broken(name: &str, protocol: &str, without: &[&str]) -> (Trace, Scenario) {
+        let path = format!("../../litmus/{name}.litmus");
+        let source = crate::load::read(Path::new(&path)).unwrap();
+        let scenario = crate::load::scenario(&source, &path).unwrap();
+        let mut config = RunConfig::new(Protocol::by_name(protocol).unwrap());
+        let names: Vec<String> = without.iter().map(ToString::to_string).collect();
+        config.without = crate::plan::safeguards(&names).unwrap();
+        let checked = model::check(&scenario, &config).unwrap();
+        let model::Outcome::Broken(violation) = checked.outcome else {
+            panic!("{name} does not break under {protocol} without {without:?}");
+        };
+        (violation.trace, scenario)
+    }
+
+    /// Who stops where, and for whom.
+    fn told(name: &str, protocol: &str, without: &[&str]) -> String {
+        let (trace, scenario) = broken(name, protocol, without);
+        let step = |step: &Step| {
+            let function = step.function.unwrap_or("user space");
+            format!("{} ({function})", step.label)
+        };
+        let lines = places(&trace, &scenario).into_iter().map(|place| {
+            let others: Vec<String> = place
+                .others
+                .iter()
+                .map(|other| format!("{}: {}", other.thread, other.statements.join("; ")))
+                .collect();
+            format!(
+                "{}: {}\n  after  {}\n  before {}\n  opens  {}\n  closes {}\n  others {}\n",
+                place.thread,
+                place.statement,
+                step(&place.after),
+                step(&place.before),
+                place.opens.as_ref().map_or("there".to_owned(), step),
+                place.closes.as_ref().map_or("there".to_owned(), step),
+                others.join(", ")
+            )
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn the_first_question_of_the_mail() {
+        insta::assert_snapshot!(told("thread/uffd-copy-vs-retract", "posted-v1", &[]));
+    }
+
+    #[test]
+    fn a_marker_comes_in_between() {
+        insta::assert_snapshot!(told(
+            "thread/uffd-wp-vs-retract",
+            "linux-6.6",
+            &["recheck_uffd_wp"]
+        ));
+    }
+
+    #[test]
+    fn two_places_one_after_the_other() {
+        insta::assert_snapshot!(told(
+            "thread/read-fault-vs-collapse",
+            "linux-6.6",
+            &["lock_new_folio"]
+        ));
+    }
+
+    #[test]
+    fn a_fault_stops_too() {
+        insta::assert_snapshot!(told(
+            "thread/cow-fault-vs-collapse",
+            "linux-6.6",
+            &["recheck_cow_entry"]
+        ));
+    }
+
+    #[test]
+    fn a_page_table_of_the_caller() {
+        insta::assert_snapshot!(told(
+            "thread/collapse-install-vs-uffd-copy",
+            "linux-6.6",
+            &["early_pmd_lock"]
+        ));
+    }
+
+    #[test]
+    fn who_waits_for_a_lock_does_not_stop_by_itself() {
+        // P1 waits for the lock that P0 has when it stops.
+        insta::assert_snapshot!(told(
+            "thread/uffd-copy-vs-retract",
+            "linux-6.6",
+            &["recheck_pmd"]
+        ));
+    }
+
+    #[test]
+    fn nobody_has_to_stop() {
+        let (trace, scenario) = broken(
+            "safeguards/dontneed-two-cpus",
+            "linux-6.6",
+            &["flush_on_zap"],
+        );
+        let places = places(&trace, &scenario);
+        assert_eq!(places, []);
+        let meetings = meetings(&places, &trace, &scenario);
+        let [Meeting { first, others }] = &meetings[..] else {
+            panic!("one after the other is one meeting: {meetings:?}");
+        };
+        assert!((first.gone, others.len()) == (1.0, 1), "{meetings:?}");
+    }
+
+    #[test]
+    fn the_others_meet_the_thread_where_it_stops() {
+        let (trace, scenario) = broken("thread/uffd-copy-vs-retract", "posted-v1", &[]);
+        let places = places(&trace, &scenario);
+        let [Meeting { first, others }] = &meetings(&places, &trace, &scenario)[..] else {
+            panic!("P0 stops once");
+        };
+        // Near the end of the collapse, and where UFFDIO_COPY first does something to what retraction looks at.
+        assert_eq!((first.thread, others[0].thread), (0, 1));
+        assert!((0.9..1.0).contains(&first.gone), "{first:?}");
+        assert!((0.0..0.5).contains(&others[0].gone), "{others:?}");
+    }
+}
