@@ -181,7 +181,8 @@ pub(super) fn book_removed_table<P: Platform>(mm: Ref<P, Mm<P>>, old: Pte, range
 
 /// One VMA, as it was done until 6.5: with all locks of the process, or not at all.
 ///
-/// The locks are asked for in the wrong order (under the folio lock and `i_mmap_rwsem`), and so can only be tried.
+/// The locks are asked for in the wrong order (under the folio lock and `i_mmap_rwsem`), and so can only be tried. `MADV_COLLAPSE`
+/// tries those of its own process alone, where its `target` is, and leaves others to khugepaged, which has none.
 fn retract_under_mmap_lock<P: Platform>(
     vma: Ref<P, Vma<P>>,
     range: AddrRange,
@@ -192,13 +193,13 @@ fn retract_under_mmap_lock<P: Platform>(
     }
     let mm = vma.mm;
     let pmd = find_pmd(mm, range.start)?;
-    if !mm.mmap_write_trylock() {
+    let is_target = target.is_none_or(|target| target.mm == mm && target.addr == range.start);
+    if !is_target || !mm.mmap_write_trylock() {
         return Err(ScanResult::Fail);
     }
     let result = retract_exclusively(vma, pmd, range);
-    if let (Ok(()), Some(target)) = (&result, target)
-        && target.mm == mm
-        && target.addr == range.start
+    if result.is_ok()
+        && target.is_some()
         && let Some(mapping) = vma.mapping
         && let Some(folio) = mapping.folio_protected(vma.index_of(range.start))
     {

@@ -3,6 +3,8 @@
 //! Guarantee: a page appears, or an error says why not and nothing has changed.
 //!
 //! Locks, in order: `mmap_lock` for reading, folio lock (of a new page of the object), lock of the table.
+//!
+//! The table is made first of all, and may be gone again when it is needed: user space is told to try again.
 
 use crate::accounting::{Fact, PageKind};
 use crate::addr::{AddrRange, Pfn, VirtAddr};
@@ -12,7 +14,7 @@ use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::mmap::{exit_mm, mmget_not_zero};
 use crate::page_cache::{CacheError, Mapping};
-use crate::page_table::{PteLocked, pmd_alloc, pte_alloc, pte_offset_map_lock};
+use crate::page_table::{PmdRef, PteLocked, pmd_alloc, pte_alloc, pte_offset_map_lock};
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
 use crate::rmap::{add_mapping, anon_vma_prepare};
@@ -30,8 +32,8 @@ pub fn copy<P: Platform>(
     addr: VirtAddr,
     fill: impl FnOnce(Pfn),
 ) -> Result<(), UffdError> {
-    fill_page(mm, addr, |vma| {
-        fill_new(vma, addr, fill, Room::NoneOrMarker)
+    fill_page(mm, addr, |vma, pmd| {
+        fill_new(vma, pmd, addr, fill, Room::NoneOrMarker)
     })
 }
 
@@ -40,20 +42,21 @@ pub fn copy<P: Platform>(
 /// # Errors
 /// As [`copy`].
 pub fn zeropage<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
-    fill_page(mm, addr, |vma| {
-        fill_new(vma, addr, P::clear_page, Room::None)
+    fill_page(mm, addr, |vma, pmd| {
+        fill_new(vma, pmd, addr, P::clear_page, Room::None)
     })
 }
 
 /// Fills a missing page with a new one; a private one where there is `room`, in a shared VMA also where a marker is.
 fn fill_new<P: Platform>(
     vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
     addr: VirtAddr,
     fill: impl FnOnce(Pfn),
     room: Room,
 ) -> Result<(), UffdError> {
     if let Some(mapping) = vma.mapping.filter(|_| vma.is_shared()) {
-        return fill_shared(vma, mapping, addr, fill);
+        return fill_shared(vma, pmd, mapping, addr, fill);
     }
     if P::enforces(Safeguard::CopyAnonVmaFirst) {
         anon_vma_prepare(vma);
@@ -61,7 +64,7 @@ fn fill_new<P: Platform>(
     let folio = Folio::alloc::<P>(Order::Small, true).ok_or(UffdError::NoMemory)?;
     fill(folio.pfn());
     folio.mark_uptodate::<P>();
-    let result = install_where(vma, addr, folio, folio.pfn(), room);
+    let result = install_where(vma, pmd, addr, folio, folio.pfn(), room);
     if result.is_err() {
         folio.put::<P>(1);
     } else if !P::enforces(Safeguard::CopyAnonVmaFirst) {
@@ -75,22 +78,22 @@ fn fill_new<P: Platform>(
 /// # Errors
 /// As [`copy`].
 pub fn poison<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
-    fill_page(mm, addr, |vma| {
-        let table = writable_table(vma, addr, Room::None)?;
+    fill_page(mm, addr, |vma, pmd| {
+        let table = writable_table(vma, pmd, addr, Room::None)?;
         P::observe(Fact::Poisoned(vma.mm.id, addr));
         table.set_marker(addr, Marker::Poison);
         Ok(())
     })
 }
 
-/// The frame of all fillers (Linux: `mfill_atomic`): finds the VMA, has it filled, wakes waiters.
+/// The frame of all fillers (Linux: `mfill_atomic`): finds the VMA, makes a table, has it filled, wakes waiters.
 pub(super) fn fill_page<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
-    fill: impl FnOnce(Ref<P, Vma<P>>) -> Result<(), UffdError>,
+    fill: impl FnOnce(Ref<P, Vma<P>>, PmdRef<P>) -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
     with_registered(mm, addr, Vma::is_uffd_armed_protected, |vma| {
-        fill(vma)?;
+        fill(vma, upper_entry(mm, addr)?)?;
         wake(vma, addr);
         Ok(())
     })
@@ -148,23 +151,28 @@ pub(super) fn wake_range<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) {
     }
 }
 
-/// The table for `addr`, made if need be, locked, with room for an entry at `addr`.
-///
-/// Between making and locking the table, retraction may take it away again: user space is told to try again.
+/// The upper entry of `addr`, with a table, made if need be. One that is not there any more counts as a huge page, as in Linux.
+fn upper_entry<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<PmdRef<P>, UffdError> {
+    let pmd = pmd_alloc(mm, addr).ok_or(UffdError::NoMemory)?;
+    if !pte_alloc(pmd) {
+        return Err(UffdError::NoMemory);
+    }
+    if pmd.read_once("read pmd").is_table() {
+        Ok(pmd)
+    } else {
+        Err(UffdError::Exists)
+    }
+}
+
+/// The table of `pmd`, locked, with room for an entry at `addr`.
 fn writable_table<P: Platform>(
     vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
     addr: VirtAddr,
     room: Room,
 ) -> Result<PteLocked<P>, UffdError> {
     if !P::enforces(Safeguard::CopySizeUnderLock) {
         check_size(vma, addr)?;
-    }
-    let pmd = pmd_alloc(vma.mm, addr).ok_or(UffdError::NoMemory)?;
-    if pmd.read_once("read pmd").is_huge() {
-        return Err(UffdError::Exists);
-    }
-    if !pte_alloc(pmd) {
-        return Err(UffdError::NoMemory);
     }
     let table = pte_offset_map_lock(pmd).ok_or(UffdError::Again)?;
     // Truncation changes the size, and then takes this lock to unmap.
@@ -208,22 +216,24 @@ enum Room {
 /// not write to a page of the object. (Linux: `mfill_atomic_install_pte`)
 pub(super) fn install<P: Platform>(
     vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
     addr: VirtAddr,
     folio: Folio,
     pfn: Pfn,
 ) -> Result<(), UffdError> {
-    install_where(vma, addr, folio, pfn, Room::NoneOrMarker)
+    install_where(vma, pmd, addr, folio, pfn, Room::NoneOrMarker)
 }
 
 /// As [`install`], where there is `room`.
 fn install_where<P: Platform>(
     vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
     addr: VirtAddr,
     folio: Folio,
     pfn: Pfn,
     room: Room,
 ) -> Result<(), UffdError> {
-    let table = writable_table(vma, addr, room)?;
+    let table = writable_table(vma, pmd, addr, room)?;
     let kind = if folio.is_anon::<P>() {
         PageKind::Anon
     } else {
@@ -249,6 +259,7 @@ fn install_where<P: Platform>(
 /// Fills a page of the object itself.
 fn fill_shared<P: Platform>(
     vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
     mapping: Ref<P, Mapping<P>>,
     addr: VirtAddr,
     fill: impl FnOnce(Pfn),
@@ -261,7 +272,12 @@ fn fill_shared<P: Platform>(
     let result = match Mapping::add_folio(mapping, folio, index) {
         Ok(()) => {
             P::observe(Fact::Filled(mapping.id, index, folio.pfn()));
-            install(vma, addr, folio, folio.pfn())
+            let result = install(vma, pmd, addr, folio, folio.pfn());
+            if result.is_err() {
+                // Nobody has mapped it, as it is locked.
+                mapping.remove_folio(folio);
+            }
+            result
         }
         Err(CacheError::Occupied) => Err(UffdError::Exists),
         Err(CacheError::BeyondEnd) => Err(UffdError::Fault),

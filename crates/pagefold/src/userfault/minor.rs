@@ -3,7 +3,8 @@
 //! Guarantee: what is mapped is the page that the object has.
 //!
 //! Locks, in order: `mmap_lock` for reading, folio lock, lock of the table. The folio lock is what keeps collapse from replacing the
-//! page meanwhile: it has all pages that it replaces locked until their successor is in the cache.
+//! page meanwhile: it has all pages that it replaces locked until their successor is in the cache. The table was made before that lock
+//! was waited for, and collapse may have taken it meanwhile: then user space is told to try again.
 //!
 //! A page that collapse unmaps is one that is not mapped: its next access is an event again, unless the huge page was mapped by
 //! then. That is no event too many: who answers every event has mapped every page that is used.
@@ -24,7 +25,7 @@ use crate::userfault::fill::{fill_page, install};
 /// [`UffdError::Fault`] if the object has no page there, [`UffdError::Invalid`] without an object; else as
 /// [`copy`](super::copy).
 pub fn continue_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
-    fill_page(mm, addr, |vma| {
+    fill_page(mm, addr, |vma, pmd| {
         let mapping = vma.mapping.ok_or(UffdError::Invalid)?;
         if !vma.is_shared() {
             anon_vma_prepare(vma);
@@ -37,7 +38,7 @@ pub fn continue_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(
             mapping.get_folio(index)
         };
         let folio = folio.ok_or(UffdError::Fault)?;
-        let result = install(vma, addr, folio, folio.page::<P>(index));
+        let result = install(vma, pmd, addr, folio, folio.page::<P>(index));
         if locked {
             folio.unlock::<P>();
         }
