@@ -15,6 +15,7 @@
 
 mod aim;
 mod board;
+pub mod engine;
 mod execute;
 mod geometry;
 mod kernel;

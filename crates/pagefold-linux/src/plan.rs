@@ -271,7 +271,7 @@ fn without_counterpart(scenario: &Scenario, call: &Call) -> Option<&'static str>
 }
 
 /// Whether both ranges consist of the same halves of huge pages, which differ in size.
-fn same_shape(scenario: &Scenario, from: MappingRange, to: MappingRange) -> bool {
+pub(crate) fn same_shape(scenario: &Scenario, from: MappingRange, to: MappingRange) -> bool {
     let ((from, pages), (to, others)) = (scenario.pages_of(from), scenario.pages_of(to));
     let wholes = [from, to, pages].iter().all(|n| n.is_multiple_of(HALVES));
     pages == others && (from == to || wholes)
@@ -328,7 +328,7 @@ fn mentions(statement: &Statement, mapping: MappingId) -> bool {
 }
 
 /// The places of the mappings, one after the other in each address space.
-fn slots(scenario: &Scenario) -> Vec<usize> {
+pub(crate) fn slots(scenario: &Scenario) -> Vec<usize> {
     let mut next = vec![0; scenario.mms.len()];
     let mut slots: Vec<usize> = Vec::with_capacity(scenario.mappings.len());
     for mapping in &scenario.mappings {
