@@ -61,6 +61,7 @@ pub(crate) fn run(
         random: Random::new(limits.seed),
         aim,
         longest: vec![0; program.scenario.threads.len()],
+        usual: vec![0; program.scenario.threads.len()],
         contents: Vec::new(),
     };
     let mut ran = Ran::default();
@@ -105,8 +106,10 @@ struct Controller<'a> {
     forked: BTreeSet<usize>,
     random: Random,
     aim: Option<&'a Aim>,
-    /// About how long each thread takes, in nanoseconds.
+    /// About how long each thread takes, in nanoseconds, if it takes long.
     longest: Vec<u64>,
+    /// The same, on average.
+    usual: Vec<u64>,
     /// What is written to objects.
     contents: Vec<u8>,
 }
@@ -157,7 +160,7 @@ impl Controller<'_> {
     fn draw_delays(&mut self) {
         let board = self.context.board;
         if let Some(aim) = self.aim {
-            let delays = aim.draw(&mut self.random, &self.longest);
+            let delays = aim.draw(&mut self.random, &self.usual);
             for (seat, delay) in board.seats.iter().zip(delays) {
                 seat.delay.store(delay, Relaxed);
             }
@@ -220,8 +223,14 @@ impl Controller<'_> {
     }
 
     fn note_durations(&mut self) {
-        for (longest, seat) in self.longest.iter_mut().zip(&self.context.board.seats) {
+        let threads = self.longest.iter_mut().zip(&mut self.usual);
+        for ((longest, usual), seat) in threads.zip(&self.context.board.seats) {
             let took = seat.took.load(Relaxed);
+            *usual = if *usual == 0 {
+                took
+            } else {
+                (*usual * 7 + took) / 8
+            };
             // One that was interrupted for long is soon forgotten.
             *longest = if took > *longest {
                 (*longest * 3 + took) / 4
