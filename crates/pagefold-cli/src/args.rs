@@ -127,7 +127,7 @@ JSON (--format json), one object:
               iterations, seconds, registers: [name],
               outcomes: [{ values: [number | word | null: not written], seen, disturbed: how many of these
                            while MADV_COLLAPSE said EAGAIN, allowed: true|false|null: not known }],
-              complaints: [part of the kernel's log] }]
+              complaints: [part of the kernel's log], remarks: [what stands for something else] }]
   besides  [{ during: scenario | null: before the first, text }]: what else the log of the guest complains of
   summary  { runs, allowed, forbidden, open, skipped, seconds, status }";
 

@@ -248,6 +248,7 @@ fn status(all: &[Done<'_>], besides: &[Complaint]) -> Status {
 fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, bound: u64) -> Compared {
     let mut config = RunConfig::new(protocol);
     config.bounds = config.bounds.max_executions(bound);
+    config.by_system_calls = true;
     if let Ok(cpus) = thread::available_parallelism() {
         config.workers = cpus;
     }

@@ -136,6 +136,12 @@ pub fn has_counterpart(scenario: &Scenario) -> Result<(), NoCounterpart> {
     Program::new(scenario).map(drop)
 }
 
+/// What stands for something else in the run of a scenario than it says, in words.
+#[must_use]
+pub fn remarks(scenario: &Scenario) -> Vec<&'static str> {
+    plan::remarks(scenario)
+}
+
 /// Whether this process has one thread. One that was waited for may take a moment until it is gone for the kernel as well.
 fn is_alone() -> bool {
     let count = || fs::read_dir("/proc/self/task").map_or(0, Iterator::count);

@@ -37,6 +37,8 @@ pub(super) struct Plan<'a> {
     /// Run before the checks at the end; the tests of the oracles break something there.
     pub(super) before_checks: fn(&Machine),
     pub(super) weakened: Option<Site>,
+    /// As [`RunConfig::by_system_calls`].
+    pub(super) by_system_calls: bool,
     /// Somebody reads userfaultfds.
     pub(super) monitored: bool,
     /// The places passed, if they are to be noted.
@@ -122,6 +124,7 @@ impl<'a> Plan<'a> {
             findings: Findings::default(),
             before_checks: |_| (),
             weakened: config.weakened,
+            by_system_calls: config.by_system_calls,
             monitored: scenario
                 .threads
                 .iter()
