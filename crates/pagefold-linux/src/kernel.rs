@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use crate::kernel_log::{self, Complaint};
 use crate::plan::{self, Memory, Program, modes};
 use crate::sys::kvm;
+use crate::sys::settings;
 use crate::sys::uffd::{Modes, Userfaultfd};
 
 /// Where the kernel says what it makes huge pages of.
@@ -178,9 +179,7 @@ pub(crate) fn tells_of_poison() -> bool {
 /// The setting that is chosen in a file of `/sys`: the one in brackets.
 fn chosen(file: &str) -> Option<String> {
     let text = fs::read_to_string(format!("{THP}/{file}")).ok()?;
-    let (_, rest) = text.split_once('[')?;
-    let (chosen, _) = rest.split_once(']')?;
-    Some(chosen.to_owned())
+    Some(settings::chosen(&text).to_owned())
 }
 
 /// The modes of all userfaultfds, or else the simplest.

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use pagefold_litmus::Scenario;
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -43,6 +45,8 @@ pub struct Limits {
     pub time: Duration,
     /// What places and delays are drawn from.
     pub seed: u64,
+    /// The settings of khugepaged may be changed, and are put back: scans are its own.
+    pub khugepaged: bool,
 }
 
 /// Runs a program until a limit is met.
@@ -54,8 +58,16 @@ pub(crate) fn run(
 ) -> Result<Ran, Errno> {
     let board = Shared::<Board>::new()?;
     let files = objects(program.scenario)?;
+    let hang_up = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let mut controller = Controller {
-        context: Context::new(program, &board, &files, zero_page),
+        context: Context::new(
+            program,
+            &board,
+            &files,
+            &hang_up,
+            zero_page,
+            limits.khugepaged,
+        ),
         living: [None; WORKERS],
         forked: BTreeSet::new(),
         random: Random::new(limits.seed),
@@ -134,7 +146,13 @@ impl Controller<'_> {
             .worker_of
             .iter()
             .filter(|worker| program.joins_late(**worker));
-        board.reset(threads, threads - late.count());
+        let monitors = (0..threads).filter(|thread| program.is_monitor(*thread));
+        board.reset(threads, threads - monitors.count(), threads - late.count());
+        // What was written there by the last race, if it was.
+        let _ = (&mut &*self.context.hang_up).read(&mut [0; 8]);
+        for worker in program.forked() {
+            board.desks[worker].pid.store(0, Relaxed);
+        }
         self.forked.clear();
         board.spread.draw(&mut self.random);
         for (object, file) in program.scenario.objects.iter().zip(self.context.files) {
@@ -183,6 +201,9 @@ impl Controller<'_> {
             self.ask(setup.mm.index(), Task::Setup(phase))?;
             self.note_forked();
         }
+        if program.has_monitors() {
+            self.ask(program.outside(), Task::TakeOver)?;
+        }
         self.ask_living(Task::Spawn)?;
         for worker in self.forked.clone() {
             self.ask(worker, Task::Spawn)?;
@@ -201,6 +222,10 @@ impl Controller<'_> {
         }
         for (phase, last) in scenario.finals.iter().enumerate() {
             self.ask(last.mm.index(), Task::Final(phase))?;
+        }
+        if program.has_monitors() {
+            // Others would wait for it, as nobody reads what it is told.
+            self.ask(program.outside(), Task::Clear)?;
         }
         for worker in program.forked().rev() {
             if self.forked.contains(&worker) {
@@ -257,7 +282,7 @@ impl Controller<'_> {
         let desk = &self.context.board.desks[worker];
         let who = || match self.context.program.scenario.mms.get(worker) {
             Some(mm) => format!("the process of {}", mm.name),
-            None => "the process of the kernel's threads".to_owned(),
+            None => "the process outside of all".to_owned(),
         };
         self.wait(
             |patience| desk.answered(number, patience),

@@ -5,6 +5,7 @@
 //! nothing, so that any of them can fork.
 
 use std::fs::File;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::panic;
 use std::process;
@@ -12,12 +13,13 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use pagefold_litmus::{Created, MappingId, MmId};
+use linux_raw_sys::general::MADV_HUGEPAGE;
+use pagefold_litmus::{Created, MappingId, MmId, ObjectId};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::board::{Board, Task};
-use crate::execute::{Moment, run_body};
+use crate::execute::{Moment, monitor, run_body};
 use crate::look::Looks;
 use crate::plan::{Memory, Program, modes};
 use crate::processor::{self, Processor};
@@ -34,8 +36,12 @@ pub(crate) struct Context<'a> {
     pub(crate) board: &'a Board,
     /// The objects.
     pub(crate) files: &'a [File],
+    /// Can be read from when monitors have nothing to wait for any more (`eventfd`).
+    pub(crate) hang_up: &'a File,
     /// The frame of the page of zeros.
     pub(crate) zero_page: u64,
+    /// Scans are those of khugepaged itself.
+    pub(crate) by_khugepaged: bool,
     /// The userfaultfd of each mapping, of this process only.
     pub(crate) uffds: Vec<Userfaultfd>,
     /// One that nothing is registered with.
@@ -49,14 +55,18 @@ impl<'a> Context<'a> {
         program: &'a Program<'a>,
         board: &'a Board,
         files: &'a [File],
+        hang_up: &'a File,
         zero_page: u64,
+        by_khugepaged: bool,
     ) -> Self {
         let scenario = program.scenario;
         Self {
             program,
             board,
             files,
+            hang_up,
             zero_page,
+            by_khugepaged,
             uffds: scenario
                 .mappings
                 .iter()
@@ -112,7 +122,7 @@ impl<'a> Context<'a> {
             Err(error) => {
                 let threads = self.program.threads_of(child.index()).count();
                 if threads > 0 {
-                    self.board.leave(threads as u32);
+                    self.leave(threads as u32, false);
                 }
                 Err(error)
             }
@@ -122,8 +132,8 @@ impl<'a> Context<'a> {
     /// Everything that is there from the start.
     fn build(&self, worker: usize) -> Result<(), Errno> {
         let scenario = self.program.scenario;
-        if worker >= scenario.mms.len() {
-            return Ok(());
+        if worker == self.program.outside() {
+            return self.map_objects();
         }
         if self.program.uses_uffd {
             self.spare_uffd.open(Modes::default())?;
@@ -137,9 +147,52 @@ impl<'a> Context<'a> {
                 let uffd = &self.uffds[id.index()];
                 uffd.open(modes(asked))?;
                 uffd.register(self.pages_of(id), modes(asked))?;
+                self.board.uffds[id.index()].store(uffd.number(), Relaxed);
             }
         }
         Ok(())
+    }
+
+    /// The objects that are collapsed on behalf of no process, each in the slot of its number.
+    fn map_objects(&self) -> Result<(), Errno> {
+        for object in self.program.collapsed() {
+            let pages = self.pages_of_object(object);
+            memory::mmap(pages, Source::Shared(&self.files[object.index()]))?;
+        }
+        Ok(())
+    }
+
+    /// All pages of an object, where who is outside has it.
+    pub(crate) fn pages_of_object(&self, object: ObjectId) -> Pages {
+        let pages = self.program.scenario[object].pages();
+        self.board.spread.range(object.index(), 0, pages)
+    }
+
+    /// So many threads have ended, or will never begin.
+    fn leave(&self, threads: u32, monitors: bool) {
+        if !monitors && self.board.end_racers(threads) {
+            // If it cannot be written, it was written before.
+            let _ = (&mut &*self.hang_up).write(&1_u64.to_ne_bytes());
+        }
+        self.board.leave(threads);
+    }
+
+    /// Gives the userfaultfds of this process to who waits for their events, who has taken them over.
+    fn hand_over(&self, worker: usize) {
+        if worker == self.program.outside() || !self.program.hands_over(MmId::new(worker)) {
+            return;
+        }
+        for (id, _) in self.program.scenario.mappings_of(MmId::new(worker)) {
+            self.uffds[id.index()].close();
+        }
+    }
+
+    /// Has khugepaged look after the mappings that are there.
+    fn advise(&self, worker: usize) {
+        for (id, _) in self.program.scenario.mappings_of(MmId::new(worker)) {
+            // Those that are not there are none of its business.
+            let _ = memory::madvise(self.pages_of(id), MADV_HUGEPAGE);
+        }
     }
 
     /// Takes it all away again, and waits for children.
@@ -165,6 +218,8 @@ pub(crate) fn serve(context: &Context<'_>, worker: usize, last: u32, late: bool)
         process::abort();
     }));
     access::catch_faults().expect("signals can be handled");
+    let pid = rustix::process::getpid().as_raw_pid();
+    context.board.desks[worker].pid.store(pid, Relaxed);
     let vm =
         processor::virtual_machine(context.program, worker).expect("a virtual machine can be made");
     thread::scope(|scope| work(context, worker, vm.as_ref(), last, late, scope));
@@ -205,7 +260,12 @@ fn work<'scope, 'env>(
                 let body = &program.scenario.setup[phase].body;
                 let _ = run_body(context, &Processor::Own, Moment::Setup, body);
             }
-            Task::Spawn => spawn(true),
+            Task::TakeOver => monitor::take_over(context).expect("files can be taken over"),
+            Task::Spawn => {
+                context.hand_over(worker);
+                spawn(true);
+            }
+            Task::Advise => context.advise(worker),
             Task::Final(phase) => looks.run(context, worker, &program.scenario.finals[phase].body),
             Task::Clear => {
                 context.clear().expect("mappings can be taken away");
@@ -221,7 +281,7 @@ fn work<'scope, 'env>(
 
 /// A thread of a scenario: one race after the other, each after that of the number `race`; or just the one that is on.
 fn attend(context: &Context<'_>, worker: usize, vm: Option<&Vm>, thread: usize, race: Option<u32>) {
-    let processor = Processor::of(context.program, thread, vm).expect("a virtual CPU can be made");
+    let processor = Processor::of(context, thread, vm).expect("a virtual CPU can be made");
     let Some(mut race) = race else {
         race_once(context, worker, &processor, thread);
         return;
@@ -236,6 +296,10 @@ fn attend(context: &Context<'_>, worker: usize, vm: Option<&Vm>, thread: usize, 
 fn race_once(context: &Context<'_>, worker: usize, processor: &Processor<'_>, thread: usize) {
     let board = context.board;
     let seat = &board.seats[thread];
+    let is_monitor = context.program.is_monitor(thread);
+    if is_monitor {
+        monitor::wait_for_process(context, thread);
+    }
     let delay = Duration::from_nanos(seat.delay.load(Relaxed));
     let begin = Instant::now();
     while begin.elapsed() < delay {
@@ -249,13 +313,13 @@ fn race_once(context: &Context<'_>, worker: usize, processor: &Processor<'_>, th
         .store(took.as_nanos().try_into().unwrap_or(u64::MAX), Relaxed);
     seat.done.store(1, Relaxed);
     if ended == ControlFlow::Continue(()) {
-        board.leave(1);
+        context.leave(1, is_monitor);
         return;
     }
     // The address space ends with the last of its threads.
     let users = context.program.threads_of(worker).count();
     let exited = board.desks[worker].exited.fetch_add(1, Relaxed) as usize + 1;
-    board.leave(1);
+    context.leave(1, is_monitor);
     if exited == users {
         sys::exit(0);
     }

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::{errno, result};
 
@@ -201,14 +202,21 @@ pub(crate) fn mincore(page: Address) -> Result<bool, Errno> {
     Ok(present & 1 != 0)
 }
 
-/// Reads a word of this process by a pin of its page.
-pub(crate) fn read_pinned(address: Address) -> Result<u64, Errno> {
+/// Reads a word of a process by a pin of its page.
+pub(crate) fn read_pinned(of: Pid, address: Address) -> Result<u64, Errno> {
     let mut word = 0_u64;
     let local = slice(ptr::from_mut(&mut word).cast());
     let remote = slice(address.pointer());
     // SAFETY: the local slice is the word, and the remote one is only read.
     let bytes = unsafe {
-        libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+        libc::process_vm_readv(
+            of.as_raw_pid(),
+            &raw const local,
+            1,
+            &raw const remote,
+            1,
+            0,
+        )
     };
     if bytes == -1 { Err(errno()) } else { Ok(word) }
 }

@@ -7,6 +7,8 @@ pub(crate) mod access;
 pub(crate) mod kvm;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod remote;
+pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod uffd;
 

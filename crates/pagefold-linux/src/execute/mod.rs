@@ -1,4 +1,10 @@
 //! What each statement of a scenario does on a real kernel.
+//!
+//! [`Who::call`] names each call once; what takes more than a system call stands in the module of its family.
+
+mod fill;
+pub(crate) mod monitor;
+mod outside;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,7 +40,7 @@ pub(crate) enum Moment {
     Final,
 }
 
-/// Runs statements one after the other; breaks off when the thread has ended.
+/// Runs statements of a thread, or of the process outside of the race, one after the other; breaks off when the thread has ended.
 pub(crate) fn run_body(
     context: &Context<'_>,
     processor: &Processor<'_>,
@@ -134,10 +140,21 @@ impl<'c> Who<'c> {
                 self.context.uffds[mapping.index()].close();
                 Given::Number(0)
             }
-            Call::Gup(page) => match memory::read_pinned(self.address(page)) {
-                Ok(value) => Given::Number(value),
-                Err(error) => Given::Errno(error),
-            },
+            Call::UffdioMove(to, from) => self.move_pages(to, from).into(),
+            Call::UffdRead(mapping) => self.uffd_read(mapping),
+            Call::UffdAnswer(mapping, value) => self.uffd_answer(mapping, value),
+            Call::Collapse(object) => self.collapse_object(object).into(),
+            Call::Scan(scope, none, shared, swap) => {
+                if self.context.by_khugepaged {
+                    self.scan(scope, [none, shared, swap]).into()
+                } else {
+                    Given::Number(self.scan_by_madvise(scope))
+                }
+            }
+            Call::Gup(page) => {
+                let me = rustix::process::getpid();
+                memory::read_pinned(me, self.address(page)).into()
+            }
             Call::GupWrite(page, value) => memory::write_pinned(self.address(page), value).into(),
             Call::Mincore(page) => match memory::mincore(self.address(page)) {
                 Ok(cached) => Given::Number(cached.into()),
@@ -167,17 +184,12 @@ impl<'c> Who<'c> {
                 rustix::fs::fallocate(file, flags, start as u64, (end - start) as u64).into()
             }
             Call::Exit
-            | Call::UffdRead(_)
-            | Call::UffdAnswer(..)
-            | Call::UffdioMove(..)
             | Call::GupFast(_)
             | Call::GupFastWrite(..)
             | Call::Vmsplice(_)
-            | Call::Scan(..)
             | Call::RmapWalk(_)
             | Call::RmapWalkAnon(_)
             | Call::Reclaim(_)
-            | Call::Collapse(_)
             | Call::OpenWrite(_)
             | Call::CloseWrite(_)
             | Call::Write(..)
@@ -214,33 +226,17 @@ impl<'c> Who<'c> {
                 result = memory::madvise(pages, number);
             }
         }
-        if advice == Advice::Collapse && result == Err(Errno::AGAIN) {
-            self.context.board.disturbed.store(1, Relaxed);
+        if advice == Advice::Collapse {
+            self.note_disturbed(result);
         }
         result
     }
 
-    /// Something that fills a page: first the representative, which says how it went, then the rest of its group.
-    fn fill(
-        self,
-        page: MappingPage,
-        request: impl Fn(&Userfaultfd, Pages) -> Result<(), (Errno, usize)>,
-    ) -> Result<(), Errno> {
-        let uffd = self.uffd(page.mapping.index());
-        let address = self.address(page);
-        request(uffd, Pages::one(address)).map_err(|(error, _)| error)?;
-        for part in self.others(page) {
-            let mut done = 0;
-            while done < part.bytes {
-                let rest = Pages::new(part.start.add(done), part.bytes - done);
-                match request(uffd, rest) {
-                    Ok(()) => break,
-                    // The page where it stopped has something in it, or somebody is in the way.
-                    Err((_, bytes)) => done += bytes + PAGE,
-                }
-            }
+    /// Somebody's reference was in the way of a collapse.
+    fn note_disturbed(self, result: Result<(), Errno>) {
+        if result == Err(Errno::AGAIN) {
+            self.context.board.disturbed.store(1, Relaxed);
         }
-        Ok(())
     }
 
     /// An access: to the representative, and to the rest of its group where that matters.
@@ -252,7 +248,7 @@ impl<'c> Who<'c> {
         let value = access(self.address(page));
         let whole = match self.moment {
             Moment::Setup => true,
-            Moment::Race => self.context.program.whole,
+            Moment::Race => self.context.program.whole(page.mapping),
             Moment::Final => false,
         };
         if whole {
@@ -297,15 +293,5 @@ impl<'c> Who<'c> {
         let (first, pages) = self.context.program.scenario.pages_of(range);
         let slot = self.slot(range.mapping.index());
         self.context.board.spread.range(slot, first, pages)
-    }
-
-    /// The userfaultfd of a mapping, or else one that nothing is registered with.
-    fn uffd(self, mapping: usize) -> &'c Userfaultfd {
-        let uffd = &self.context.uffds[mapping];
-        if uffd.is_open() {
-            uffd
-        } else {
-            &self.context.spare_uffd
-        }
     }
 }
