@@ -141,7 +141,7 @@ JSON (--format json), one object:
               iterations, seconds, registers: [name],
               outcomes: [{ values: [number | word | null: not written], seen, disturbed: how many of these
                            while MADV_COLLAPSE said EAGAIN, allowed: true|false|null: not known }],
-              complaints: [part of the kernel's log] }]
+              complaints: [part of the kernel's log], remarks: [what stands for something else] }]
   besides  [{ during: scenario | null: before the first, text }]: what else the log of the guest complains of
   summary  { runs, allowed, forbidden, open, skipped, seconds, status }";
 
@@ -381,6 +381,9 @@ pub(crate) struct RaceArgs {
     /// What delays and places are drawn from
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Have khugepaged itself do the scans: its settings are changed meanwhile, for all of the machine
+    #[arg(long)]
+    pub(crate) khugepaged: bool,
     /// Race the scenario of this trace of a violation, aimed at what the trace shows, and say where a delay in the kernel would help
     #[arg(long, value_name = "TRACE.json")]
     pub(crate) from: Option<PathBuf>,
@@ -399,6 +402,7 @@ impl RaceArgs {
             iterations: self.iterations,
             time: Duration::from_secs(self.seconds),
             seed: self.seed,
+            khugepaged: self.khugepaged,
         }
     }
 

@@ -231,6 +231,9 @@ fn payload(scenarios: &[&Loaded], session: &Session<'_, '_>) -> Result<Payload, 
         format!("--seconds={}", race.seconds),
         format!("--seed={}", race.seed),
     ];
+    if race.khugepaged {
+        args.push("--khugepaged".to_owned());
+    }
     let mut files = Vec::new();
     if let Some(trace) = &race.from {
         files.push((PathBuf::from(TRACE), load::read(trace)?.into_bytes()));

@@ -208,7 +208,7 @@ impl<'a> Session<'a, '_> {
 
     /// Nobody says of a kernel that is older than all protocols what it may do.
     fn compare(&self, scenario: &Scenario, ran: Ran) -> Compared {
-        let mut compared = compare(scenario, ran, self.protocol, self.args.bound);
+        let mut compared = compare(scenario, ran, self.protocol, self.args);
         let kernel = self.kernel.as_ref();
         if let Some(kernel) = kernel.filter(|kernel| kernel.is_older_than_all())
             && self.args.protocol.is_none()
@@ -264,9 +264,11 @@ fn status(all: &[Done<'_>], besides: &[Complaint]) -> Status {
 
 /// Searches for what is allowed. The threads of the search have ended when it returns, so that processes can be forked
 /// again.
-fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, bound: u64) -> Compared {
+fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, args: &LinuxArgs) -> Compared {
     let mut config = RunConfig::new(protocol);
-    config.bounds = config.bounds.max_executions(bound);
+    config.bounds = config.bounds.max_executions(args.bound);
+    config.by_system_calls = true;
+    config.scan_by_khugepaged = args.race.khugepaged;
     if let Ok(cpus) = thread::available_parallelism() {
         config.workers = cpus;
     }
@@ -279,12 +281,17 @@ fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, bound: u64) -> Com
         bounded @ model::Outcome::NotExhausted(_) => done::bound(bounded),
         _ => None,
     };
+    let unknown = pagefold_linux::unknown(scenario);
     let registers = outcomes.registers.into_iter();
     let allowed = registers
         .map(|values| {
             values
                 .into_iter()
-                .map(|value| value.map(|value| ran.shows(value)))
+                .enumerate()
+                .map(|(register, value)| {
+                    let known = value.filter(|_| !unknown.contains(&register));
+                    known.map(|value| ran.shows(value))
+                })
                 .collect()
         })
         .collect();

@@ -6,23 +6,24 @@
 
 use std::hint;
 use std::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicI32, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pagefold_litmus::limits::{MMS, REGISTERS, THREADS};
-use pagefold_litmus::{Symbol, Value};
+use pagefold_litmus::limits::{MAPPINGS, MMS, OBJECTS, REGISTERS, THREADS};
+use pagefold_litmus::{MmId, Symbol, Value};
 use rustix::io::Errno;
 use rustix::thread::futex;
 
 use crate::geometry::Spread;
 use crate::report::Seen;
 use crate::sys::access::Signal;
+use crate::sys::remote::Process;
 use crate::sys::shared::Shareable;
 
-/// Processes: one for each address space, and one for the kernel's own threads.
+/// Processes: one for each address space, and one for who is outside of them.
 pub(crate) const WORKERS: usize = MMS + 1;
 
 /// Looks at a word before it is waited for in the kernel.
@@ -47,6 +48,14 @@ pub(crate) struct Board {
     starters: AtomicU32,
     /// Threads that have not ended.
     pub(crate) left: AtomicU32,
+    /// Those of them that are no monitors.
+    pub(crate) racers: AtomicU32,
+    /// The number of each mapping's userfaultfd, in the process that made it.
+    pub(crate) uffds: [AtomicI32; MAPPINGS],
+    /// Who has which file open for writing, counted.
+    pub(crate) writers: [AtomicU32; OBJECTS],
+    /// The next sector that is free for a pin.
+    pub(crate) sectors: AtomicU32,
     /// A collapse gave up for a reason that may lie outside of the scenario.
     pub(crate) disturbed: AtomicU32,
 }
@@ -60,6 +69,8 @@ pub(crate) struct Desk {
     task: AtomicU64,
     request: AtomicU32,
     answer: AtomicU32,
+    /// Its process; 0 before there is one.
+    pub(crate) pid: AtomicI32,
     /// It has been forked in this iteration.
     pub(crate) forked: AtomicU32,
     /// Threads that have called `exit` in this iteration.
@@ -84,8 +95,12 @@ pub(crate) enum Task {
     Build,
     /// Run a part of the set-up.
     Setup(usize),
+    /// Take over the userfaultfds whose events are waited for outside.
+    TakeOver,
     /// Begin the threads, if that is not done yet.
     Spawn,
+    /// Say that the mappings may become huge (`MADV_HUGEPAGE`).
+    Advise,
     /// Run a `final`.
     Final(usize),
     /// Take everything away; a process that was forked ends.
@@ -100,6 +115,8 @@ impl Task {
             Self::Spawn => 2,
             Self::Final(phase) => 3 | (phase as u64) << 8,
             Self::Clear => 4,
+            Self::TakeOver => 5,
+            Self::Advise => 6,
         }
     }
 
@@ -110,7 +127,9 @@ impl Task {
             1 => Self::Setup(phase),
             2 => Self::Spawn,
             3 => Self::Final(phase),
-            _ => Self::Clear,
+            4 => Self::Clear,
+            5 => Self::TakeOver,
+            _ => Self::Advise,
         }
     }
 }
@@ -157,11 +176,19 @@ pub(crate) enum Given {
     Errno(Errno),
     /// A signal.
     Signal(Signal),
+    /// Nobody knows: nothing is held against anybody.
+    Unknown,
 }
 
 impl From<Result<(), Errno>> for Given {
     fn from(result: Result<(), Errno>) -> Self {
         result.map_or_else(Self::Errno, |()| Self::Number(0))
+    }
+}
+
+impl From<Result<u64, Errno>> for Given {
+    fn from(result: Result<u64, Errno>) -> Self {
+        result.map_or_else(Self::Errno, Self::Number)
     }
 }
 
@@ -171,6 +198,7 @@ impl Given {
             Self::Number(number) => 1 | number << 2,
             Self::Errno(error) => 2 | u64::from(error.raw_os_error().unsigned_abs()) << 2,
             Self::Signal(signal) => 3 | (signal as u64) << 2,
+            Self::Unknown => 0,
         }
     }
 
@@ -190,6 +218,11 @@ impl Given {
 }
 
 impl Board {
+    /// The process of an address space.
+    pub(crate) fn process(&self, mm: MmId) -> Result<Process, Errno> {
+        Process::open(self.desks[mm.index()].pid.load(Relaxed))
+    }
+
     /// Sets a register.
     pub(crate) fn set(&self, register: usize, given: Given) {
         self.registers[register].store(given.pack(), Relaxed);
@@ -203,8 +236,9 @@ impl Board {
             .collect()
     }
 
-    /// Makes ready for an iteration of so many threads, of which so many wait for each other at the start.
-    pub(crate) fn reset(&self, threads: usize, starters: usize) {
+    /// Makes ready for an iteration of so many threads, of which so many are no monitors, and so many wait for each other at the
+    /// start.
+    pub(crate) fn reset(&self, threads: usize, racers: usize, starters: usize) {
         for register in &self.registers {
             register.store(0, Relaxed);
         }
@@ -215,9 +249,14 @@ impl Board {
         for seat in &self.seats {
             seat.done.store(0, Relaxed);
         }
+        for writers in &self.writers {
+            writers.store(0, Relaxed);
+        }
+        self.sectors.store(0, Relaxed);
         self.disturbed.store(0, Relaxed);
         self.arrived.store(0, Relaxed);
         self.starters.store(starters as u32, Relaxed);
+        self.racers.store(racers as u32, Relaxed);
         self.left.store(threads as u32, Release);
     }
 
@@ -246,6 +285,16 @@ impl Board {
                 thread::yield_now();
             }
         }
+    }
+
+    /// So many threads that are no monitors have ended, or will never begin. Whether no other is left.
+    pub(crate) fn end_racers(&self, threads: u32) -> bool {
+        self.racers.fetch_sub(threads, AcqRel) == threads
+    }
+
+    /// Whether nothing comes any more that a monitor could wait for.
+    pub(crate) fn racers_ended(&self) -> bool {
+        self.racers.load(Acquire) == 0
     }
 
     /// So many threads have ended, or will never begin.

@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::random::Random;
 use crate::sys::Address;
-use crate::sys::memory::{HUGE, PAGE, Pages};
+use crate::sys::memory::{HUGE, PAGE, Pages, REGION};
 
 /// Pages of a scenario in a huge page.
 pub(crate) const HALVES: usize = 2;
 
 /// Small pages in a real huge page.
-const SMALL: usize = HUGE / PAGE;
+pub(crate) const SMALL: usize = HUGE / PAGE;
 
 /// Pages that a read fault maps at once.
 const AROUND: usize = 16;
@@ -117,6 +117,18 @@ impl Spread {
 /// The first huge page of the mapping in a slot, however much of it is mapped.
 pub(crate) fn first_huge(slot: usize) -> Pages {
     Pages::new(start_of(slot), HUGE)
+}
+
+/// The slot of a mapping, and the number of the real page in it, at an address.
+pub(crate) fn place(address: u64) -> Option<(usize, usize)> {
+    let offset = usize::try_from(address).ok()?.checked_sub(REGION.start)?;
+    Some((offset / STRIDE, offset % STRIDE / PAGE))
+}
+
+/// The page of the region that is at an address.
+pub(crate) fn address(address: u64) -> Option<Address> {
+    let offset = usize::try_from(address).ok()?.checked_sub(REGION.start)?;
+    Some(Address::new(offset / PAGE * PAGE))
 }
 
 /// Where the mapping in a slot begins.

@@ -20,6 +20,8 @@ mod execute;
 mod geometry;
 mod kernel;
 pub mod kernel_log;
+mod khugepaged;
+mod limits;
 mod look;
 mod plan;
 mod processor;
@@ -46,6 +48,7 @@ pub use plan::NoCounterpart;
 pub use race::Limits;
 pub use report::{Count, Outcome, Ran, Seen};
 
+use khugepaged::Khugepaged;
 use plan::Program;
 
 /// How often, and after what time, is looked whether other threads are gone.
@@ -128,6 +131,16 @@ impl Machine {
             let what = "a process of one thread to fork from: this one has more";
             return Err(Unable::Missing(what.to_owned()));
         }
+        let _khugepaged = match (program.scans(), limits.khugepaged) {
+            (true, true) => Some(Khugepaged::take().map_err(|error| {
+                Unable::Missing(format!("khugepaged, whose settings are changed: {error}"))
+            })?),
+            (true, false) if program.has_limits() => {
+                let what = "leave to change the settings of khugepaged, which keeps to limits alone (--khugepaged)";
+                return Err(Unable::Missing(what.to_owned()));
+            }
+            _ => None,
+        };
         let mut log = kernel::Log::listen();
         let mut ran = race::run(&program, self.zero_page, limits, aim)
             .map_err(|error| Unable::Missing(format!("processes and memory files: {error}")))?;
@@ -143,6 +156,18 @@ impl Machine {
 /// Why it has none.
 pub fn has_counterpart(scenario: &Scenario) -> Result<(), NoCounterpart> {
     Program::new(scenario).map(drop)
+}
+
+/// What stands for something else in the run of a scenario than it says, in words.
+#[must_use]
+pub fn remarks(scenario: &Scenario) -> Vec<&'static str> {
+    plan::remarks(scenario)
+}
+
+/// The registers of a scenario that are left empty, as no kernel tells what should be in them.
+#[must_use]
+pub fn unknown(scenario: &Scenario) -> Vec<usize> {
+    plan::unknown(scenario)
 }
 
 /// Whether this process has one thread. One that was waited for may take a moment until it is gone for the kernel as well.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 use pagefold_litmus::{Call, MappingId, MappingPage, MmId, Statement, StatementKind};
+use rustix::io::Errno;
 
 use crate::board::Given;
 use crate::execute::{self, Moment};
@@ -34,13 +35,21 @@ impl Entry {
         self.0 >> 57 & 1 != 0
     }
 
+    fn is_swapped(self) -> bool {
+        self.0 >> 62 & 1 != 0
+    }
+
+    fn is_of_object(self) -> bool {
+        self.0 >> 61 & 1 != 0
+    }
+
     fn frame(self) -> u64 {
         self.0 & ((1 << 55) - 1)
     }
 }
 
 /// The frame of the page of zeros, which is no one's and is not counted.
-pub(crate) fn zero_page() -> Result<u64, rustix::io::Errno> {
+pub(crate) fn zero_page() -> Result<u64, Errno> {
     let address = Address::new(0);
     let page = memory::Pages::one(address);
     memory::mmap(page, memory::Source::Anonymous)?;
@@ -77,7 +86,15 @@ impl Looks {
             let number = match call {
                 Call::PmdMapped(mapping) => pmd_mapped(context, *mapping).into(),
                 Call::UffdWp(page) => entry(context, *page).is_uffd_wp().into(),
+                Call::Swapped(page) => entry(context, *page).is_swapped().into(),
                 Call::Rss => rss(context, worker),
+                Call::RmapWalkAnon(page) => {
+                    let given = mapped_by(context, *page);
+                    if let Some(register) = register {
+                        context.board.set(register, given);
+                    }
+                    continue;
+                }
                 Call::PageTable(mapping) => {
                     match self.page_table(context, register, worker, *mapping) {
                         Some(there) => there.into(),
@@ -134,6 +151,20 @@ impl Looks {
 fn entry(context: &Context<'_>, page: MappingPage) -> Entry {
     let slot = context.program.slots[page.mapping.index()];
     Entry::of(context.board.spread.address(slot, page.page))
+}
+
+/// How many entries map the private page at an address.
+fn mapped_by(context: &Context<'_>, page: MappingPage) -> Given {
+    let entry = entry(context, page);
+    let frame = entry.frame();
+    if !entry.is_present() || entry.is_of_object() || frame == context.zero_page {
+        return Given::Errno(Errno::NOENT);
+    }
+    let mut bytes = [0; 8];
+    let read = File::open("/proc/kpagecount")
+        .and_then(|file| file.read_exact_at(&mut bytes, frame * size_of::<u64>() as u64));
+    read.expect("root can read how often frames are mapped");
+    Given::Number(u64::from_ne_bytes(bytes))
 }
 
 /// The representatives that are mapped to something of their own.

@@ -1,4 +1,4 @@
-//! What the loads and stores of a thread are made by: itself, or a virtual CPU that it runs.
+//! What the loads and stores of a thread are made by: itself, or a virtual CPU that it runs; or a system call, for a monitor.
 //!
 //! A virtual machine has one huge page's worth of the process's memory, the first of its first mapping, as in the model. It belongs to
 //! the process, and is made before the threads begin; what is mapped there changes from race to race.
@@ -6,12 +6,13 @@
 use pagefold_litmus::{Actor, MmId};
 use rustix::io::Errno;
 
-use crate::board::Given;
+use crate::board::{Board, Given};
 use crate::geometry;
 use crate::plan::Program;
 use crate::sys::Address;
 use crate::sys::access;
 use crate::sys::kvm::{Vcpu, Vm};
+use crate::worker::Context;
 
 /// Who makes an access.
 pub(crate) enum Processor<'vm> {
@@ -19,17 +20,20 @@ pub(crate) enum Processor<'vm> {
     Own,
     /// A virtual one.
     Virtual(Vcpu<'vm>),
+    /// The kernel reads the memory of this address space.
+    Remote(&'vm Board, MmId),
 }
 
 impl<'vm> Processor<'vm> {
     /// The one of a thread; the virtual machine is that of its process.
     pub(crate) fn of(
-        program: &Program<'_>,
+        context: &'vm Context<'_>,
         thread: usize,
         vm: Option<&'vm Vm>,
     ) -> Result<Self, Errno> {
-        match (program.scenario.threads[thread].actor, vm) {
+        match (context.program.scenario.threads[thread].actor, vm) {
             (Actor::Vcpu(_), Some(vm)) => vm.vcpu(thread).map(Self::Virtual),
+            (Actor::Monitor(mm), _) => Ok(Self::Remote(context.board, mm)),
             _ => Ok(Self::Own),
         }
     }
@@ -39,6 +43,10 @@ impl<'vm> Processor<'vm> {
         match self {
             Self::Own => access::load(address).map_err(Given::Signal),
             Self::Virtual(vcpu) => vcpu.load(address).map_err(Given::Errno),
+            Self::Remote(board, mm) => board
+                .process(*mm)
+                .and_then(|process| process.read(address))
+                .map_err(|_| Given::Errno(Errno::FAULT)),
         }
     }
 
@@ -47,6 +55,7 @@ impl<'vm> Processor<'vm> {
         match self {
             Self::Own => access::store(address, value).map_err(Given::Signal),
             Self::Virtual(vcpu) => vcpu.store(address, value).map_err(Given::Errno),
+            Self::Remote(..) => unreachable!("monitors do not write to the pages of a process"),
         }
     }
 }

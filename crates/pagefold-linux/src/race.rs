@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use pagefold_litmus::Scenario;
-use rustix::fs::MemfdFlags;
+use pagefold_litmus::{Object, ObjectKind, Scenario};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{Advice, MemfdFlags, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -20,6 +22,7 @@ use crate::geometry::Spread;
 use crate::plan::Program;
 use crate::random::Random;
 use crate::report::{Outcome, Ran};
+use crate::sys::disk::{self, Sectors};
 use crate::sys::memory::PAGE;
 use crate::sys::process;
 use crate::sys::shared::Shared;
@@ -43,6 +46,8 @@ pub struct Limits {
     pub time: Duration,
     /// What places and delays are drawn from.
     pub seed: u64,
+    /// The settings of khugepaged may be changed, and are put back: scans are its own.
+    pub khugepaged: bool,
 }
 
 /// Runs a program until a limit is met.
@@ -54,8 +59,18 @@ pub(crate) fn run(
 ) -> Result<Ran, Errno> {
     let board = Shared::<Board>::new()?;
     let files = objects(program.scenario)?;
+    let sectors = program.pins_fast().then(Sectors::new).transpose()?;
+    let hang_up = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let mut controller = Controller {
-        context: Context::new(program, &board, &files, zero_page),
+        context: Context::new(
+            program,
+            &board,
+            &files,
+            sectors.as_ref(),
+            &hang_up,
+            zero_page,
+            limits.khugepaged,
+        ),
         living: [None; WORKERS],
         forked: BTreeSet::new(),
         random: Random::new(limits.seed),
@@ -85,11 +100,14 @@ pub(crate) fn run(
     Ok(ran)
 }
 
-/// A memory file for each object.
+/// A memory file for each object, or one on a disk that is open for reading.
 fn objects(scenario: &Scenario) -> Result<Vec<File>, Errno> {
     let objects = scenario.objects.iter();
     objects
         .map(|object| {
+            if object.kind == ObjectKind::File {
+                return disk::reopen(&disk::unnamed_file(false)?, OFlags::RDONLY);
+            }
             rustix::fs::memfd_create(object.name.as_str(), MemfdFlags::CLOEXEC).map(File::from)
         })
         .collect()
@@ -137,11 +155,17 @@ impl Controller<'_> {
             .worker_of
             .iter()
             .filter(|worker| program.joins_late(**worker));
-        board.reset(threads, threads - late.count());
+        let monitors = (0..threads).filter(|thread| program.is_monitor(*thread));
+        board.reset(threads, threads - monitors.count(), threads - late.count());
+        // What was written there by the last race, if it was.
+        let _ = (&mut &*self.context.hang_up).read(&mut [0; 8]);
+        for worker in program.forked() {
+            board.desks[worker].pid.store(0, Relaxed);
+        }
         self.forked.clear();
         board.spread.draw(&mut self.random);
         for (object, file) in program.scenario.objects.iter().zip(self.context.files) {
-            fill(file, &object.contents, &board.spread, &mut self.contents)?;
+            fill(file, object, &board.spread, &mut self.contents)?;
         }
         self.draw_delays();
         for worker in program.living() {
@@ -186,6 +210,9 @@ impl Controller<'_> {
             self.ask(setup.mm.index(), Task::Setup(phase))?;
             self.note_forked();
         }
+        if program.has_monitors() {
+            self.ask(program.outside(), Task::TakeOver)?;
+        }
         self.ask_living(Task::Spawn)?;
         for worker in self.forked.clone() {
             self.ask(worker, Task::Spawn)?;
@@ -204,6 +231,10 @@ impl Controller<'_> {
         }
         for (phase, last) in scenario.finals.iter().enumerate() {
             self.ask(last.mm.index(), Task::Final(phase))?;
+        }
+        if program.has_monitors() {
+            // Others would wait for it, as nobody reads what it is told.
+            self.ask(program.outside(), Task::Clear)?;
         }
         for worker in program.forked().rev() {
             if self.forked.contains(&worker) {
@@ -266,7 +297,7 @@ impl Controller<'_> {
         let desk = &self.context.board.desks[worker];
         let who = || match self.context.program.scenario.mms.get(worker) {
             Some(mm) => format!("the process of {}", mm.name),
-            None => "the process of the kernel's threads".to_owned(),
+            None => "the process outside of all".to_owned(),
         };
         self.wait(
             |patience| desk.answered(number, patience),
@@ -319,15 +350,29 @@ impl Controller<'_> {
 }
 
 /// Makes an object new: whole groups of each page that it has, and holes.
-fn fill(
+fn fill(file: &File, object: &Object, spread: &Spread, buffer: &mut Vec<u8>) -> Result<(), Errno> {
+    let bytes = spread.bytes(object.contents.len()) as u64;
+    if object.kind == ObjectKind::File {
+        let writer = disk::reopen(file, OFlags::RDWR)?;
+        // Where it had been cut off, it is written below; so its places on the disk stay, which saves time.
+        rustix::fs::ftruncate(&writer, bytes)?;
+        write_contents(&writer, object, spread, buffer)?;
+        rustix::fs::fsync(&writer)?;
+        // All of it is on the disk, and nothing in memory.
+        return rustix::fs::fadvise(&writer, 0, None, Advice::DontNeed);
+    }
+    rustix::fs::ftruncate(file, 0)?;
+    rustix::fs::ftruncate(file, bytes)?;
+    write_contents(file, object, spread, buffer)
+}
+
+fn write_contents(
     file: &File,
-    contents: &[Option<u64>],
+    object: &Object,
     spread: &Spread,
     buffer: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    rustix::fs::ftruncate(file, 0)?;
-    rustix::fs::ftruncate(file, spread.bytes(contents.len()) as u64)?;
-    for (page, content) in contents.iter().enumerate() {
+    for (page, content) in object.contents.iter().enumerate() {
         let Some(value) = content else { continue };
         let start = spread.group_start(page) * PAGE;
         let end = spread.group_start(page + 1) * PAGE;

@@ -5,6 +5,7 @@
 //! nothing, so that any of them can fork.
 
 use std::fs::File;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::panic;
 use std::process;
@@ -12,19 +13,23 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use pagefold_litmus::{Created, MappingId, MmId};
+use linux_raw_sys::general::MADV_HUGEPAGE;
+use pagefold_litmus::{Created, MappingId, MmId, ObjectId, ObjectKind};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::board::{Board, Task};
-use crate::execute::{Moment, run_body};
+use crate::execute::{Moment, monitor, run_body};
 use crate::look::Looks;
 use crate::plan::{Memory, Program, modes};
 use crate::processor::{self, Processor};
 use crate::sys::access;
+use crate::sys::disk::{self, Sectors};
 use crate::sys::kvm::Vm;
 use crate::sys::memory::{self, Pages, Source};
 use crate::sys::process as sys;
+use crate::sys::slot::Slot;
 use crate::sys::uffd::{Modes, Userfaultfd};
 
 /// What a process knows. Each has a copy of its own, but for the board, and for the files behind their descriptors.
@@ -34,8 +39,16 @@ pub(crate) struct Context<'a> {
     pub(crate) board: &'a Board,
     /// The objects.
     pub(crate) files: &'a [File],
+    /// Where the memory goes that is pinned.
+    pub(crate) sectors: Option<&'a Sectors>,
+    /// The files that this process has opened for writing.
+    pub(crate) writers: Vec<Slot>,
+    /// Can be read from when monitors have nothing to wait for any more (`eventfd`).
+    pub(crate) hang_up: &'a File,
     /// The frame of the page of zeros.
     pub(crate) zero_page: u64,
+    /// Scans are those of khugepaged itself.
+    pub(crate) by_khugepaged: bool,
     /// The userfaultfd of each mapping, of this process only.
     pub(crate) uffds: Vec<Userfaultfd>,
     /// One that nothing is registered with.
@@ -49,14 +62,21 @@ impl<'a> Context<'a> {
         program: &'a Program<'a>,
         board: &'a Board,
         files: &'a [File],
+        sectors: Option<&'a Sectors>,
+        hang_up: &'a File,
         zero_page: u64,
+        by_khugepaged: bool,
     ) -> Self {
         let scenario = program.scenario;
         Self {
             program,
             board,
             files,
+            sectors,
+            writers: scenario.objects.iter().map(|_| Slot::default()).collect(),
+            hang_up,
             zero_page,
+            by_khugepaged,
             uffds: scenario
                 .mappings
                 .iter()
@@ -80,7 +100,20 @@ impl<'a> Context<'a> {
             Memory::Object {
                 object,
                 shared: true,
-            } => Source::Shared(&self.files[object]),
+            } if self.program.scenario.objects[object].kind == ObjectKind::Shmem => {
+                Source::Shared(&self.files[object])
+            }
+            Memory::Object {
+                object,
+                shared: true,
+            } if self.program.scenario[mapping].writable.0 => {
+                let file = disk::reopen(&self.files[object], OFlags::RDWR)?;
+                return memory::mmap(self.pages_of(mapping), Source::Shared(&file));
+            }
+            Memory::Object {
+                object,
+                shared: true,
+            } => Source::ReadOnly(&self.files[object]),
             Memory::Object {
                 object,
                 shared: false,
@@ -112,7 +145,7 @@ impl<'a> Context<'a> {
             Err(error) => {
                 let threads = self.program.threads_of(child.index()).count();
                 if threads > 0 {
-                    self.board.leave(threads as u32);
+                    self.leave(threads as u32, false);
                 }
                 Err(error)
             }
@@ -122,8 +155,8 @@ impl<'a> Context<'a> {
     /// Everything that is there from the start.
     fn build(&self, worker: usize) -> Result<(), Errno> {
         let scenario = self.program.scenario;
-        if worker >= scenario.mms.len() {
-            return Ok(());
+        if worker == self.program.outside() {
+            return self.map_objects();
         }
         if self.program.uses_uffd {
             self.spare_uffd.open(Modes::default())?;
@@ -137,15 +170,61 @@ impl<'a> Context<'a> {
                 let uffd = &self.uffds[id.index()];
                 uffd.open(modes(asked))?;
                 uffd.register(self.pages_of(id), modes(asked))?;
+                self.board.uffds[id.index()].store(uffd.number(), Relaxed);
             }
         }
         Ok(())
+    }
+
+    /// The objects that are collapsed on behalf of no process, each in the slot of its number.
+    fn map_objects(&self) -> Result<(), Errno> {
+        for object in self.program.collapsed() {
+            let pages = self.pages_of_object(object);
+            memory::mmap(pages, Source::Shared(&self.files[object.index()]))?;
+        }
+        Ok(())
+    }
+
+    /// All pages of an object, where who is outside has it.
+    pub(crate) fn pages_of_object(&self, object: ObjectId) -> Pages {
+        let pages = self.program.scenario[object].pages();
+        self.board.spread.range(object.index(), 0, pages)
+    }
+
+    /// So many threads have ended, or will never begin.
+    fn leave(&self, threads: u32, monitors: bool) {
+        if !monitors && self.board.end_racers(threads) {
+            // If it cannot be written, it was written before.
+            let _ = (&mut &*self.hang_up).write(&1_u64.to_ne_bytes());
+        }
+        self.board.leave(threads);
+    }
+
+    /// Gives the userfaultfds of this process to who waits for their events, who has taken them over.
+    fn hand_over(&self, worker: usize) {
+        if worker == self.program.outside() || !self.program.hands_over(MmId::new(worker)) {
+            return;
+        }
+        for (id, _) in self.program.scenario.mappings_of(MmId::new(worker)) {
+            self.uffds[id.index()].close();
+        }
+    }
+
+    /// Has khugepaged look after the mappings that are there.
+    fn advise(&self, worker: usize) {
+        for (id, _) in self.program.scenario.mappings_of(MmId::new(worker)) {
+            // Those that are not there are none of its business.
+            let _ = memory::madvise(self.pages_of(id), MADV_HUGEPAGE);
+        }
     }
 
     /// Takes it all away again, and waits for children.
     fn clear(&self) -> Result<(), Errno> {
         for uffd in self.uffds.iter().chain([&self.spare_uffd]) {
             uffd.close();
+        }
+        for writer in &self.writers {
+            writer.close();
         }
         memory::munmap(Pages::all())?;
         for child in &self.children {
@@ -165,6 +244,8 @@ pub(crate) fn serve(context: &Context<'_>, worker: usize, last: u32, late: bool)
         process::abort();
     }));
     access::catch_faults().expect("signals can be handled");
+    let pid = rustix::process::getpid().as_raw_pid();
+    context.board.desks[worker].pid.store(pid, Relaxed);
     let vm =
         processor::virtual_machine(context.program, worker).expect("a virtual machine can be made");
     thread::scope(|scope| work(context, worker, vm.as_ref(), last, late, scope));
@@ -205,7 +286,12 @@ fn work<'scope, 'env>(
                 let body = &program.scenario.setup[phase].body;
                 let _ = run_body(context, &Processor::Own, Moment::Setup, body);
             }
-            Task::Spawn => spawn(true),
+            Task::TakeOver => monitor::take_over(context).expect("files can be taken over"),
+            Task::Spawn => {
+                context.hand_over(worker);
+                spawn(true);
+            }
+            Task::Advise => context.advise(worker),
             Task::Final(phase) => looks.run(context, worker, &program.scenario.finals[phase].body),
             Task::Clear => {
                 context.clear().expect("mappings can be taken away");
@@ -221,7 +307,7 @@ fn work<'scope, 'env>(
 
 /// A thread of a scenario: one race after the other, each after that of the number `race`; or just the one that is on.
 fn attend(context: &Context<'_>, worker: usize, vm: Option<&Vm>, thread: usize, race: Option<u32>) {
-    let processor = Processor::of(context.program, thread, vm).expect("a virtual CPU can be made");
+    let processor = Processor::of(context, thread, vm).expect("a virtual CPU can be made");
     let Some(mut race) = race else {
         race_once(context, worker, &processor, thread);
         return;
@@ -236,6 +322,10 @@ fn attend(context: &Context<'_>, worker: usize, vm: Option<&Vm>, thread: usize, 
 fn race_once(context: &Context<'_>, worker: usize, processor: &Processor<'_>, thread: usize) {
     let board = context.board;
     let seat = &board.seats[thread];
+    let is_monitor = context.program.is_monitor(thread);
+    if is_monitor {
+        monitor::wait_for_process(context, thread);
+    }
     let delay = Duration::from_nanos(seat.delay.load(Relaxed));
     let begin = Instant::now();
     while begin.elapsed() < delay {
@@ -249,13 +339,13 @@ fn race_once(context: &Context<'_>, worker: usize, processor: &Processor<'_>, th
         .store(took.as_nanos().try_into().unwrap_or(u64::MAX), Relaxed);
     seat.done.store(1, Relaxed);
     if ended == ControlFlow::Continue(()) {
-        board.leave(1);
+        context.leave(1, is_monitor);
         return;
     }
     // The address space ends with the last of its threads.
     let users = context.program.threads_of(worker).count();
     let exited = board.desks[worker].exited.fetch_add(1, Relaxed) as usize + 1;
-    board.leave(1);
+    context.leave(1, is_monitor);
     if exited == users {
         sys::exit(0);
     }

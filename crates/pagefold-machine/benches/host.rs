@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group};
 use pagefold::Ref;
 use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
-use pagefold::collapse::{self, ScanResult};
+use pagefold::collapse::{self, Limits, ScanResult};
 use pagefold::madvise;
 use pagefold::mm::Mm;
 use pagefold::mmap::{self, Backing, Sharing};
@@ -194,7 +194,7 @@ fn collapse_with(mappings: u32, mapped: bool, iterations: u64) -> Duration {
         scene
     };
     let collapse = |scene: &mut Scene| {
-        let result = collapse::collapse_mapping(scene.object, PageIndex(0));
+        let result = collapse::collapse_mapping(scene.object, PageIndex(0), Limits::NONE);
         assert_eq!(result, ScanResult::Succeed);
     };
     timed(iterations, prepare, collapse, Scene::end)

@@ -150,6 +150,9 @@ pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write)
     if let Some(why) = open {
         writeln!(out, "  {}", terminal.paint(Ink::Open, why))?;
     }
+    for remark in pagefold_linux::remarks(&done.loaded.scenario) {
+        writeln!(out, "  {}", terminal.paint(Ink::Faint, remark))?;
+    }
     if done.loaded.scenario.registers.is_empty() {
         return Ok(());
     }
@@ -312,6 +315,7 @@ struct Run<'a> {
     registers: Vec<&'a str>,
     outcomes: Vec<Row<'a>>,
     complaints: Vec<String>,
+    remarks: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -424,6 +428,7 @@ fn run<'a>(done: &'a Done<'_>) -> Run<'a> {
                 complaints.map(ToString::to_string).collect()
             },
         ),
+        remarks: pagefold_linux::remarks(scenario),
     }
 }
 

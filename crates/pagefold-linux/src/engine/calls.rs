@@ -19,10 +19,8 @@ use pagefold_litmus::{
 use pagefold_machine::host::{Host, PTRS_PER_TABLE};
 
 use super::Engine;
+use crate::limits;
 use crate::report::Seen;
-
-/// What khugepaged accepts where a scenario does not say: of the model's two pages.
-const USUAL: [u64; 3] = [1, 1, 0];
 
 pub(super) fn write_frame(pfn: Pfn, value: u64) {
     Host::page(pfn)[0].write_once(value);
@@ -410,13 +408,18 @@ impl Engine<'_> {
         }))
     }
 
-    fn scan(&self, scope: Scope, [none, shared, swap]: [Limit; 3]) -> Seen {
-        let [usual_none, usual_shared, usual_swap] = USUAL;
-        let limits = Limits {
-            max_ptes_none: self.limit(none, usual_none),
-            max_ptes_shared: self.limit(shared, usual_shared),
-            max_ptes_swap: self.limit(swap, usual_swap),
-        };
+    fn limits(&self, limits: [Limit; 3]) -> Limits {
+        let [max_ptes_none, max_ptes_shared, max_ptes_swap] =
+            limits::real(self.scenario, &self.spread, limits);
+        Limits {
+            max_ptes_none,
+            max_ptes_shared,
+            max_ptes_swap,
+        }
+    }
+
+    fn scan(&self, scope: Scope, limits: [Limit; 3]) -> Seen {
+        let limits = self.limits(limits);
         let mut collapsed = 0;
         let report = |_, result| collapsed += u64::from(result == ScanResult::Succeed);
         match scope.0 {
@@ -429,9 +432,11 @@ impl Engine<'_> {
     /// All huge ranges of an object; the first refusal is the result.
     fn collapse(&self, id: ObjectId) -> Seen {
         let end = self.spread.group_start(self.scenario[id].pages());
+        let usual = self.limits(Default::default());
         let huge = (0..end / PTRS_PER_TABLE).map(|number| number * PTRS_PER_TABLE);
         for start in huge {
-            let result = collapse::collapse_mapping(self.object(id), PageIndex(start as u64));
+            let result =
+                collapse::collapse_mapping(self.object(id), PageIndex(start as u64), usual);
             if result != ScanResult::Succeed {
                 return word(result.errno());
             }

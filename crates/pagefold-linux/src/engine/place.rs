@@ -1,7 +1,7 @@
 //! Where the pages of a scenario are in an address space of the engine.
 
 use pagefold::addr::{AddrRange, VirtAddr};
-use pagefold_litmus::{Limit, MappingId, MappingPage, MappingRange};
+use pagefold_litmus::{MappingId, MappingPage, MappingRange};
 
 use super::Engine;
 use crate::geometry::{HALVES, MAX_PAGES};
@@ -41,19 +41,5 @@ impl Engine<'_> {
     pub(super) fn representative(&self, page: MappingPage) -> VirtAddr {
         let number = self.spread.representative(page.page);
         self.start(page.mapping).add_pages(number as u64)
-    }
-
-    /// So many small pages that `pages` groups of a huge page are within the limit, and one more never is.
-    pub(super) fn limit(&self, limit: Limit, usual: u64) -> usize {
-        let pages =
-            (0..self.scenario.mappings.len()).map(|id| self.scenario.pages(MappingId::new(id)));
-        let used = pages.max().unwrap_or(0).next_multiple_of(HALVES);
-        let sizes =
-            (0..used).map(|page| self.spread.group_start(page + 1) - self.spread.group_start(page));
-        match limit.0.unwrap_or(usual) {
-            0 => sizes.min().map_or(0, |smallest| smallest - 1),
-            1 => sizes.max().unwrap_or(0),
-            _ => PTRS_PER_TABLE,
-        }
     }
 }

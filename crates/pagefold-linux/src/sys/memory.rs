@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::{errno, result};
 
@@ -43,7 +44,7 @@ impl Address {
         self.0
     }
 
-    pub(super) fn pointer(self) -> *mut c_void {
+    pub(crate) fn pointer(self) -> *mut c_void {
         ptr::with_exposed_provenance_mut(self.0)
     }
 }
@@ -114,16 +115,22 @@ pub(crate) fn claim_region() -> Result<(), Errno> {
 pub(crate) enum Source<'a> {
     /// A file from its beginning, shared.
     Shared(&'a File),
+    /// A file that is not open for writing, from its beginning, shared.
+    ReadOnly(&'a File),
     /// A file from its beginning, private.
     Private(&'a File),
     /// Anonymous memory.
     Anonymous,
 }
 
-/// Maps pages, for reading and writing, where nothing is.
+/// Maps pages, for reading and, as far as that may be, for writing, where nothing is.
 pub(crate) fn mmap(pages: Pages, source: Source<'_>) -> Result<(), Errno> {
+    let protection = match source {
+        Source::ReadOnly(_) => libc::PROT_READ,
+        _ => libc::PROT_READ | libc::PROT_WRITE,
+    };
     let (flags, fd) = match source {
-        Source::Shared(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+        Source::Shared(file) | Source::ReadOnly(file) => (libc::MAP_SHARED, file.as_raw_fd()),
         Source::Private(file) => (libc::MAP_PRIVATE, file.as_raw_fd()),
         Source::Anonymous => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
     };
@@ -132,7 +139,7 @@ pub(crate) fn mmap(pages: Pages, source: Source<'_>) -> Result<(), Errno> {
         libc::mmap(
             pages.start.pointer(),
             pages.bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
+            protection,
             flags | libc::MAP_FIXED_NOREPLACE,
             fd,
             0,
@@ -201,14 +208,21 @@ pub(crate) fn mincore(page: Address) -> Result<bool, Errno> {
     Ok(present & 1 != 0)
 }
 
-/// Reads a word of this process by a pin of its page.
-pub(crate) fn read_pinned(address: Address) -> Result<u64, Errno> {
+/// Reads a word of a process by a pin of its page.
+pub(crate) fn read_pinned(of: Pid, address: Address) -> Result<u64, Errno> {
     let mut word = 0_u64;
     let local = slice(ptr::from_mut(&mut word).cast());
     let remote = slice(address.pointer());
     // SAFETY: the local slice is the word, and the remote one is only read.
     let bytes = unsafe {
-        libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+        libc::process_vm_readv(
+            of.as_raw_pid(),
+            &raw const local,
+            1,
+            &raw const remote,
+            1,
+            0,
+        )
     };
     if bytes == -1 { Err(errno()) } else { Ok(word) }
 }

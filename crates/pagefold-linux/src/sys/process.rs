@@ -37,6 +37,25 @@ pub(crate) fn fork(child: impl FnOnce()) -> Result<Pid, Errno> {
     }
 }
 
+/// Forks. The child runs `child` and nothing else; no terminal reaches it, and it lives on when its maker is gone.
+pub(crate) fn fork_alone(child: impl FnOnce()) -> Result<Pid, Errno> {
+    // SAFETY: there is no other thread in the parent that could hold a lock: the caller says so.
+    match unsafe { libc::fork() } {
+        -1 => Err(errno()),
+        0 => {
+            let _abort = NoWayBack;
+            let _ = rustix::process::setsid();
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+                // SAFETY: to ignore a signal needs no handler.
+                unsafe { libc::signal(signal, libc::SIG_IGN) };
+            }
+            child();
+            exit(0);
+        }
+        pid => Ok(Pid::from_raw(pid).expect("a child has a number")),
+    }
+}
+
 /// Ends this process at once, with all its threads.
 pub(crate) fn exit(status: i32) -> ! {
     // SAFETY: nothing runs after it.

@@ -1,13 +1,15 @@
 //! userfaultfd by its requests.
 
 use std::ffi::{c_int, c_ulong};
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 
 use linux_raw_sys::general as raw;
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, opcode};
 
 use super::memory::{PAGE, Pages};
+use super::slot::Slot;
 use super::{errno, result};
 
 /// The letter of userfaultfd's requests.
@@ -20,6 +22,7 @@ const UNREGISTER: Opcode = opcode::read::<raw::uffdio_range>(UFFDIO, raw::_UFFDI
 const COPY: Opcode = opcode::read_write::<raw::uffdio_copy>(UFFDIO, raw::_UFFDIO_COPY as u8);
 const ZEROPAGE: Opcode =
     opcode::read_write::<raw::uffdio_zeropage>(UFFDIO, raw::_UFFDIO_ZEROPAGE as u8);
+const MOVE: Opcode = opcode::read_write::<raw::uffdio_move>(UFFDIO, raw::_UFFDIO_MOVE as u8);
 const WRITEPROTECT: Opcode =
     opcode::read_write::<raw::uffdio_writeprotect>(UFFDIO, raw::_UFFDIO_WRITEPROTECT as u8);
 const CONTINUE: Opcode =
@@ -39,6 +42,12 @@ pub(crate) struct Modes {
     pub(crate) sigbus: bool,
     /// A write takes the protection away.
     pub(crate) wp_async: bool,
+    /// Pages that are given up, and mappings that go, are events.
+    pub(crate) changes: bool,
+    /// A fork is an event, and the child's mappings are registered as well.
+    pub(crate) fork: bool,
+    /// A mapping that moves is an event, and stays registered.
+    pub(crate) remap: bool,
 }
 
 impl Modes {
@@ -59,6 +68,15 @@ impl Modes {
         if self.wp_async {
             features |= raw::UFFD_FEATURE_WP_ASYNC;
         }
+        if self.changes {
+            features |= raw::UFFD_FEATURE_EVENT_REMOVE | raw::UFFD_FEATURE_EVENT_UNMAP;
+        }
+        if self.fork {
+            features |= raw::UFFD_FEATURE_EVENT_FORK;
+        }
+        if self.remap {
+            features |= raw::UFFD_FEATURE_EVENT_REMAP;
+        }
         features
     }
 
@@ -77,35 +95,20 @@ impl Modes {
     }
 }
 
-/// A place for a userfaultfd, which several threads may use.
-///
-/// A number is no owner: who uses it while another thread closes it gets an error, or does something to another
-/// userfaultfd of the scenario, as programs that do so would.
-#[derive(Debug)]
-pub(crate) struct Userfaultfd(AtomicI32);
-
-impl Default for Userfaultfd {
-    fn default() -> Self {
-        Self(AtomicI32::new(-1))
-    }
-}
-
-impl Drop for Userfaultfd {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
+/// A place for a userfaultfd.
+#[derive(Debug, Default)]
+pub(crate) struct Userfaultfd(Slot);
 
 impl Userfaultfd {
     /// Makes one with what these modes need; what was there is closed.
     pub(crate) fn open(&self, modes: Modes) -> Result<(), Errno> {
         // SAFETY: the call makes a file, and nothing else.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd =
+            unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | libc::O_NONBLOCK) };
         let Ok(fd @ 0..) = c_int::try_from(fd) else {
             return Err(errno());
         };
-        self.close();
-        self.0.store(fd, Relaxed);
+        self.put(fd);
         let mut api = raw::uffdio_api {
             api: u64::from(raw::UFFD_API),
             features: u64::from(modes.features()),
@@ -116,7 +119,25 @@ impl Userfaultfd {
 
     /// Whether there is one.
     pub(crate) fn is_open(&self) -> bool {
-        self.0.load(Relaxed) >= 0
+        self.number() >= 0
+    }
+
+    /// Its number, or -1.
+    pub(crate) fn number(&self) -> c_int {
+        self.0.number()
+    }
+
+    /// Puts one here that was got from elsewhere; what was here is closed.
+    pub(crate) fn put(&self, fd: c_int) {
+        self.0.put(fd);
+    }
+
+    /// Takes the next message, if there is one.
+    pub(crate) fn read(&self) -> Option<Message> {
+        let mut bytes = [0; size_of::<raw::uffd_msg>()];
+        // SAFETY: as many bytes are written as the array has, or none.
+        let read = unsafe { libc::read(self.number(), bytes.as_mut_ptr().cast(), bytes.len()) };
+        (usize::try_from(read) == Ok(bytes.len())).then(|| Message::decode(&bytes))
     }
 
     /// Registers a range with it.
@@ -188,6 +209,31 @@ impl Userfaultfd {
         partial(result, poison.updated)
     }
 
+    /// Moves private pages to where they are missing.
+    pub(crate) fn move_pages(&self, to: Pages, from: Pages) -> Result<(), (Errno, usize)> {
+        let mut request = raw::uffdio_move {
+            dst: to.start.get() as u64,
+            src: from.start.get() as u64,
+            len: from.bytes as u64,
+            mode: 0,
+            move_: 0,
+        };
+        let result = self.request(MOVE, &mut request);
+        partial(result, request.move_)
+    }
+
+    /// Waits until there is a message, or `other` can be read from.
+    pub(crate) fn wait(&self, other: &File) {
+        let wanted = |fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut both = [wanted(self.number()), wanted(other.as_raw_fd())];
+        // SAFETY: there are two. However it ends, the caller looks again.
+        unsafe { libc::poll(both.as_mut_ptr(), 2, -1) };
+    }
+
     /// Protects pages from writes, or ends that.
     pub(crate) fn writeprotect(&self, pages: Pages, protect: bool) -> Result<(), Errno> {
         let mut request = raw::uffdio_writeprotect {
@@ -199,11 +245,7 @@ impl Userfaultfd {
 
     /// Closes it, if there is one.
     pub(crate) fn close(&self) {
-        let fd = self.0.swap(-1, Relaxed);
-        if fd >= 0 {
-            // SAFETY: the number was made by `open` and is given up here, by one thread only.
-            unsafe { libc::close(fd) };
-        }
+        self.0.close();
     }
 
     fn request<T>(&self, request: Opcode, argument: &mut T) -> Result<(), Errno> {
@@ -211,11 +253,70 @@ impl Userfaultfd {
         // region, where nothing of Rust lies, or a source that is only read.
         result(unsafe {
             libc::ioctl(
-                self.0.load(Relaxed),
+                self.number(),
                 c_ulong::from(request) as _,
                 std::ptr::from_mut(argument),
             )
         })
+    }
+}
+
+/// What a userfaultfd tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// What happened.
+    pub(crate) event: Event,
+    /// The address where it did, or begins.
+    pub(crate) address: u64,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// An access to a page that is not there.
+    Missing,
+    /// An access to a page of an object that is not mapped.
+    Minor,
+    /// A write to a protected page.
+    WriteProtected,
+    /// A fork; the number is that of the child's userfaultfd, now in this process.
+    Fork(c_int),
+    /// A change that needs no answer.
+    Change,
+}
+
+impl Message {
+    /// That of a `uffd_msg`: the event in the first byte, its arguments from the ninth.
+    fn decode(bytes: &[u8; size_of::<raw::uffd_msg>()]) -> Self {
+        let word = |at: usize| {
+            let word = bytes[at..at + 8].try_into().expect("eight bytes");
+            u64::from_ne_bytes(word)
+        };
+        match u32::from(bytes[0]) {
+            raw::UFFD_EVENT_PAGEFAULT => {
+                let has = |flag: u32| word(8) & u64::from(flag) != 0;
+                let event = if has(raw::UFFD_PAGEFAULT_FLAG_MINOR) {
+                    Event::Minor
+                } else if has(raw::UFFD_PAGEFAULT_FLAG_WP) {
+                    Event::WriteProtected
+                } else {
+                    Event::Missing
+                };
+                Self {
+                    event,
+                    address: word(16),
+                }
+            }
+            raw::UFFD_EVENT_FORK => Self {
+                event: Event::Fork((word(8) & u64::from(u32::MAX)) as c_int),
+                address: 0,
+            },
+            // Of a move it is where from, of others where it begins.
+            _ => Self {
+                event: Event::Change,
+                address: word(8),
+            },
+        }
     }
 }
 

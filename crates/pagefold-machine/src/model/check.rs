@@ -40,6 +40,12 @@ pub struct RunConfig {
     pub unsplit: bool,
     /// Documented exceptions count as violations.
     pub strict: bool,
+    /// What no program can ask a kernel for, is done in the way in which one can: by the system calls that come next to it. A walk without
+    /// locks goes on with locks where it finds nothing; khugepaged, and who collapses an object on behalf of nobody, are a process that
+    /// calls `MADV_COLLAPSE`.
+    pub by_system_calls: bool,
+    /// But what khugepaged scans, it does itself, even so.
+    pub scan_by_khugepaged: bool,
     /// What a load may see. It takes the place of what the bounds say.
     pub memory: Memory,
     /// A place of the engine whose order is taken away.
@@ -60,6 +66,8 @@ impl RunConfig {
             format: None,
             unsplit: false,
             strict: false,
+            by_system_calls: false,
+            scan_by_khugepaged: false,
             memory: Memory::Sc,
             weakened: None,
             // The machine is built on a thread's stack before it is put into the arena.

@@ -136,6 +136,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// None.
+    pub const NONE: Self = Self {
+        max_ptes_none: usize::MAX,
+        max_ptes_shared: usize::MAX,
+        max_ptes_swap: usize::MAX,
+    };
+
     /// One page is enough; half of them may be shared, and one in eight in swap.
     #[must_use]
     pub const fn default_of<P: Platform>() -> Self {
@@ -210,8 +217,12 @@ pub fn khugepaged_scan_mm<P: Platform>(
 }
 
 /// Collapses the huge range of an object that starts at `start`, on behalf of no process.
-pub fn collapse_mapping<P: Platform>(mapping: Ref<P, Mapping<P>>, start: PageIndex) -> ScanResult {
-    let caller = Caller::Khugepaged(Limits::default_of::<P>());
+pub fn collapse_mapping<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+    limits: Limits,
+) -> ScanResult {
+    let caller = Caller::Khugepaged(limits);
     match scan_file(mapping, start, caller) {
         ScanResult::Succeed => file::collapse_file(mapping, start, None),
         other => other,

@@ -37,6 +37,10 @@ pub(super) struct Plan<'a> {
     /// Run before the checks at the end; the tests of the oracles break something there.
     pub(super) before_checks: fn(&Machine),
     pub(super) weakened: Option<Site>,
+    /// As [`RunConfig::by_system_calls`].
+    pub(super) by_system_calls: bool,
+    /// Scans are system calls, too.
+    pub(super) scan_by_madvise: bool,
     /// Somebody reads userfaultfds.
     pub(super) monitored: bool,
     /// The places passed, if they are to be noted.
@@ -122,6 +126,8 @@ impl<'a> Plan<'a> {
             findings: Findings::default(),
             before_checks: |_| (),
             weakened: config.weakened,
+            by_system_calls: config.by_system_calls,
+            scan_by_madvise: config.by_system_calls && !config.scan_by_khugepaged,
             monitored: scenario
                 .threads
                 .iter()

@@ -82,12 +82,13 @@ fn page_request(
     result
 }
 
-/// What an access ends in that does not go through: the signal, or what the call returns that runs a virtual CPU.
+/// What an access ends in that does not go through: the signal, or what the call returns that runs a virtual CPU or reads for a monitor.
 fn ended(actor: Actor, error: &FaultError<Model>) -> Value {
     match error {
         FaultError::SigSegv | FaultError::SigBus if matches!(actor, Actor::Vcpu(_)) => {
             Symbol::EFAULT.into()
         }
+        _ if matches!(actor, Actor::Monitor(_)) => Symbol::EFAULT.into(),
         FaultError::SigSegv => Symbol::SIGSEGV.into(),
         FaultError::SigBus => Symbol::SIGBUS.into(),
         FaultError::HwPoison => Symbol::HWPOISON.into(),

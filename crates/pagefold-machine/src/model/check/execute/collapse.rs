@@ -4,8 +4,9 @@ use pagefold::addr::{AddrRange, PageIndex};
 use pagefold::collapse::{self, CollapseError, Limits, ScanResult};
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
+use pagefold::mmap;
 use pagefold_explore as explore;
-use pagefold_litmus::{Limit, ObjectId, Scope, Value};
+use pagefold_litmus::{Limit, MappingId, ObjectId, Scope, Value};
 
 use super::{Session, Who, status};
 use crate::model::{Model, PTRS_PER_TABLE};
@@ -17,6 +18,9 @@ pub(super) fn madvise_collapse(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> V
 
 impl Session<'_> {
     pub(super) fn scan(&self, who: Who<'_>, scope: Scope, limits: [Limit; 3]) -> Value {
+        if self.plan.scan_by_madvise {
+            return self.scan_by_madvise(who, scope);
+        }
         let mut collapsed = 0;
         let limits = limits_of(limits);
         let report = |_, result| {
@@ -31,15 +35,40 @@ impl Session<'_> {
         Value::Number(collapsed)
     }
 
+    /// What a process can do instead: `MADV_COLLAPSE` of the mappings of others. Gives how many it found huge, or made so.
+    fn scan_by_madvise(&self, who: Who<'_>, scope: Scope) -> Value {
+        let scenario = self.plan.scenario;
+        let mut huge = 0;
+        for (index, of) in scenario.mappings.iter().enumerate() {
+            if scope.0.is_some_and(|mm| mm != of.mm) {
+                continue;
+            }
+            let mm = who.machine.mm(of.mm);
+            if mmap::mmget_not_zero(mm) {
+                let range = self.plan.layout.range(MappingId::new(index));
+                huge += u64::from(madvise_collapse(mm, range) == Value::SUCCESS);
+                mmap::exit_mm(mm);
+            }
+        }
+        Value::Number(huge)
+    }
+
     /// All huge ranges of an object; the first refusal is the result.
     pub(super) fn collapse(&self, who: Who<'_>, object: ObjectId) -> Value {
         let mapping = who.machine.object(object);
         let pages = self.plan.scenario[object].pages() as u64;
+        let by_madvise = self.plan.by_system_calls;
+        let limits = if by_madvise {
+            Limits::NONE
+        } else {
+            Limits::default_of::<Model>()
+        };
         let mut start = PageIndex(0);
         while start.0 + PTRS_PER_TABLE as u64 <= pages {
-            let result = collapse::collapse_mapping(mapping, start);
+            let result = collapse::collapse_mapping(mapping, start, limits);
             note_scan(result);
-            if result != ScanResult::Succeed {
+            let huge = by_madvise && result == ScanResult::PteMappedHugepage;
+            if result != ScanResult::Succeed && !huge {
                 return status(Err(result.errno()));
             }
             start = start.add(PTRS_PER_TABLE as u64);

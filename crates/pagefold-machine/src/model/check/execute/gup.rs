@@ -20,6 +20,7 @@ impl Session<'_> {
         let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
         match gup::pin_user_page_fast(mm, addr, false) {
             Some(pfn) => Value::Number(read_pinned(mm, addr, pfn)),
+            None if self.plan.by_system_calls => self.gup(who, page),
             None => Symbol::EFAULT.into(),
         }
     }
@@ -45,7 +46,11 @@ impl Session<'_> {
     /// As [`gup_fast`](Self::gup_fast), with a reference that is no pin.
     pub(super) fn vmsplice(&self, who: Who<'_>, page: MappingPage) -> Value {
         let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
-        let Some(pfn) = gup::get_user_page_fast(mm, addr, false) else {
+        let got = match gup::get_user_page_fast(mm, addr, false) {
+            None if self.plan.by_system_calls => gup::get_user_page(mm, addr, false).ok(),
+            fast => fast,
+        };
+        let Some(pfn) = got else {
             return Symbol::EFAULT.into();
         };
         let value = read_through(mm, addr, pfn);
@@ -59,6 +64,7 @@ impl Session<'_> {
         let addr = self.addr(page);
         match gup::pin_user_page_fast(mm, addr, true) {
             Some(pfn) => write_pinned(mm, addr, pfn, value),
+            None if self.plan.by_system_calls => self.gup_write(who, page, value),
             None => Symbol::EFAULT.into(),
         }
     }

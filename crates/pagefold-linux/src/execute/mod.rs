@@ -1,4 +1,12 @@
 //! What each statement of a scenario does on a real kernel.
+//!
+//! [`Who::call`] names each call once; what takes more than a system call stands in the module of its family.
+
+mod file;
+mod fill;
+pub(crate) mod monitor;
+mod outside;
+mod pins;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,11 +15,9 @@ use linux_raw_sys::general as raw;
 use pagefold_litmus::{
     Advice, Call, MappingPage, MappingRange, Permission, Protection, Statement, StatementKind,
 };
-use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use crate::board::Given;
-use crate::geometry::MAX_PAGES;
 use crate::plan::modes;
 use crate::processor::Processor;
 use crate::sys::Address;
@@ -34,7 +40,7 @@ pub(crate) enum Moment {
     Final,
 }
 
-/// Runs statements one after the other; breaks off when the thread has ended.
+/// Runs statements of a thread, or of the process outside of the race, one after the other; breaks off when the thread has ended.
 pub(crate) fn run_body(
     context: &Context<'_>,
     processor: &Processor<'_>,
@@ -134,10 +140,21 @@ impl<'c> Who<'c> {
                 self.context.uffds[mapping.index()].close();
                 Given::Number(0)
             }
-            Call::Gup(page) => match memory::read_pinned(self.address(page)) {
-                Ok(value) => Given::Number(value),
-                Err(error) => Given::Errno(error),
-            },
+            Call::UffdioMove(to, from) => self.move_pages(to, from).into(),
+            Call::UffdRead(mapping) => self.uffd_read(mapping),
+            Call::UffdAnswer(mapping, value) => self.uffd_answer(mapping, value),
+            Call::Collapse(object) => self.collapse_object(object).into(),
+            Call::Scan(scope, none, shared, swap) => {
+                if self.context.by_khugepaged {
+                    self.scan(scope, [none, shared, swap]).into()
+                } else {
+                    Given::Number(self.scan_by_madvise(scope))
+                }
+            }
+            Call::Gup(page) => {
+                let me = rustix::process::getpid();
+                memory::read_pinned(me, self.address(page)).into()
+            }
             Call::GupWrite(page, value) => memory::write_pinned(self.address(page), value).into(),
             Call::Mincore(page) => match memory::mincore(self.address(page)) {
                 Ok(cached) => Given::Number(cached.into()),
@@ -147,41 +164,23 @@ impl<'c> Who<'c> {
                 access::prefetch(self.address(page));
                 Given::Number(0)
             }
-            Call::Truncate(object, pages) => {
-                let bytes = usize::try_from(pages)
-                    .ok()
-                    .filter(|pages| *pages <= MAX_PAGES)
-                    .map(|pages| self.context.board.spread.bytes(pages));
-                let file = &self.context.files[object.index()];
-                bytes
-                    .ok_or(Errno::INVAL)
-                    .and_then(|bytes| rustix::fs::ftruncate(file, bytes as u64))
-                    .into()
-            }
-            Call::FallocatePunch(page) => {
-                let spread = &self.context.board.spread;
-                let start = spread.group_start(page.page) * PAGE;
-                let end = spread.group_start(page.page + 1) * PAGE;
-                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                let file = &self.context.files[page.object.index()];
-                rustix::fs::fallocate(file, flags, start as u64, (end - start) as u64).into()
+            Call::Truncate(object, pages) => self.truncate(object, pages).into(),
+            Call::FallocatePunch(page) => self.punch(page).into(),
+            Call::GupFast(page) => self.gup_fast(page).into(),
+            Call::GupFastWrite(page, value) => self.gup_fast_write(page, value).into(),
+            Call::Vmsplice(page) => self.vmsplice(page).into(),
+            Call::OpenWrite(file) => self.open_write(file).into(),
+            Call::CloseWrite(file) => self.close_write(file).into(),
+            Call::Write(page, value) => self.write(page, value).into(),
+            Call::Fsync(file) => self.fsync(file).into(),
+            // How many pages that moved out, it does not say.
+            Call::Reclaim(page) => {
+                self.reclaim(page);
+                Given::Unknown
             }
             Call::Exit
-            | Call::UffdRead(_)
-            | Call::UffdAnswer(..)
-            | Call::UffdioMove(..)
-            | Call::GupFast(_)
-            | Call::GupFastWrite(..)
-            | Call::Vmsplice(_)
-            | Call::Scan(..)
             | Call::RmapWalk(_)
             | Call::RmapWalkAnon(_)
-            | Call::Reclaim(_)
-            | Call::Collapse(_)
-            | Call::OpenWrite(_)
-            | Call::CloseWrite(_)
-            | Call::Write(..)
-            | Call::Fsync(_)
             | Call::Shrink(_)
             | Call::PageTable(_)
             | Call::PmdMapped(_)
@@ -214,33 +213,17 @@ impl<'c> Who<'c> {
                 result = memory::madvise(pages, number);
             }
         }
-        if advice == Advice::Collapse && result == Err(Errno::AGAIN) {
-            self.context.board.disturbed.store(1, Relaxed);
+        if advice == Advice::Collapse {
+            self.note_disturbed(result);
         }
         result
     }
 
-    /// Something that fills a page: first the representative, which says how it went, then the rest of its group.
-    fn fill(
-        self,
-        page: MappingPage,
-        request: impl Fn(&Userfaultfd, Pages) -> Result<(), (Errno, usize)>,
-    ) -> Result<(), Errno> {
-        let uffd = self.uffd(page.mapping.index());
-        let address = self.address(page);
-        request(uffd, Pages::one(address)).map_err(|(error, _)| error)?;
-        for part in self.others(page) {
-            let mut done = 0;
-            while done < part.bytes {
-                let rest = Pages::new(part.start.add(done), part.bytes - done);
-                match request(uffd, rest) {
-                    Ok(()) => break,
-                    // The page where it stopped has something in it, or somebody is in the way.
-                    Err((_, bytes)) => done += bytes + PAGE,
-                }
-            }
+    /// Somebody's reference was in the way of a collapse.
+    fn note_disturbed(self, result: Result<(), Errno>) {
+        if result == Err(Errno::AGAIN) {
+            self.context.board.disturbed.store(1, Relaxed);
         }
-        Ok(())
     }
 
     /// An access: to the representative, and to the rest of its group where that matters.
@@ -252,7 +235,7 @@ impl<'c> Who<'c> {
         let value = access(self.address(page));
         let whole = match self.moment {
             Moment::Setup => true,
-            Moment::Race => self.context.program.whole,
+            Moment::Race => self.context.program.whole(page.mapping),
             Moment::Final => false,
         };
         if whole {
@@ -297,15 +280,5 @@ impl<'c> Who<'c> {
         let (first, pages) = self.context.program.scenario.pages_of(range);
         let slot = self.slot(range.mapping.index());
         self.context.board.spread.range(slot, first, pages)
-    }
-
-    /// The userfaultfd of a mapping, or else one that nothing is registered with.
-    fn uffd(self, mapping: usize) -> &'c Userfaultfd {
-        let uffd = &self.context.uffds[mapping];
-        if uffd.is_open() {
-            uffd
-        } else {
-            &self.context.spare_uffd
-        }
     }
 }

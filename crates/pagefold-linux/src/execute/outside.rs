@@ -1,0 +1,68 @@
+//! What is done on behalf of no process, by one that is outside of the scenario's.
+
+use std::time::Duration;
+
+use linux_raw_sys::general::{MADV_COLLAPSE, MADV_PAGEOUT};
+use pagefold_litmus::{Limit, MappingId, MappingPage, ObjectId, Scope};
+use rustix::io::Errno;
+
+use super::Who;
+use crate::board::Task;
+use crate::sys::memory;
+use crate::worker::Context;
+use crate::{khugepaged, limits};
+
+/// How long a process may take to say what its memory is for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Who<'_> {
+    /// Collapses an object, by a mapping of which nobody else knows.
+    pub(super) fn collapse_object(self, object: ObjectId) -> Result<(), Errno> {
+        let result = memory::madvise(self.context.pages_of_object(object), MADV_COLLAPSE);
+        self.note_disturbed(result);
+        result
+    }
+
+    /// Has khugepaged scan address spaces. What was in the scope of a scan before is scanned again.
+    pub(super) fn scan(self, scope: Scope, limits: [Limit; 3]) -> Result<u64, Errno> {
+        let Context { program, board, .. } = self.context;
+        for worker in (0..program.scenario.mms.len())
+            .filter(|mm| scope.0.is_none_or(|wanted| wanted.index() == *mm))
+        {
+            let desk = &board.desks[worker];
+            // Nobody else asks it for anything while the race is on.
+            let number = desk.ask(Task::Advise);
+            if !desk.answered(number, PATIENCE) {
+                return Err(Errno::SRCH);
+            }
+        }
+        let limits = limits::real(program.scenario, &board.spread, limits);
+        khugepaged::scan(limits)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::TIME))
+    }
+
+    /// Has a page moved out, and with it the rest of its group.
+    pub(super) fn reclaim(self, page: MappingPage) {
+        let mm = self.context.program.scenario[page.mapping].mm;
+        let process = self.context.board.process(mm);
+        // If there is no process any more, there is nothing to move out.
+        let _ = process.and_then(|process| process.madvise(self.group(page), MADV_PAGEOUT));
+    }
+
+    /// Collapses the mappings of others; how many of them are huge then.
+    pub(super) fn scan_by_madvise(self, scope: Scope) -> u64 {
+        let mappings = self.context.program.scenario.mappings.iter().enumerate();
+        let wanted = mappings.filter(|(_, mapping)| scope.0.is_none_or(|mm| mm == mapping.mm));
+        let huge = wanted.filter(|(index, mapping)| {
+            let pages = self.context.pages_of(MappingId::new(*index));
+            let result = self
+                .context
+                .board
+                .process(mapping.mm)
+                .and_then(|process| process.madvise(pages, MADV_COLLAPSE));
+            self.note_disturbed(result);
+            result.is_ok()
+        });
+        huge.count() as u64
+    }
+}
