@@ -161,7 +161,10 @@ pub(crate) struct Gather<P: Platform> {
     nr_pages: usize,
     tables: [Option<Pfn>; BATCH],
     nr_tables: usize,
+    /// Something was taken since the last flush.
     pending: bool,
+    /// A page of an object is among it that was written, and that who has it cached may write without asking.
+    dirty: bool,
 }
 
 impl<P: Platform> Gather<P> {
@@ -174,6 +177,7 @@ impl<P: Platform> Gather<P> {
             tables: [None; BATCH],
             nr_tables: 0,
             pending: false,
+            dirty: false,
         }
     }
 
@@ -182,11 +186,13 @@ impl<P: Platform> Gather<P> {
         self.nr_pages == BATCH || self.nr_tables == BATCH
     }
 
-    /// A page that is not mapped any more; its reference is given back after the flush.
-    pub(crate) fn add_page(&mut self, folio: Folio) {
+    /// A page that is not mapped any more; its reference is given back after the flush. `written` says that it is one of an object
+    /// and that its entry was dirty: see [`flush_dirty`](Self::flush_dirty).
+    pub(crate) fn add_page(&mut self, folio: Folio, written: bool) {
         self.pages[self.nr_pages] = Some(folio);
         self.nr_pages += 1;
         self.pending = true;
+        self.dirty |= written;
     }
 
     /// A table that is not attached any more, and that served `part` of the range.
@@ -202,8 +208,19 @@ impl<P: Platform> Gather<P> {
         self.pending = true;
     }
 
-    /// Flushes, then gives everything back. No spin lock may be held.
-    pub(crate) fn flush(&mut self) {
+    /// Flushes if a page was taken that somebody may still write without asking. The caller has the lock of the table.
+    /// (Linux: `force_flush` in `zap_pte_range`)
+    ///
+    /// Who writes such a page back, or moves it out, looks under that lock for entries that write it. Where it finds none, nobody
+    /// writes it any more.
+    pub(crate) fn flush_dirty(&mut self) {
+        if self.dirty && P::enforces(Safeguard::FlushDirtyZap) {
+            self.flush_translations();
+        }
+        self.dirty = false;
+    }
+
+    fn flush_translations(&mut self) {
         if !self.pending {
             return;
         }
@@ -212,6 +229,11 @@ impl<P: Platform> Gather<P> {
             flush_tlb_range_notify(self.mm, self.range, FlushKind::LeavesAndTables);
         }
         P::observe(Fact::Forgotten(self.mm.id, self.range));
+    }
+
+    /// Flushes, then gives everything back. No spin lock may be held.
+    pub(crate) fn flush(&mut self) {
+        self.flush_translations();
         for folio in self.pages[..self.nr_pages].iter().flatten() {
             folio.put::<P>(1);
         }
