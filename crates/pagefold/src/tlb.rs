@@ -81,7 +81,9 @@ pub(crate) fn flush_tlb_batched_pending<P: Platform>(mm: Ref<P, Mm<P>>) {
         return;
     }
     P::step(Step::Mm("flush_tlb_batched_pending", mm.id));
-    let batched = mm.tlb_flush_batched.read();
+    // An acquire, with which the flush is one of all entries that were counted: others have counted under locks of other tables, and
+    // of these somebody else may rely on this flush.
+    let batched = mm.tlb_flush_batched.read_acquire();
     P::step(Step::Mm("read how far others have flushed", mm.id));
     if batched != mm.tlb_flush_done.read_once() {
         flush_tlb_range(mm, EVERYTHING, FlushKind::Leaves);
@@ -115,7 +117,8 @@ impl<P: Platform> UnmapBatch<P> {
     /// Remembers that a page of `mm` was unmapped. The caller has the lock of the table.
     pub(crate) fn add(&mut self, mm: Ref<P, Mm<P>>) {
         P::step(Step::Mm("set_tlb_ubc_flush_pending", mm.id));
-        mm.tlb_flush_batched.get(1);
+        // After the entry was emptied: who flushes having seen the number must not leave a walk that still finds the entry.
+        mm.tlb_flush_batched.get_release(1);
         let used = &self.spaces[..self.used];
         // The pages of an object are unmapped from the same address spaces in the same order.
         let next = if self.last + 1 < used.len() {
