@@ -286,6 +286,8 @@ safeguards! {
     ForkSwapShared = "fork_swap_shared",
     /// Who finds entries gone that reclaim or collapse took flushes first if they may not have done so yet.
     BatchedFlushPending = "batched_flush_pending",
+    /// Who unmaps or protects a range while others do so flushes it even if it found nothing to do there, as they may not have flushed yet.
+    FlushNested = "flush_nested",
     /// Collapse gives up where it finds a page of a file dirty.
     RefuseDirty = "refuse_dirty",
     /// Collapse gives up where a page of a file is being written to the disk.

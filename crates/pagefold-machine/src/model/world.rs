@@ -19,7 +19,7 @@ use super::cpu::{Cpu, CpuKind};
 use super::format::EntryFormat;
 use super::free_list::FreeList;
 use super::names;
-use super::oracle::{Books, LiveEntries, MMS, Through};
+use super::oracle::{AccessOrder, Books, LiveEntries, MMS, Through};
 use super::violation::{self, Kind};
 use super::word::ModelWord;
 use super::{Model, PTRS_PER_TABLE};
@@ -93,6 +93,7 @@ pub(crate) struct World {
     pub(crate) watch_permissions: bool,
     /// For each address space, what is written when permissions change and read by each access: so the two are ordered.
     pub(crate) permissions: [ModelWord; MMS],
+    pub(crate) access_order: AccessOrder,
     /// Those that were handed out, and those left out between them. A frame comes into being when it is first handed out: what is not
     /// there need not be saved.
     frames: *const Arena,
@@ -164,6 +165,7 @@ impl World {
             memory: rules.memory,
             watch_permissions: rules.watch_permissions,
             permissions: std::array::from_fn(|_| ModelWord::new(0)),
+            access_order: AccessOrder::new(),
             frames,
             free_list: rules.reuse_frames.then(FreeList::new),
             swap: std::array::from_fn(|_| ModelSwapSlot {
@@ -291,12 +293,14 @@ impl World {
     ) {
         self.store(pfn, value);
         self.books.note_store(mm, addr, pfn, value, through);
+        self.after_store(mm, addr);
     }
 
     /// A write to a page of a file, in the frame that caches it.
     pub(crate) fn write_object(&self, object: usize, index: usize, pfn: Pfn, value: u64) {
         self.store(pfn, value);
         self.books.note_write(object, index, value);
+        self.after_write(object, index);
     }
 
     fn store(&self, pfn: Pfn, value: u64) {
