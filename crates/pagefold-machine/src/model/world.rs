@@ -318,22 +318,24 @@ impl World {
         explore::write_range(ptr::from_ref(content).cast(), size_of::<ModelWord>());
     }
 
-    pub(crate) fn alloc_frames(&self, order: Order) -> Option<Pfn> {
+    /// Frames that are free. There is always one: an execution that needs more than the machine has is given up, so that nobody takes
+    /// the size of the model for a want of memory that the scenario is about.
+    pub(crate) fn alloc_frames(&self, order: Order) -> Pfn {
         if order == Order::Small
             && let Some(pfn) = self.free_list.as_ref().and_then(FreeList::pop)
         {
             self.begin_again(pfn);
-            return Some(pfn);
+            return pfn;
         }
         let pages = pages(order);
         let first = self.frames().len().next_multiple_of(pages);
         if first + pages > FRAMES {
-            return None;
+            explore::run_out("frames");
         }
         // SAFETY: the arena outlives the machine.
         let arena = unsafe { &*self.frames };
         while self.frames().len() < first + pages {
-            arena.place(FrameSlot::new())?;
+            arena.place(FrameSlot::new()).expect(ROOM);
         }
         for slot in &self.frames()[first..first + pages] {
             slot.state.set(Use::Allocated);
@@ -343,7 +345,7 @@ impl World {
             let entry = self.format.garbage();
             slot.words.iter().for_each(|word| word.poke(entry));
         }
-        Some(Pfn(first as u64))
+        Pfn(first as u64)
     }
 
     /// A frame that was freed is handed out again. To whoever may be using it, that is a write to all of it.
