@@ -6,7 +6,8 @@ use crate::actors::Role;
 use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, Scenario};
 use crate::check::Checker;
 use crate::constants::{
-    Advice, Limit, Permission, Protection, Scope, Sharing, UffdModes, Writable,
+    Advice, Hold, Limit, Permission, ProtectNew, Protection, Scope, Sharing, SkipHoles, UffdModes,
+    Writable,
 };
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::parameter::{Parameter, take};
@@ -321,18 +322,18 @@ calls! {
     UffdRegister = "uffd_register"(mapping: MappingId, modes: UffdModes) by Cpu gives Status;
     /// Ends the registration with userfaultfd.
     UffdUnregister = "uffd_unregister"(mapping: MappingId) by Cpu gives Status;
-    /// Fills a missing page with a copy.
-    UffdioCopy = "uffdio_copy"(page: MappingPage, value: u64) by Cpu | Monitor gives Status;
+    /// Fills a missing page with a copy, write-protected if it says so.
+    UffdioCopy = "uffdio_copy"(page: MappingPage, value: u64, mode: ProtectNew) by Cpu | Monitor gives Status;
     /// Fills a missing page with zeroes.
     UffdioZeropage = "uffdio_zeropage"(page: MappingPage) by Cpu | Monitor gives Status;
     /// Write-protects a page; with 0, takes the protection away.
     UffdioWriteprotect = "uffdio_writeprotect"(page: MappingPage, protection: Protection) by Cpu | Monitor gives Status;
     /// Marks a missing page as poisoned.
     UffdioPoison = "uffdio_poison"(page: MappingPage) by Cpu | Monitor gives Status;
-    /// Maps a page that the object has.
-    UffdioContinue = "uffdio_continue"(page: MappingPage) by Cpu | Monitor gives Status;
-    /// Moves private pages to where they are missing.
-    UffdioMove = "uffdio_move"(to: MappingRange, from: MappingRange) by Cpu | Monitor gives Status;
+    /// Maps a page that the object has, write-protected if it says so.
+    UffdioContinue = "uffdio_continue"(page: MappingPage, mode: ProtectNew) by Cpu | Monitor gives Status;
+    /// Moves private pages to where they are missing; with ALLOW_SRC_HOLES, those of the range that are there.
+    UffdioMove = "uffdio_move"(to: MappingRange, from: MappingRange, mode: SkipHoles) by Cpu | Monitor gives Status;
     /// Waits for an event of a mapping that has a userfaultfd from the start or by fork, and gives its page; EINTR once all others have ended.
     UffdRead = "uffd_read"(mapping: MappingId) by Monitor gives Content;
     /// As `uffd_read`, and answers: fills the page with a copy, or maps the object's, or takes the protection away.
@@ -349,6 +350,18 @@ calls! {
     GupWrite = "gup_write"(page: MappingPage, value: u64) by Cpu gives Status;
     /// Gets a page by the lock-free walk without pinning it, as vmsplice does, reads it and lets it go.
     Vmsplice = "vmsplice"(page: MappingPage) by Cpu gives Content;
+    /// Reads a page through `/proc/self/mem`, which does not ask what the mapping allows.
+    ProcMemRead = "proc_mem_read"(page: MappingPage) by Cpu gives Content;
+    /// Writes a page through `/proc/self/mem`: a private one, if the mapping does not allow it.
+    ProcMemWrite = "proc_mem_write"(page: MappingPage, value: u64) by Cpu gives Status;
+    /// Takes a reference to a page, or a pin, faulting it in if need be, and keeps it; whatever was held by that address before is let go.
+    Hold = "hold"(page: MappingPage, how: Hold) by Cpu gives Status;
+    /// Reads the page that is held by an address; EBADF if there is none.
+    ReadHeld = "read_held"(page: MappingPage) by Cpu | Final gives Content;
+    /// Writes the page that is held by an address with FOLL_WRITE; EBADF if there is none.
+    WriteHeld = "write_held"(page: MappingPage, value: u64) by Cpu gives Status;
+    /// Lets the page go that is held by an address.
+    LetGo = "let_go"(page: MappingPage) by Cpu gives Status;
     /// Whether a page is in the page cache, looked up without a lock.
     Mincore = "mincore"(page: MappingPage) by Cpu gives Flag;
     /// Lets the hardware walk to a page speculatively, which never faults.

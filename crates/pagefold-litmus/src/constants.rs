@@ -85,6 +85,25 @@ constants! {
         /// Writing; only together with reading.
         Write = "PROT_WRITE";
     }
+    /// What is asked of a page that is held.
+    Foll {
+        /// A reference to it.
+        Get = "FOLL_GET";
+        /// A pin, for long.
+        Longterm = "FOLL_LONGTERM";
+        /// That it can be written; only together with a pin.
+        Write = "FOLL_WRITE";
+    }
+    /// How UFFDIO_COPY and UFFDIO_CONTINUE map the page.
+    FillMode {
+        /// Write-protected.
+        Protect = "MODE_WP";
+    }
+    /// What UFFDIO_MOVE does where there is nothing to move.
+    MoveMode {
+        /// It goes on.
+        SkipHoles = "ALLOW_SRC_HOLES";
+    }
     /// An event that userfaultfd reports.
     UffdMode {
         /// A fault on a page that is not there.
@@ -169,9 +188,49 @@ impl Permission {
     }
 }
 
+/// How a page is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// `FOLL_GET`: by a reference that is no pin, as a pipe holds what vmsplice put into it.
+    Reference,
+    /// `FOLL_LONGTERM`: by a pin, to read it.
+    ReadPin,
+    /// `FOLL_LONGTERM|FOLL_WRITE`: by a pin, to read and write it, as io_uring holds its fixed buffers.
+    WritePin,
+}
+
+impl Hold {
+    /// What the constants say together, if that makes sense.
+    pub(crate) fn of(constants: &[Foll]) -> Option<Self> {
+        match constants {
+            [Foll::Get] => Some(Self::Reference),
+            [Foll::Longterm] => Some(Self::ReadPin),
+            [Foll::Longterm, Foll::Write] | [Foll::Write, Foll::Longterm] => Some(Self::WritePin),
+            _ => None,
+        }
+    }
+
+    /// The constants for it.
+    pub(crate) const fn constants(self) -> &'static [Foll] {
+        match self {
+            Self::Reference => &[Foll::Get],
+            Self::ReadPin => &[Foll::Longterm],
+            Self::WritePin => &[Foll::Longterm, Foll::Write],
+        }
+    }
+}
+
 /// Whether a shared mapping of a file is one of a descriptor that was opened for writing; no third argument: for reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Writable(pub bool);
+
+/// Whether a page that is filled in is write-protected; no last argument: it is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ProtectNew(pub bool);
+
+/// Whether UFFDIO_MOVE goes on where there is nothing to move; no last argument: that is an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SkipHoles(pub bool);
 
 /// What `scan` looks through: one address space, or, without an argument, all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -65,7 +65,8 @@ pub use ast::{
 pub use calls::{CALLS, Call, CallSpec, Form, ParameterSpec, Returns, Shape};
 pub use condition::{Condition, Expression, Operand, Quantifier, Relation};
 pub use constants::{
-    Advice, Limit, Permission, Prot, Protection, Scope, Sharing, UffdMode, UffdModes, Writable,
+    Advice, FillMode, Foll, Hold, Limit, MoveMode, Permission, Prot, ProtectNew, Protection, Scope,
+    Sharing, SkipHoles, UffdMode, UffdModes, Writable,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Related};
 pub use ids::{MappingId, MmId, ObjectId, RegisterId, ThreadId};

@@ -6,7 +6,8 @@ use crate::ast::{Backing, MappingPage, MappingRange, ObjectPage, PageRange, Scen
 use crate::calls::Shape;
 use crate::check::Checker;
 use crate::constants::{
-    Advice, Constant, Limit, Permission, Protection, Scope, Sharing, UffdMode, UffdModes, Writable,
+    Advice, Constant, FillMode, Hold, Limit, MoveMode, Permission, ProtectNew, Protection, Scope,
+    Sharing, SkipHoles, UffdMode, UffdModes, Writable,
 };
 use crate::ids::{MappingId, MmId, ObjectId};
 use crate::part::Reference;
@@ -295,23 +296,74 @@ impl Parameter for UffdModes {
     }
 }
 
+/// Reads constants that mean something together.
+fn read_constants<'a, C: Constant>(
+    argument: &Argument<'a>,
+    shape: Shape,
+    checker: &mut Checker<'a, '_>,
+) -> Option<Vec<C>> {
+    let Some(words) = argument.words() else {
+        return checker.misfit(argument, shape);
+    };
+    words
+        .iter()
+        .map(|word| checker.constant(*word, shape))
+        .collect()
+}
+
 impl Parameter for Permission {
     const SHAPE: Shape = Shape::OneOf(&["PROT_NONE", "PROT_READ", "PROT_READ|PROT_WRITE"]);
 
     fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
-        let Some(words) = argument.words() else {
-            return checker.misfit(argument, Self::SHAPE);
-        };
-        let mut constants = Vec::new();
-        for word in words {
-            constants.push(checker.constant(*word, Self::SHAPE)?);
-        }
+        let constants = read_constants(argument, Self::SHAPE, checker)?;
         Self::of(&constants).or_else(|| checker.misfit(argument, Self::SHAPE))
     }
 
     fn print(&self, _: &Scenario) -> Option<String> {
         let names: Vec<&str> = self.constants().iter().map(|prot| prot.name()).collect();
         Some(names.join("|"))
+    }
+}
+
+impl Parameter for Hold {
+    const SHAPE: Shape = Shape::OneOf(&["FOLL_GET", "FOLL_LONGTERM", "FOLL_LONGTERM|FOLL_WRITE"]);
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        let constants = read_constants(argument, Self::SHAPE, checker)?;
+        Self::of(&constants).or_else(|| checker.misfit(argument, Self::SHAPE))
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        let names: Vec<&str> = self.constants().iter().map(|foll| foll.name()).collect();
+        Some(names.join("|"))
+    }
+}
+
+impl Parameter for ProtectNew {
+    const SHAPE: Shape = Shape::OneOf(FillMode::NAMES);
+    const ABSENT: Option<Self> = Some(Self(false));
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        let FillMode::Protect = read_constant(argument, Self::SHAPE, checker)?;
+        Some(Self(true))
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        self.0.then(|| FillMode::Protect.name().to_owned())
+    }
+}
+
+impl Parameter for SkipHoles {
+    const SHAPE: Shape = Shape::OneOf(MoveMode::NAMES);
+    const ABSENT: Option<Self> = Some(Self(false));
+
+    fn read<'a>(argument: &Argument<'a>, checker: &mut Checker<'a, '_>) -> Option<Self> {
+        let MoveMode::SkipHoles = read_constant(argument, Self::SHAPE, checker)?;
+        Some(Self(true))
+    }
+
+    fn print(&self, _: &Scenario) -> Option<String> {
+        self.0.then(|| MoveMode::SkipHoles.name().to_owned())
     }
 }
 

@@ -141,8 +141,11 @@ safeguards! {
     AnonVmaIfMapped = "anon_vma_if_mapped",
     /// A private page that others have as well is unshared before it is pinned.
     UnshareForPin = "unshare_for_pin",
-    /// `get_user_pages` for writing takes a page only if its entry is writable, although a fault has just made it so.
+    /// Who writes a page by force looks, once a fault has made a copy, whether the entry still names one that may be written.
     GupRecheckWrite = "gup_recheck_write",
+    /// Who writes a page by force takes only one that belongs to the process alone, not any whose entry is dirty after a copy was
+    /// made.
+    ForceExclusive = "force_exclusive",
     /// Fork waits for faults that run under the VMA locks of the parent, and keeps new ones out.
     ForkVmaLock = "fork_vma_lock",
     /// Fork copies only page tables that the page cache cannot restore: those of VMAs with private pages.

@@ -226,21 +226,24 @@ impl Engine<'_> {
                 self.mm_of(mapping),
                 self.whole(mapping).start,
             )),
-            Call::UffdioCopy(page, value) => self.fill(page, |mm, addr| {
-                userfault::copy(mm, addr, |pfn| write_frame(pfn, value))
+            Call::UffdioCopy(page, value, mode) => self.fill(page, |mm, addr| {
+                userfault::copy(mm, addr, mode.0, |pfn| write_frame(pfn, value))
             }),
             Call::UffdioZeropage(page) => self.fill(page, userfault::zeropage),
-            Call::UffdioContinue(page) => self.fill(page, userfault::continue_page),
+            Call::UffdioContinue(page, mode) => {
+                self.fill(page, |mm, addr| userfault::continue_page(mm, addr, mode.0))
+            }
             Call::UffdioPoison(page) => self.fill(page, userfault::poison),
             Call::UffdioWriteprotect(page, to) => self.fill(page, |mm, addr| {
                 userfault::writeprotect(mm, addr, to == Protection::Protect)
             }),
-            Call::UffdioMove(to, from) => {
+            Call::UffdioMove(to, from, mode) => {
                 let to = self.range(to).start;
                 uffd(userfault::move_pages(
                     self.mm_of(from.mapping),
                     to,
                     self.range(from),
+                    mode.0,
                 ))
             }
             Call::UffdClose(mapping) => match self.userfaultfds[mapping.index()] {
@@ -293,6 +296,35 @@ impl Engine<'_> {
                         None => Symbol::EFAULT.into(),
                     }
                 })
+            }
+            Call::ProcMemRead(page) => {
+                let mm = self.mm_of(page.mapping);
+                self.same(page, |addr| {
+                    match gup::get_user_page_forced(mm, addr, false) {
+                        Ok(pfn) => {
+                            let value = read_frame(pfn);
+                            gup::put_user_page::<Host>(pfn);
+                            Seen::Number(value)
+                        }
+                        Err(_) => Symbol::EIO.into(),
+                    }
+                })
+            }
+            Call::ProcMemWrite(page, value) => {
+                let mm = self.mm_of(page.mapping);
+                self.same(page, |addr| {
+                    match gup::get_user_page_forced(mm, addr, true) {
+                        Ok(pfn) => {
+                            write_frame(pfn, value);
+                            gup::put_user_page_dirty::<Host>(pfn);
+                            Seen::Number(0)
+                        }
+                        Err(_) => Symbol::EIO.into(),
+                    }
+                })
+            }
+            Call::Hold(..) | Call::ReadHeld(_) | Call::WriteHeld(..) | Call::LetGo(_) => {
+                unreachable!("`check` refuses it")
             }
             Call::Truncate(object, pages) => self.truncate(object, pages),
             Call::FallocatePunch(page) => {

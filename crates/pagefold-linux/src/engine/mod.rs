@@ -100,7 +100,13 @@ fn check(scenario: &Scenario) -> Result<(), NoCounterpart> {
         {
             return refuse(Span::START, NOBODY);
         }
-        if let Call::Mremap(from, to) | Call::UffdioMove(to, from) = call
+        if matches!(
+            call,
+            Call::Hold(..) | Call::ReadHeld(_) | Call::WriteHeld(..) | Call::LetGo(_)
+        ) {
+            return refuse(Span::START, "pages that are held from one call to another");
+        }
+        if let Call::Mremap(from, to) | Call::UffdioMove(to, from, _) = call
             && !crate::plan::same_shape(scenario, *from, *to)
         {
             return refuse(

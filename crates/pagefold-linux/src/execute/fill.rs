@@ -43,12 +43,17 @@ impl<'c> Who<'c> {
 
     /// Moves pages. Those of one page of the scenario begin with the representative, which says how it went; more are moved by one
     /// request, so that huge pages stay whole.
-    pub(super) fn move_pages(self, to: MappingRange, from: MappingRange) -> Result<(), Errno> {
+    pub(super) fn move_pages(
+        self,
+        to: MappingRange,
+        from: MappingRange,
+        skip_holes: bool,
+    ) -> Result<(), Errno> {
         let scenario = self.context.program.scenario;
         let uffd = self.uffd(to.mapping.index());
         let ((new, pages), (old, _)) = (scenario.pages_of(to), scenario.pages_of(from));
         if pages > 1 {
-            let moved = uffd.move_pages(self.range(to), self.range(from));
+            let moved = uffd.move_pages(self.range(to), self.range(from), skip_holes);
             return moved.map_err(|(error, _)| error);
         }
         let new = MappingPage {
@@ -62,7 +67,7 @@ impl<'c> Who<'c> {
         let (start, source) = (self.group(new).start, self.group(old).start);
         let same_place = |pages: Pages| {
             let source = source.add(pages.start.get() - start.get());
-            uffd.move_pages(pages, Pages::new(source, pages.bytes))
+            uffd.move_pages(pages, Pages::new(source, pages.bytes), skip_holes)
         };
         same_place(Pages::one(self.address(new))).map_err(|(error, _)| error)?;
         self.fill_others(new, same_place);

@@ -23,6 +23,7 @@ use crate::processor::Processor;
 use crate::sys::Address;
 use crate::sys::access;
 use crate::sys::memory::{self, PAGE, Pages};
+use crate::sys::proc_mem;
 use crate::sys::uffd::Userfaultfd;
 use crate::worker::Context;
 
@@ -125,11 +126,13 @@ impl<'c> Who<'c> {
                 let uffd = self.uffd(mapping.index());
                 uffd.unregister(self.context.pages_of(mapping)).into()
             }
-            Call::UffdioCopy(page, value) => self
-                .fill(page, |uffd, pages| uffd.copy(pages, value))
+            Call::UffdioCopy(page, value, mode) => self
+                .fill(page, |uffd, pages| uffd.copy(pages, value, mode.0))
                 .into(),
             Call::UffdioZeropage(page) => self.fill(page, Userfaultfd::zeropage).into(),
-            Call::UffdioContinue(page) => self.fill(page, Userfaultfd::continue_pages).into(),
+            Call::UffdioContinue(page, mode) => self
+                .fill(page, |uffd, pages| uffd.continue_pages(pages, mode.0))
+                .into(),
             Call::UffdioPoison(page) => self.fill(page, Userfaultfd::poison).into(),
             Call::UffdioWriteprotect(page, protection) => {
                 let uffd = self.uffd(page.mapping.index());
@@ -140,7 +143,7 @@ impl<'c> Who<'c> {
                 self.context.uffds[mapping.index()].close();
                 Given::Number(0)
             }
-            Call::UffdioMove(to, from) => self.move_pages(to, from).into(),
+            Call::UffdioMove(to, from, mode) => self.move_pages(to, from, mode.0).into(),
             Call::UffdRead(mapping) => self.uffd_read(mapping),
             Call::UffdAnswer(mapping, value) => self.uffd_answer(mapping, value),
             Call::Collapse(object) => self.collapse_object(object).into(),
@@ -156,6 +159,11 @@ impl<'c> Who<'c> {
                 memory::read_pinned(me, self.address(page)).into()
             }
             Call::GupWrite(page, value) => memory::write_pinned(self.address(page), value).into(),
+            Call::ProcMemRead(page) => match proc_mem::read(self.address(page)) {
+                Ok(value) => Given::Number(value),
+                Err(error) => Given::Errno(error),
+            },
+            Call::ProcMemWrite(page, value) => proc_mem::write(self.address(page), value).into(),
             Call::Mincore(page) => match memory::mincore(self.address(page)) {
                 Ok(cached) => Given::Number(cached.into()),
                 Err(error) => Given::Errno(error),
@@ -181,6 +189,10 @@ impl<'c> Who<'c> {
             Call::Exit
             | Call::RmapWalk(_)
             | Call::RmapWalkAnon(_)
+            | Call::Hold(..)
+            | Call::ReadHeld(_)
+            | Call::WriteHeld(..)
+            | Call::LetGo(_)
             | Call::Shrink(_)
             | Call::PageTable(_)
             | Call::PmdMapped(_)

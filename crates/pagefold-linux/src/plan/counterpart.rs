@@ -63,11 +63,14 @@ fn without_counterpart(scenario: &Scenario, place: Where, call: &Call) -> Option
         Call::UffdioPoison(_) if has_guest => {
             "KVM tells of poisoned pages by a signal to the whole thread"
         }
+        Call::Hold(..) | Call::ReadHeld(_) | Call::WriteHeld(..) | Call::LetGo(_) => {
+            "pages are not held from one call to another yet"
+        }
         Call::RmapWalk(_) => "nobody can ask for a walk by page",
         Call::RmapWalkAnon(_) if place != Where::Final => "nobody can ask for a walk by page",
         Call::Shrink(_) => "nobody can ask reclaim to look at which pages were used",
         Call::OnDisk(_) => "nobody sees what a disk holds but through the page cache",
-        Call::Mremap(from, to) | Call::UffdioMove(to, from)
+        Call::Mremap(from, to) | Call::UffdioMove(to, from, _)
             if !same_shape(scenario, *from, *to) =>
         {
             OTHER_PLACES

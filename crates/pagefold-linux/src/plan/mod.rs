@@ -331,7 +331,7 @@ fn is_of_uffd(call: &Call) -> bool {
             | Call::UffdUnregister(_)
             | Call::UffdioCopy(..)
             | Call::UffdioZeropage(_)
-            | Call::UffdioContinue(_)
+            | Call::UffdioContinue(..)
             | Call::UffdioPoison(_)
             | Call::UffdioWriteprotect(..)
             | Call::UffdioMove(..)

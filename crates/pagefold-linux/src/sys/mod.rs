@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod disk;
 pub(crate) mod kvm;
 pub(crate) mod memory;
+pub(crate) mod proc_mem;
 pub(crate) mod process;
 pub(crate) mod remote;
 pub(crate) mod settings;

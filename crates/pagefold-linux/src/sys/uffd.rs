@@ -29,6 +29,9 @@ const CONTINUE: Opcode =
     opcode::read_write::<raw::uffdio_continue>(UFFDIO, raw::_UFFDIO_CONTINUE as u8);
 const POISON: Opcode = opcode::read_write::<raw::uffdio_poison>(UFFDIO, raw::_UFFDIO_POISON as u8);
 
+/// `UFFDIO_CONTINUE_MODE_WP`, which the headers at hand do not have.
+const CONTINUE_MODE_WP: u32 = 2;
+
 /// What a range is registered for, and how the userfaultfd behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Modes {
@@ -155,8 +158,13 @@ impl Userfaultfd {
         self.request(UNREGISTER, &mut range(pages))
     }
 
-    /// Fills missing pages with copies of one that begins with `value`. On failure tells how many bytes were filled.
-    pub(crate) fn copy(&self, pages: Pages, value: u64) -> Result<(), (Errno, usize)> {
+    /// Fills missing pages with copies of one that begins with `value`, write-protected if `protect`. On failure tells how many bytes were filled.
+    pub(crate) fn copy(
+        &self,
+        pages: Pages,
+        value: u64,
+        protect: bool,
+    ) -> Result<(), (Errno, usize)> {
         let mut source = Page([0; PAGE / 8]);
         source.0[0] = value;
         let mut done = 0;
@@ -166,7 +174,7 @@ impl Userfaultfd {
                 dst: (pages.start.get() + done) as u64,
                 src: std::ptr::from_ref(&source).expose_provenance() as u64,
                 len: PAGE as u64,
-                mode: 0,
+                mode: mode(protect, raw::UFFDIO_COPY_MODE_WP),
                 copy: 0,
             };
             self.request(COPY, &mut copy)
@@ -187,11 +195,11 @@ impl Userfaultfd {
         partial(result, zeropage.zeropage)
     }
 
-    /// Maps pages that the object has.
-    pub(crate) fn continue_pages(&self, pages: Pages) -> Result<(), (Errno, usize)> {
+    /// Maps pages that the object has, write-protected if `protect`.
+    pub(crate) fn continue_pages(&self, pages: Pages, protect: bool) -> Result<(), (Errno, usize)> {
         let mut request = raw::uffdio_continue {
             range: range(pages),
-            mode: 0,
+            mode: mode(protect, CONTINUE_MODE_WP),
             mapped: 0,
         };
         let result = self.request(CONTINUE, &mut request);
@@ -209,13 +217,18 @@ impl Userfaultfd {
         partial(result, poison.updated)
     }
 
-    /// Moves private pages to where they are missing.
-    pub(crate) fn move_pages(&self, to: Pages, from: Pages) -> Result<(), (Errno, usize)> {
+    /// Moves private pages to where they are missing, those that are there if holes are skipped.
+    pub(crate) fn move_pages(
+        &self,
+        to: Pages,
+        from: Pages,
+        skip_holes: bool,
+    ) -> Result<(), (Errno, usize)> {
         let mut request = raw::uffdio_move {
             dst: to.start.get() as u64,
             src: from.start.get() as u64,
             len: from.bytes as u64,
-            mode: 0,
+            mode: mode(skip_holes, raw::UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES),
             move_: 0,
         };
         let result = self.request(MOVE, &mut request);
@@ -323,6 +336,10 @@ impl Message {
 /// What a page is copied from: it must not straddle two.
 #[repr(align(4096))]
 struct Page([u64; PAGE / 8]);
+
+fn mode(is_set: bool, bit: u32) -> u64 {
+    if is_set { u64::from(bit) } else { 0 }
+}
 
 fn range(pages: Pages) -> raw::uffdio_range {
     raw::uffdio_range {

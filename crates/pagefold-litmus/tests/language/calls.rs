@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use pagefold_litmus::{
-    ACTORS, Advice, CALLS, Call, Form, MappingId, MappingPage, MappingRange, PageRange, Protection,
-    Role, StatementKind, UffdMode, UffdModes,
+    ACTORS, Advice, CALLS, Call, Form, Hold, MappingId, MappingPage, MappingRange, PageRange,
+    ProtectNew, Protection, Role, SkipHoles, StatementKind, UffdMode, UffdModes,
 };
 
 use crate::common::check;
@@ -47,18 +47,18 @@ fn the_table() {
         Registers the mapping with userfaultfd.
     "uffd_unregister(x)" [Cpu] Status
         Ends the registration with userfaultfd.
-    "uffdio_copy(x[i], v)" [Cpu, Monitor] Status
-        Fills a missing page with a copy.
+    "uffdio_copy(x[i], v[, MODE_WP])" [Cpu, Monitor] Status
+        Fills a missing page with a copy, write-protected if it says so.
     "uffdio_zeropage(x[i])" [Cpu, Monitor] Status
         Fills a missing page with zeroes.
     "uffdio_writeprotect(x[i][, 0])" [Cpu, Monitor] Status
         Write-protects a page; with 0, takes the protection away.
     "uffdio_poison(x[i])" [Cpu, Monitor] Status
         Marks a missing page as poisoned.
-    "uffdio_continue(x[i])" [Cpu, Monitor] Status
-        Maps a page that the object has.
-    "uffdio_move(x[i..j], x[i..j])" [Cpu, Monitor] Status
-        Moves private pages to where they are missing.
+    "uffdio_continue(x[i][, MODE_WP])" [Cpu, Monitor] Status
+        Maps a page that the object has, write-protected if it says so.
+    "uffdio_move(x[i..j], x[i..j][, ALLOW_SRC_HOLES])" [Cpu, Monitor] Status
+        Moves private pages to where they are missing; with ALLOW_SRC_HOLES, those of the range that are there.
     "uffd_read(x)" [Monitor] Content
         Waits for an event of a mapping that has a userfaultfd from the start or by fork, and gives its page; EINTR once all others have ended.
     "uffd_answer(x, v)" [Monitor] Content
@@ -75,6 +75,18 @@ fn the_table() {
         Pins a page for writing, faulting it in if need be, writes it and lets it go.
     "vmsplice(x[i])" [Cpu] Content
         Gets a page by the lock-free walk without pinning it, as vmsplice does, reads it and lets it go.
+    "proc_mem_read(x[i])" [Cpu] Content
+        Reads a page through `/proc/self/mem`, which does not ask what the mapping allows.
+    "proc_mem_write(x[i], v)" [Cpu] Status
+        Writes a page through `/proc/self/mem`: a private one, if the mapping does not allow it.
+    "hold(x[i], FOLL_GET/FOLL_LONGTERM/FOLL_LONGTERM|FOLL_WRITE)" [Cpu] Status
+        Takes a reference to a page, or a pin, faulting it in if need be, and keeps it; whatever was held by that address before is let go.
+    "read_held(x[i])" [Cpu, Final] Content
+        Reads the page that is held by an address; EBADF if there is none.
+    "write_held(x[i], v)" [Cpu] Status
+        Writes the page that is held by an address with FOLL_WRITE; EBADF if there is none.
+    "let_go(x[i])" [Cpu] Status
+        Lets the page go that is held by an address.
     "mincore(x[i])" [Cpu] Flag
         Whether a page is in the page cache, looked up without a lock.
     "prefetch(x[i])" [Cpu, Device] Nothing
@@ -200,6 +212,9 @@ fn arguments_arrive() {
             madvise(x[1], MADV_DONTNEED);
             munmap(x[0..1]);
             e = uffdio_copy(x[1], 0x10);
+            uffdio_copy(x[1], 3, MODE_WP);
+            uffdio_move(x, x[0..2], ALLOW_SRC_HOLES);
+            hold(x[0], FOLL_WRITE|FOLL_LONGTERM);
             uffd_register(x, WP|MISSING);
             uffdio_writeprotect(x[0]);
             uffdio_writeprotect(x[0], 0);
@@ -226,7 +241,10 @@ fn arguments_arrive() {
             Call::Madvise(range(None), Advice::DontNeed),
             Call::Madvise(range(Some((1, 2))), Advice::DontNeed),
             Call::Munmap(range(Some((0, 1)))),
-            Call::UffdioCopy(page(1), 16),
+            Call::UffdioCopy(page(1), 16, ProtectNew(false)),
+            Call::UffdioCopy(page(1), 3, ProtectNew(true)),
+            Call::UffdioMove(range(None), range(Some((0, 2))), SkipHoles(true)),
+            Call::Hold(page(0), Hold::WritePin),
             Call::UffdRegister(mapping, modes),
             Call::UffdioWriteprotect(page(0), Protection::Protect),
             Call::UffdioWriteprotect(page(0), Protection::Unprotect),

@@ -14,6 +14,7 @@ mod content;
 mod cpu;
 mod format;
 mod free_list;
+mod held;
 mod names;
 mod oracle;
 mod orderings;

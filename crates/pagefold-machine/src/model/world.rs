@@ -18,6 +18,7 @@ use super::arena::{Arena, ModelPtr};
 use super::cpu::{Cpu, CpuKind};
 use super::format::EntryFormat;
 use super::free_list::FreeList;
+use super::held::HeldPages;
 use super::names;
 use super::oracle::{AccessOrder, Books, LiveEntries, MMS, Through};
 use super::violation::{self, Kind};
@@ -115,6 +116,8 @@ pub(crate) struct World {
     pub(crate) forked: [ModelWord; MMS],
     /// The userfaultfds that children's mappings have, once the monitor of their parent has read of them.
     pub(crate) forked_userfaultfds: [Place<Userfaultfd<Model>>; MAPPINGS],
+    /// Pages that programs hold.
+    pub(crate) held: HeldPages,
     pub(crate) books: Books,
     /// What the scenario's registers hold.
     registers: NonNull<[Register]>,
@@ -182,6 +185,7 @@ impl World {
             nr_monitors: Cell::new(0),
             forked: std::array::from_fn(|_| ModelWord::new(0)),
             forked_userfaultfds: std::array::from_fn(|_| Cell::new(None)),
+            held: HeldPages::new(),
             books: Books::new(),
             registers,
             live,

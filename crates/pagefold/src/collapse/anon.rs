@@ -26,7 +26,7 @@ use crate::accounting::{Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Pte, Swap};
 use crate::collapse::{Caller, ScanResult, find_pmd};
-use crate::fault::{Want, fault_in};
+use crate::fault::{Force, Want, fault_in};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -145,7 +145,7 @@ fn swap_in<P: Platform>(
         let swapped = table.read_once(page).as_swap().is_some();
         drop(table);
         if swapped {
-            fault_in(vma, page, Want::Read).map_err(|_| ScanResult::Fail)?;
+            fault_in(vma, page, Want::Read, Force::No).map_err(|_| ScanResult::Fail)?;
         }
     }
     Ok(())

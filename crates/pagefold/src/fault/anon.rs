@@ -63,5 +63,5 @@ fn set_zero_pte<P: Platform>(vmf: &Vmf<P>, table: &PteLocked<P>) {
     if table.get(vmf.addr).as_marker() == Some(Marker::UffdWp) {
         pte = pte.mk_uffd_wp();
     }
-    table.set(vmf.addr, pte);
+    table.set(vmf.addr, vmf.vma.protect(pte));
 }

@@ -26,7 +26,7 @@ pub(super) fn do_fault<P: Platform>(
     mapping: Ref<P, Mapping<P>>,
     pmd: PmdRef<P>,
 ) -> Fault<P> {
-    if vmf.write && !vmf.vma.is_shared() {
+    if (vmf.write || vmf.unshare) && !vmf.vma.is_shared() {
         return do_cow_fault(vmf, mapping, pmd);
     }
     // No fault-around where each page may have a marker of its own, or is an event of its own.

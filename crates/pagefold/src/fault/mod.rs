@@ -78,7 +78,10 @@ pub fn handle_user_fault<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, write: 
     if matches!(result, Err(FaultError::NeedsMmapLock)) {
         mm.mmap_read_lock();
         result = match mm.find_vma(addr) {
-            Some(vma) => fault_in(vma, addr, if write { Want::Write } else { Want::Read }),
+            Some(vma) => {
+                let want = if write { Want::Write } else { Want::Read };
+                fault_in(vma, addr, want, Force::No)
+            }
             None => Err(FaultError::SigSegv),
         };
         mm.mmap_read_unlock();
@@ -97,18 +100,33 @@ pub(crate) enum Want {
     Read,
     /// Writing it.
     Write,
-    /// Reading it as a page of the process's own, if it is a private one; it becomes not writable by that.
+    /// Reading it as a page of the process's own, in a private mapping; it becomes not writable by that.
     /// (Linux: `FAULT_FLAG_UNSHARE`)
     Own,
+}
+
+/// Whether a fault is one of somebody who may do more than the process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// It is not.
+    No,
+    /// It is: what the VMA allows is not asked for. Entries say all the same what the process may do.
+    Yes,
 }
 
 /// One fault on behalf of somebody who has `mmap_lock` for reading.
 ///
 /// # Errors
 /// [`FaultError::Userfault`] is for the caller to wait for, with no lock held; never [`FaultError::NeedsMmapLock`].
-pub(crate) fn fault_in<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr, want: Want) -> Fault<P> {
+pub(crate) fn fault_in<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    addr: VirtAddr,
+    want: Want,
+    force: Force,
+) -> Fault<P> {
     handle_mm_fault(Vmf {
         unshare: want == Want::Own,
+        forced: force == Force::Yes,
         ..Vmf::new(vma, addr, want == Want::Write, false)
     })
 }
@@ -118,8 +136,10 @@ struct Vmf<P: Platform> {
     vma: Ref<P, Vma<P>>,
     addr: VirtAddr,
     write: bool,
-    /// The page is to become the process's own without being written.
+    /// The page, of a private mapping, is to become the process's own without being written.
     unshare: bool,
+    /// What the VMA allows does not matter.
+    forced: bool,
     /// Only the VMA lock is held, not `mmap_lock`.
     vma_lock_only: bool,
     /// What the entry held when the fault began.
@@ -133,6 +153,7 @@ impl<P: Platform> Vmf<P> {
             addr,
             write,
             unshare: false,
+            forced: false,
             vma_lock_only,
             orig: Pte::NONE,
         }
@@ -150,19 +171,24 @@ impl<P: Platform> Vmf<P> {
 
 /// Linux: `handle_mm_fault`, `handle_pte_fault`.
 fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
-    if !vmf.vma.protection().permits(vmf.write) {
+    if !vmf.forced && !vmf.vma.protection().permits(vmf.write) {
         return Err(FaultError::SigSegv);
     }
     let pmd = pmd_alloc(vmf.vma.mm, vmf.addr).ok_or(FaultError::OutOfMemory)?;
     let value = pmd.read_once("read pmd");
     if value.is_huge() {
-        if !value.is_accessible() {
+        if !(value.is_accessible() || vmf.forced && vmf.write) {
             // Somebody is changing it, with the lock held. (Linux: `huge_pmd_set_accessed`)
             drop(pmd.lock());
-        } else if (vmf.write || vmf.unshare) && !value.is_writable() {
+            return Ok(());
+        }
+        if (vmf.write || vmf.unshare) && !value.is_writable() {
             wp::do_huge_pmd_wp_page(&vmf, pmd, value);
         }
-        return Ok(());
+        if !vmf.unshare || vmf.vma.is_anonymous() {
+            return Ok(());
+        }
+        // Nothing is mapped now. A read would map the huge page again, and the process get no page of its own.
     }
     if value.is_table() {
         let Some(table) = pte_offset_map_nolock(pmd) else {

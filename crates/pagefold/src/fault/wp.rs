@@ -34,9 +34,6 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
     if vmf.changed(&table) {
         return Ok(());
     }
-    if vmf.unshare && !is_private::<P>(vmf.orig) {
-        return Ok(());
-    }
     if vmf.orig.is_uffd_wp() && !vmf.unshare {
         let asynchronous = vmf
             .vma
@@ -72,7 +69,8 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
         if vmf.unshare {
             return Ok(());
         }
-        table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());
+        let entry = vmf.orig.mk_writable().mk_young().mk_dirty();
+        table.set(vmf.addr, vmf.vma.protect(entry));
         return Ok(());
     }
     // The entry has a reference, so the folio can be had while the table's lock is held.
@@ -122,23 +120,16 @@ pub(super) fn do_huge_pmd_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, val
             return;
         }
         let folio = Folio::of::<P>(value.pfn());
-        if vmf.unshare && !folio.is_anon::<P>() {
-            return;
-        }
         if folio.is_anon::<P>() && can_reuse::<P>(folio, value.pfn()) {
             if vmf.unshare {
                 return;
             }
-            pmd.set("set_pmd", value.mk_writable().mk_young().mk_dirty());
+            let entry = value.mk_writable().mk_young().mk_dirty();
+            pmd.set("set_pmd", vmf.vma.protect(entry));
             return;
         }
     }
     split_huge_pmd(vmf.vma, pmd);
-}
-
-/// Whether an entry maps a private page. The page of zeros belongs to nobody.
-fn is_private<P: Platform>(entry: Pte) -> bool {
-    entry.pfn() != P::zero_page() && Folio::of::<P>(entry.pfn()).is_anon::<P>()
 }
 
 /// Whether a private page that an entry maps, the lock of whose table the caller has, belongs to this process alone.

@@ -10,6 +10,7 @@
 
 use super::{Purpose, give_back, grab, must_unshare, unpin_user_page};
 use crate::addr::{Pfn, VirtAddr};
+use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_table::{pmd_offset, pte_offset_map_copy};
@@ -34,6 +35,16 @@ pub fn pin_user_page_fast<P: Platform>(
     addr: VirtAddr,
     write: bool,
 ) -> Option<Pfn> {
+    pin(mm, addr, write, Purpose::Pin)
+}
+
+/// The walk for a pin: fork is watched for.
+pub(super) fn pin<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    write: bool,
+    purpose: Purpose,
+) -> Option<Pfn> {
     let seq = &mm.write_protect_seq;
     P::step(Step::Mm("gup: read write_protect_seq", mm.id));
     // The barrier behind the pin comes between this and the second look at the entry: who sees the number that a fork ended with sees the
@@ -42,7 +53,7 @@ pub fn pin_user_page_fast<P: Platform>(
     if before % 2 == 1 {
         return None;
     }
-    let pfn = walk(mm, addr, write, Purpose::Pin)?;
+    let pfn = walk(mm, addr, write, purpose)?;
     P::step(Step::Mm("gup: recheck write_protect_seq", mm.id));
     if seq.read_once() != before {
         unpin_user_page::<P>(pfn);
@@ -65,7 +76,7 @@ fn walk<P: Platform>(
         let pages = P::PTRS_PER_TABLE as u64;
         let pfn = value.pfn().add((addr.page() % pages) as usize);
         let folio = grab::<P>(value, pfn, write, purpose)?;
-        let shared = must_unshare::<P>(folio, folio.pfn(), purpose);
+        let shared = must_ask::<P>(folio, folio.pfn(), purpose);
         if pmd.read_once("gup: recheck pmd") != value || shared {
             give_back::<P>(folio, purpose);
             return None;
@@ -80,10 +91,16 @@ fn walk<P: Platform>(
     let folio = grab::<P>(pte, pte.pfn(), write, purpose)?;
     let moved = P::enforces(Safeguard::GupRecheckPmd) && pmd.read_once("gup: recheck pmd") != value
         || P::enforces(Safeguard::GupRecheckPte) && table.read_once(addr) != pte;
-    let shared = must_unshare::<P>(folio, pte.pfn(), purpose);
+    let shared = must_ask::<P>(folio, pte.pfn(), purpose);
     if moved || shared {
         give_back::<P>(folio, purpose);
         return None;
     }
     Some(pte.pfn())
+}
+
+/// Whether it takes a look at the VMA to know if the page may be taken as it is. (Linux: `gup_must_unshare` without a VMA,
+/// `gup_fast_folio_allowed`)
+fn must_ask<P: Platform>(folio: Folio, page: Pfn, purpose: Purpose) -> bool {
+    purpose == Purpose::LongTerm && !folio.is_anon::<P>() || must_unshare::<P>(folio, page, purpose)
 }

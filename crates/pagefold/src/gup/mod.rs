@@ -10,6 +10,9 @@
 //! ([`fork`](crate::fork)), and takes no private page that is shared with other processes: the process would get a copy of that
 //! when it writes, and the pin would go on reading the page of the others. It is unshared first: the process gets its copy now.
 //!
+//! Who pins a page *for long*, to read it, wants to see what the process writes later. So the process gets a page of its own in a private
+//! mapping also where it has only read yet: a page of the object, or the page of zeros, would stay as it is.
+//!
 //! The page of zeros is never counted, and a pin of it is none.
 
 pub mod fast;
@@ -25,6 +28,7 @@ use crate::platform::Platform;
 use crate::protocol::Safeguard;
 
 pub use fast::{get_user_page_fast, pin_user_page_fast};
+use slow::Access;
 
 /// What a reference is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,15 @@ enum Purpose {
     Get,
     /// To read or write it (`FOLL_PIN`).
     Pin,
+    /// As `Pin`, for as long as the process may go on using the page (`FOLL_LONGTERM`).
+    LongTerm,
+}
+
+impl Purpose {
+    /// Whether the reference is a pin.
+    fn is_pin(self) -> bool {
+        matches!(self, Self::Pin | Self::LongTerm)
+    }
 }
 
 /// The page at `addr` with a reference; faults it in if need be. (Linux: `get_user_pages_fast`)
@@ -48,8 +61,24 @@ pub fn get_user_page<P: Platform>(
 ) -> Result<Pfn, FaultError<P>> {
     match get_user_page_fast(mm, addr, write) {
         Some(pfn) => Ok(pfn),
-        None => slow::get(mm, addr, write, Purpose::Get).map_err(slow::GupError::into_fault),
+        None => slow::get(mm, addr, Access::allowed(write), Purpose::Get)
+            .map_err(slow::GupError::into_fault),
     }
+}
+
+/// The page at `addr` with a reference, although the process itself may not be allowed to access it so. A private page is written then
+/// that the process cannot write; a shared mapping is not written by force.
+/// (Linux: `get_user_pages_remote` with `FOLL_FORCE`, as for `/proc/PID/mem`)
+///
+/// # Errors
+/// What an access of the process itself would have met, were it allowed.
+pub fn get_user_page_forced<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    write: bool,
+) -> Result<Pfn, FaultError<P>> {
+    let force = true;
+    slow::get(mm, addr, Access { write, force }, Purpose::Get).map_err(slow::GupError::into_fault)
 }
 
 /// As [`get_user_page`], with a pin. (Linux: `pin_user_pages_fast`)
@@ -61,15 +90,39 @@ pub fn pin_user_page<P: Platform>(
     addr: VirtAddr,
     write: bool,
 ) -> Result<Pfn, FaultError<P>> {
-    match pin_user_page_fast(mm, addr, write) {
+    pin(mm, addr, write, Purpose::Pin)
+}
+
+/// As [`pin_user_page`], for long: who only reads sees all that the process writes until it gives the page up.
+/// (Linux: `pin_user_pages_fast` with `FOLL_LONGTERM`)
+///
+/// # Errors
+/// As [`pin_user_page`]; a page of a file cannot be written for long, as nobody would know when it is dirty.
+pub fn pin_user_page_longterm<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    write: bool,
+) -> Result<Pfn, FaultError<P>> {
+    pin(mm, addr, write, Purpose::LongTerm)
+}
+
+fn pin<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    write: bool,
+    purpose: Purpose,
+) -> Result<Pfn, FaultError<P>> {
+    match fast::pin(mm, addr, write, purpose) {
         Some(pfn) => Ok(pfn),
-        None => slow::get(mm, addr, write, Purpose::Pin).map_err(slow::GupError::into_fault),
+        None => {
+            slow::get(mm, addr, Access::allowed(write), purpose).map_err(slow::GupError::into_fault)
+        }
     }
 }
 
 /// Whether a page is a private one that others have as well, which is not pinned as it is. (Linux: `gup_must_unshare`)
 fn must_unshare<P: Platform>(folio: Folio, page: Pfn, purpose: Purpose) -> bool {
-    purpose == Purpose::Pin
+    purpose.is_pin()
         && P::enforces(Safeguard::UnshareForPin)
         && folio.is_anon::<P>()
         && !Folio::is_exclusive::<P>(page)
@@ -84,7 +137,7 @@ fn grab<P: Platform>(entry: Pte, pfn: Pfn, write: bool, purpose: Purpose) -> Opt
     if !folio.try_get::<P>() {
         return None;
     }
-    if purpose == Purpose::Pin {
+    if purpose.is_pin() {
         folio.pin::<P>();
         // The pin comes before the second looks, at the entry and at `write_protect_seq`: whoever changes one of these and then
         // looks for pins sees this one, or is seen. (Linux: `smp_mb__after_atomic` in `try_grab_folio_fast`)
@@ -101,7 +154,7 @@ fn give_back<P: Platform>(folio: Folio, purpose: Purpose) {
     match purpose {
         Purpose::Populate => {}
         Purpose::Get => folio.put::<P>(1),
-        Purpose::Pin => folio.unpin::<P>(),
+        Purpose::Pin | Purpose::LongTerm => folio.unpin::<P>(),
     }
 }
 
@@ -110,6 +163,14 @@ pub fn put_user_page<P: Platform>(pfn: Pfn) {
     if pfn != P::zero_page() {
         Folio::of::<P>(pfn).put::<P>(1);
     }
+}
+
+/// Gives a page back that was got and written to: no entry need know of that. (Linux: `set_page_dirty_lock`)
+pub fn put_user_page_dirty<P: Platform>(pfn: Pfn) {
+    if pfn != P::zero_page() {
+        Folio::of::<P>(pfn).mark_dirty::<P>();
+    }
+    put_user_page::<P>(pfn);
 }
 
 /// Gives a page back that was pinned and written to: no entry need know of that. (Linux: `unpin_user_pages_dirty_lock`)

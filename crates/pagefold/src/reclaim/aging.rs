@@ -62,18 +62,23 @@ pub(crate) fn make_old<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) {
     }
 }
 
+/// Takes back that a huge page was used, if the upper entry maps one and says so. Whether it did.
+pub(super) fn clear_young_huge<P: Platform>(pmd: PmdRef<P>) -> bool {
+    let _pml = pmd.lock();
+    let value = pmd.load_protected();
+    let young = value.is_huge() && value.is_young();
+    if young {
+        let old = pmd.take("pmdp_invalidate");
+        pmd.set("set_pmd", old.mk_old());
+    }
+    young
+}
+
 /// The part that one upper entry serves. Whether an entry has changed. Of a huge page, a part is left as it is (Linux splits it).
 fn make_part_old<P: Platform>(pmd: PmdRef<P>, part: AddrRange) -> bool {
     let Some(table) = pte_offset_map_lock(pmd) else {
-        let _pml = pmd.lock();
-        let value = pmd.load_protected();
         let whole = part.end.page() - part.start.page() == P::PTRS_PER_TABLE as u64;
-        let young = whole && value.is_huge() && value.is_young();
-        if young {
-            let old = pmd.take("pmdp_invalidate");
-            pmd.set("set_pmd", old.mk_old());
-        }
-        return young;
+        return whole && clear_young_huge(pmd);
     };
     let mut changed = false;
     for addr in part.each_page() {

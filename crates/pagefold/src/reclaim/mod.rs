@@ -12,8 +12,12 @@
 //! after that. The flush is put off until all entries are gone, and comes before the content is moved out. Until then others find a
 //! swap entry where a translation may still be in use: who gives the impression that the range cannot be
 //! accessed any more flushes first (`flush_tlb_batched_pending`).
+//!
+//! Of a huge private page small ones are made first, while nobody else has a reference to it and one process alone maps it; else it
+//! stays.
 
 mod aging;
+mod huge;
 mod object;
 
 pub(crate) use aging::make_old;
@@ -69,11 +73,23 @@ enum Owner<P: Platform> {
 /// The page at an address, with a reference to its folio.
 ///
 /// The address is only how the page is found; Linux finds it on a list of pages that were not used for long.
-fn find_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<(Folio, Owner<P>)> {
+fn find_page<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    choice: Choice,
+) -> Option<(Folio, Owner<P>)> {
     mm.mmap_read_lock();
     let found = mm.find_vma(addr).and_then(|vma| {
-        if let Some((folio, _)) = private_page_at(mm, addr) {
-            return Some((folio, Owner::Private));
+        while let Some((folio, _)) = private_page_at(mm, addr) {
+            if !folio.is_huge::<P>() {
+                return Some((folio, Owner::Private));
+            }
+            // Once it is split, the next look finds a small page: nobody makes a huge one while `mmap_lock` is held.
+            let split = huge::split(vma, addr, folio, choice);
+            folio.put::<P>(1);
+            if !split {
+                return None;
+            }
         }
         let mapping = vma.mapping?;
         let folio = mapping.peek_folio(vma.index_of(addr)).ok()??;
@@ -85,10 +101,10 @@ fn find_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<(Folio, O
 
 /// Moves the page at an address out. Whether it did.
 fn reclaim_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, choice: Choice) -> bool {
-    let Some((folio, owner)) = find_page(mm, addr) else {
+    let Some((folio, owner)) = find_page(mm, addr, choice) else {
         return false;
     };
-    // Huge pages stay (Linux splits them, or moves them out whole).
+    // Huge pages of objects stay (Linux splits them, or moves them out whole).
     let reclaimed = !folio.is_huge::<P>()
         && lock(folio, &owner)
         && if choice == Choice::Unused && aging::is_referenced(folio, &owner) {

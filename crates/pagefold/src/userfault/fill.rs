@@ -24,16 +24,19 @@ use crate::vma::Vma;
 /// Fills the missing page at `addr`; `fill` writes its content into a new frame. (Linux: `UFFDIO_COPY`)
 ///
 /// In a private VMA the page is a private one, whatever the object holds; in a shared one it goes into the object.
+/// With `protect`, the page is write-protected from the start. (Linux: `UFFDIO_COPY_MODE_WP`)
 ///
 /// # Errors
 /// See [`UffdError`]; nothing has changed then, but that a page table may have been made.
 pub fn copy<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
+    protect: bool,
     fill: impl FnOnce(Pfn),
 ) -> Result<(), UffdError> {
     fill_page(mm, addr, |vma, pmd| {
-        fill_new(vma, pmd, addr, fill, Room::NoneOrMarker)
+        let manner = Manner::new(vma, protect)?;
+        fill_new(vma, pmd, addr, fill, manner)
     })
 }
 
@@ -42,8 +45,12 @@ pub fn copy<P: Platform>(
 /// # Errors
 /// As [`copy`].
 pub fn zeropage<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
+    let manner = Manner {
+        room: Room::None,
+        protect: false,
+    };
     fill_page(mm, addr, |vma, pmd| {
-        fill_new(vma, pmd, addr, P::clear_page, Room::None)
+        fill_new(vma, pmd, addr, P::clear_page, manner)
     })
 }
 
@@ -53,10 +60,11 @@ fn fill_new<P: Platform>(
     pmd: PmdRef<P>,
     addr: VirtAddr,
     fill: impl FnOnce(Pfn),
-    room: Room,
+    manner: Manner,
 ) -> Result<(), UffdError> {
     if let Some(mapping) = vma.mapping.filter(|_| vma.is_shared()) {
-        return fill_shared(vma, pmd, mapping, addr, fill);
+        let room = Room::NoneOrMarker;
+        return fill_shared(vma, pmd, mapping, addr, fill, Manner { room, ..manner });
     }
     if P::enforces(Safeguard::CopyAnonVmaFirst) {
         anon_vma_prepare(vma);
@@ -64,7 +72,7 @@ fn fill_new<P: Platform>(
     let folio = Folio::alloc::<P>(Order::Small, true).ok_or(UffdError::NoMemory)?;
     fill(folio.pfn());
     folio.mark_uptodate::<P>();
-    let result = install_where(vma, pmd, addr, folio, folio.pfn(), room);
+    let result = install(vma, pmd, addr, folio, folio.pfn(), manner);
     if result.is_err() {
         folio.put::<P>(1);
     } else if !P::enforces(Safeguard::CopyAnonVmaFirst) {
@@ -212,7 +220,27 @@ enum Room {
     NoneOrMarker,
 }
 
-/// Maps the page of a folio in frame `pfn`, where nothing or a marker is; the reference goes to the entry. A private mapping may
+/// How a new page is mapped.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// Where.
+    room: Room,
+    /// Write-protected.
+    protect: bool,
+}
+
+impl Manner {
+    /// Where nothing or a marker is; write-protected only in a VMA that is registered for that.
+    pub(super) fn new<P: Platform>(vma: Ref<P, Vma<P>>, protect: bool) -> Result<Self, UffdError> {
+        let room = Room::NoneOrMarker;
+        if protect && !vma.is_uffd_wp_protected() {
+            return Err(UffdError::Invalid);
+        }
+        Ok(Self { room, protect })
+    }
+}
+
+/// Maps the page of a folio in frame `pfn`; the reference goes to the entry. A private mapping may
 /// not write to a page of the object. (Linux: `mfill_atomic_install_pte`)
 pub(super) fn install<P: Platform>(
     vma: Ref<P, Vma<P>>,
@@ -220,28 +248,17 @@ pub(super) fn install<P: Platform>(
     addr: VirtAddr,
     folio: Folio,
     pfn: Pfn,
+    manner: Manner,
 ) -> Result<(), UffdError> {
-    install_where(vma, pmd, addr, folio, pfn, Room::NoneOrMarker)
-}
-
-/// As [`install`], where there is `room`.
-fn install_where<P: Platform>(
-    vma: Ref<P, Vma<P>>,
-    pmd: PmdRef<P>,
-    addr: VirtAddr,
-    folio: Folio,
-    pfn: Pfn,
-    room: Room,
-) -> Result<(), UffdError> {
-    let table = writable_table(vma, pmd, addr, room)?;
+    let table = writable_table(vma, pmd, addr, manner.room)?;
     let kind = if folio.is_anon::<P>() {
         PageKind::Anon
     } else {
         PageKind::Shmem
     };
-    let pte = Pte::page(pfn, vma.is_shared() || kind == PageKind::Anon).mk_dirty();
+    let mut pte = Pte::page(pfn, vma.is_shared() || kind == PageKind::Anon).mk_dirty();
     match table.get(addr).as_marker() {
-        // As in Linux, where the new page is not asked to be protected.
+        // It is the new page that is asked to be protected, or not.
         Some(Marker::UffdWp) => P::observe(Fact::Unprotected(vma.mm.id, addr)),
         Some(Marker::Poison) => P::observe(Fact::Unpoisoned(vma.mm.id, addr)),
         Some(Marker::Guard) => P::observe(Fact::Unguarded(vma.mm.id, addr)),
@@ -251,6 +268,10 @@ fn install_where<P: Platform>(
     if kind == PageKind::Anon {
         folio.set_anon::<P>(vma.anon_vma_of_page(), vma.index_of(addr));
         P::observe(Fact::PrivatePage(vma.mm.id, addr, folio.pfn()));
+    }
+    if manner.protect {
+        pte = pte.mk_uffd_wp();
+        P::observe(Fact::Protected(vma.mm.id, addr));
     }
     table.set(addr, vma.protect(pte));
     Ok(())
@@ -263,6 +284,7 @@ fn fill_shared<P: Platform>(
     mapping: Ref<P, Mapping<P>>,
     addr: VirtAddr,
     fill: impl FnOnce(Pfn),
+    manner: Manner,
 ) -> Result<(), UffdError> {
     let folio = Folio::alloc::<P>(Order::Small, false).ok_or(UffdError::NoMemory)?;
     fill(folio.pfn());
@@ -272,7 +294,7 @@ fn fill_shared<P: Platform>(
     let result = match Mapping::add_folio(mapping, folio, index) {
         Ok(()) => {
             P::observe(Fact::Filled(mapping.id, index, folio.pfn()));
-            let result = install(vma, pmd, addr, folio, folio.pfn());
+            let result = install(vma, pmd, addr, folio, folio.pfn(), manner);
             if result.is_err() {
                 // Nobody has mapped it, as it is locked.
                 mapping.remove_folio(folio);

@@ -17,15 +17,21 @@ use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::rmap::anon_vma_prepare;
 use crate::userfault::UffdError;
-use crate::userfault::fill::{fill_page, install};
+use crate::userfault::fill::{Manner, fill_page, install};
 
-/// Maps the page at `addr`, which the object has. (Linux: `UFFDIO_CONTINUE`)
+/// Maps the page at `addr`, which the object has; with `protect`, write-protected. (Linux: `UFFDIO_CONTINUE`,
+/// `UFFDIO_CONTINUE_MODE_WP`)
 ///
 /// # Errors
 /// [`UffdError::Fault`] if the object has no page there, [`UffdError::Invalid`] without an object; else as
 /// [`copy`](super::copy).
-pub fn continue_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
+pub fn continue_page<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    protect: bool,
+) -> Result<(), UffdError> {
     fill_page(mm, addr, |vma, pmd| {
+        let manner = Manner::new(vma, protect)?;
         let mapping = vma.mapping.ok_or(UffdError::Invalid)?;
         if !vma.is_shared() {
             anon_vma_prepare(vma);
@@ -38,7 +44,7 @@ pub fn continue_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(
             mapping.get_folio(index)
         };
         let folio = folio.ok_or(UffdError::Fault)?;
-        let result = install(vma, pmd, addr, folio, folio.page::<P>(index));
+        let result = install(vma, pmd, addr, folio, folio.page::<P>(index), manner);
         if locked {
             folio.unlock::<P>();
         }

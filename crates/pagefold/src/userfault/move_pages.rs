@@ -45,20 +45,22 @@ use crate::userfault::fill::{wake_range, with_mm};
 use crate::vma::Vma;
 use crate::zap::split_huge_pmd;
 
-/// Moves the pages of `from` to `to`, where none are, in the order of their addresses. (Linux: `UFFDIO_MOVE`)
+/// Moves the pages of `from` to `to`, where none are, in the order of their addresses; with `skip_holes`, those that are there.
+/// (Linux: `UFFDIO_MOVE`, `UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES`)
 ///
 /// # Errors
-/// [`UffdError::NoEntry`] without a mapping, or where no page is to be moved; [`UffdError::Exists`] where something is already;
+/// [`UffdError::NoEntry`] without a mapping, or where no page is to be moved and holes are not skipped; [`UffdError::Exists`] where something is already;
 /// [`UffdError::Invalid`] unless both are writable anonymous memory, and `to` is registered; [`UffdError::Busy`] for pages that
 /// are shared or pinned; [`UffdError::Fault`] for markers. [`UffdError::Again`] if that comes up once some pages have moved.
 pub fn move_pages<P: Platform>(
     mm: Ref<P, Mm<P>>,
     to: VirtAddr,
     from: AddrRange,
+    skip_holes: bool,
 ) -> Result<(), UffdError> {
     let pages = from.end.page() - from.start.page();
     with_mm(mm, || {
-        let ends = Ends::find(mm, from, AddrRange::pages(to, pages))?;
+        let ends = Ends::find(mm, from, AddrRange::pages(to, pages), skip_holes)?;
         let mut moved = 0;
         let mut result = Ok(());
         while moved < pages && result.is_ok() {
@@ -82,12 +84,20 @@ pub fn move_pages<P: Platform>(
 struct Ends<P: Platform> {
     from: Ref<P, Vma<P>>,
     to: Ref<P, Vma<P>>,
+    /// Where nothing is to be moved, that is not an error.
+    skip_holes: bool,
 }
 
 impl<P: Platform> Ends<P> {
     /// The caller has `mmap_lock` for reading. (Linux: `validate_move_areas`)
-    fn find(mm: Ref<P, Mm<P>>, from: AddrRange, to: AddrRange) -> Result<Self, UffdError> {
+    fn find(
+        mm: Ref<P, Mm<P>>,
+        from: AddrRange,
+        to: AddrRange,
+        skip_holes: bool,
+    ) -> Result<Self, UffdError> {
         let ends = Self {
+            skip_holes,
             to: mm.find_vma(to.start).ok_or(UffdError::NoEntry)?,
             from: mm.find_vma(from.start).ok_or(UffdError::NoEntry)?,
         };
@@ -103,16 +113,29 @@ impl<P: Platform> Ends<P> {
         Ok(ends)
     }
 
-    /// Moves the page at `from`, or the huge page that begins there if it is one of `rest` pages. How many pages it moved.
+    /// Nothing is at the old address. How many pages were dealt with.
+    fn skip_hole(&self) -> Result<u64, UffdError> {
+        if self.skip_holes {
+            Ok(1)
+        } else {
+            Err(UffdError::NoEntry)
+        }
+    }
+
+    /// Moves the page at `from`, or the huge page that begins there if it is one of `rest` pages. How many pages were dealt with.
     fn move_next(&self, from: VirtAddr, to: VirtAddr, rest: u64) -> Result<u64, UffdError> {
-        let source = pmd_offset(self.from.mm, from).ok_or(UffdError::NoEntry)?;
+        let source = if self.skip_holes {
+            pmd_alloc(self.from.mm, from).ok_or(UffdError::NoMemory)?
+        } else {
+            pmd_offset(self.from.mm, from).ok_or(UffdError::NoEntry)?
+        };
         let target = pmd_alloc(self.to.mm, to).ok_or(UffdError::NoMemory)?;
         let there = target.read_once("read pmd");
         if there.is_huge() {
             return Err(UffdError::Exists);
         }
         let value = source.read_once("read pmd");
-        if value.is_none() {
+        if value.is_none() && !self.skip_holes {
             return Err(UffdError::NoEntry);
         }
         if value.is_huge() {
@@ -127,7 +150,8 @@ impl<P: Platform> Ends<P> {
             folio.put::<P>(1);
             return Err(UffdError::Again);
         }
-        if !pte_alloc(target) {
+        // To skip a hole, what is at the new address is looked at as well.
+        if value.is_none() && !pte_alloc(source) || !pte_alloc(target) {
             return Err(UffdError::NoMemory);
         }
         self.move_page(source, target)
@@ -174,7 +198,9 @@ impl<P: Platform> Ends<P> {
         if !look(target)?.is_none() {
             return Err(UffdError::Exists);
         }
-        let (orig, found) = find(source)?;
+        let Some((orig, found)) = find(source)? else {
+            return self.skip_hole();
+        };
         let held = found.lock()?;
         let range = AddrRange::pages(from, 1);
         let _notifier = NotifierRange::<P>::start(self.from.mm, range);
@@ -310,28 +336,26 @@ enum Found {
     Nothing,
 }
 
-/// What the entry for the address of `source` names.
-fn find<P: Platform>(source: PmdRef<P>) -> Result<(Pte, Found), UffdError> {
+/// What the entry for the address of `source` names; `None` if there is nothing.
+fn find<P: Platform>(source: PmdRef<P>) -> Result<Option<(Pte, Found)>, UffdError> {
     let table = pte_offset_map_lock(source).ok_or(UffdError::Again)?;
     let entry = table.get(source.addr);
     if entry.is_none() {
-        return Err(UffdError::NoEntry);
+        return Ok(None);
     }
     if let Some(swap) = entry.as_swap() {
         if P::enforces(Safeguard::MoveExclusive) && !swap.exclusive {
             return Err(UffdError::Busy);
         }
         let cached = P::enforces(Safeguard::MoveSwapCache).then(|| swap::find::<P>(swap.slot));
-        return Ok((
-            entry,
-            cached.flatten().map_or(Found::Nothing, Found::Cached),
-        ));
+        let found = cached.flatten().map_or(Found::Nothing, Found::Cached);
+        return Ok(Some((entry, found)));
     }
     if !entry.is_present() {
         return Err(UffdError::Fault);
     }
     if entry.pfn() == P::zero_page() {
-        return Ok((entry, Found::Nothing));
+        return Ok(Some((entry, Found::Nothing)));
     }
     if !is_own::<P>(entry) {
         return Err(UffdError::Busy);
@@ -349,7 +373,7 @@ fn find<P: Platform>(source: PmdRef<P>) -> Result<(Pte, Found), UffdError> {
             UffdError::Busy
         });
     }
-    Ok((entry, Found::Mapped(folio)))
+    Ok(Some((entry, Found::Mapped(folio))))
 }
 
 impl Found {

@@ -205,6 +205,7 @@ impl<'a> Session<'a> {
             let _ = self.run_body(machine, Actor::Cpu(phase.mm), None, &phase.body);
         }
         let world = World::current();
+        world.held.let_all_go();
         (self.plan.before_checks)(machine);
         oracle::check_at_end(
             world,

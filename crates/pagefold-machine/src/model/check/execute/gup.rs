@@ -43,6 +43,32 @@ impl Session<'_> {
         }
     }
 
+    /// Reads a page as a debugger does.
+    pub(super) fn proc_mem_read(&self, who: Who<'_>, page: MappingPage) -> Value {
+        let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
+        match gup::get_user_page_forced(mm, addr, false) {
+            Ok(pfn) => {
+                let value = read_through(mm, addr, pfn);
+                gup::put_user_page::<Model>(pfn);
+                Value::Number(value)
+            }
+            Err(_) => Symbol::EIO.into(),
+        }
+    }
+
+    /// Writes a page as a debugger does.
+    pub(super) fn proc_mem_write(&self, who: Who<'_>, page: MappingPage, value: u64) -> Value {
+        let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
+        match gup::get_user_page_forced(mm, addr, true) {
+            Ok(pfn) => {
+                write_through(mm, addr, pfn, value);
+                gup::put_user_page_dirty::<Model>(pfn);
+                Value::SUCCESS
+            }
+            Err(_) => Symbol::EIO.into(),
+        }
+    }
+
     /// As [`gup_fast`](Self::gup_fast), with a reference that is no pin.
     pub(super) fn vmsplice(&self, who: Who<'_>, page: MappingPage) -> Value {
         let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
@@ -72,7 +98,7 @@ impl Session<'_> {
 
 /// What a system call gives that could not have its page. That it is poisoned is told only to who asks for that (Linux:
 /// `FOLL_HWPOISON`), as `MADV_POPULATE` does.
-fn errno(error: &FaultError<Model>) -> Value {
+pub(super) fn errno(error: &FaultError<Model>) -> Value {
     match error {
         FaultError::OutOfMemory => Symbol::ENOMEM.into(),
         _ => Symbol::EFAULT.into(),
@@ -91,18 +117,23 @@ fn read_pinned(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn) -> u64 {
 
 /// Writes a page through its pin, and ends that.
 fn write_pinned(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn, value: u64) -> Value {
+    write_through(mm, addr, pfn, value);
+    gup::unpin_user_page_dirty::<Model>(pfn);
+    Value::SUCCESS
+}
+
+/// Writes a page that somebody has a reference to.
+pub(super) fn write_through(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn, value: u64) {
     let world = World::current();
     explore::label(|| {
         let name = names::page(mm.id, addr);
         format!("store {name} = {value} through the pin (frame {})", pfn.0)
     });
     world.store_by_user(mm.id, addr, pfn, value, Through::Pin);
-    gup::unpin_user_page_dirty::<Model>(pfn);
-    Value::SUCCESS
 }
 
 /// What a page holds that somebody has a reference to.
-fn read_through(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn) -> u64 {
+pub(super) fn read_through(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn) -> u64 {
     let world = World::current();
     world.before_load(mm.id, addr);
     explore::label(|| {

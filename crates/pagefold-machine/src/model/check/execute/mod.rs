@@ -7,6 +7,7 @@ mod collapse;
 mod file;
 mod fork;
 mod gup;
+mod hold;
 mod look;
 mod memory;
 pub(super) mod userfaultfd;
@@ -142,12 +143,12 @@ impl Session<'_> {
 
             Call::UffdRegister(mapping, modes) => self.uffd_register(who, mapping, modes),
             Call::UffdUnregister(mapping) => self.uffd_unregister(who, mapping),
-            Call::UffdioCopy(page, value) => self.uffdio_copy(who, page, value),
+            Call::UffdioCopy(page, value, mode) => self.uffdio_copy(who, page, value, mode),
             Call::UffdioZeropage(page) => self.uffdio_zeropage(who, page),
             Call::UffdioWriteprotect(page, to) => self.uffdio_writeprotect(who, page, to),
             Call::UffdioPoison(page) => self.uffdio_poison(who, page),
-            Call::UffdioContinue(page) => self.uffdio_continue(who, page),
-            Call::UffdioMove(to, from) => self.uffdio_move(who, to, from),
+            Call::UffdioContinue(page, mode) => self.uffdio_continue(who, page, mode),
+            Call::UffdioMove(to, from, mode) => self.uffdio_move(who, to, from, mode),
             Call::UffdRead(mapping) => self.uffd_read(who, mapping),
             Call::UffdAnswer(mapping, value) => self.uffd_answer(who, mapping, value),
             Call::UffdClose(mapping) => self.uffd_close(who, mapping),
@@ -157,6 +158,13 @@ impl Session<'_> {
             Call::GupWrite(page, value) => self.gup_write(who, page, value),
             Call::Vmsplice(page) => self.vmsplice(who, page),
             Call::GupFastWrite(page, value) => self.gup_fast_write(who, page, value),
+            Call::ProcMemRead(page) => self.proc_mem_read(who, page),
+            Call::ProcMemWrite(page, value) => self.proc_mem_write(who, page, value),
+
+            Call::Hold(page, how) => self.hold(who, page, how),
+            Call::ReadHeld(page) => self.read_held(who, page),
+            Call::WriteHeld(page, value) => self.write_held(who, page, value),
+            Call::LetGo(page) => self.let_go(who, page),
 
             Call::Truncate(object, pages) => file::truncate(who, object, pages),
             Call::FallocatePunch(page) => file::fallocate_punch(who, page),

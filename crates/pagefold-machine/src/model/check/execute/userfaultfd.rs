@@ -5,8 +5,8 @@ use pagefold::platform::Word;
 use pagefold::userfault::{self, Event, Features, Message, Modes, UffdError, Userfaultfd};
 use pagefold_explore as explore;
 use pagefold_litmus::{
-    Created, MappingId, MappingPage, MappingRange, MmId, Protection, Symbol, UffdMode, UffdModes,
-    Value,
+    Created, MappingId, MappingPage, MappingRange, MmId, ProtectNew, Protection, SkipHoles, Symbol,
+    UffdMode, UffdModes, Value,
 };
 
 use super::{Session, Who, status};
@@ -55,7 +55,13 @@ impl Session<'_> {
         uffd(userfault::unregister(self.mm_of(who, mapping), addr))
     }
 
-    pub(super) fn uffdio_copy(&self, who: Who<'_>, page: MappingPage, value: u64) -> Value {
+    pub(super) fn uffdio_copy(
+        &self,
+        who: Who<'_>,
+        page: MappingPage,
+        value: u64,
+        mode: ProtectNew,
+    ) -> Value {
         let fill = |pfn| {
             explore::label(|| format!("copy from user: {value}"));
             World::current().content(pfn).write_once(value);
@@ -63,6 +69,7 @@ impl Session<'_> {
         uffd(userfault::copy(
             self.mm_of(who, page.mapping),
             self.addr(page),
+            mode.0,
             fill,
         ))
     }
@@ -87,14 +94,26 @@ impl Session<'_> {
         ))
     }
 
-    pub(super) fn uffdio_continue(&self, who: Who<'_>, page: MappingPage) -> Value {
+    pub(super) fn uffdio_continue(
+        &self,
+        who: Who<'_>,
+        page: MappingPage,
+        mode: ProtectNew,
+    ) -> Value {
         uffd(userfault::continue_page(
             self.mm_of(who, page.mapping),
             self.addr(page),
+            mode.0,
         ))
     }
 
-    pub(super) fn uffdio_move(&self, who: Who<'_>, to: MappingRange, from: MappingRange) -> Value {
+    pub(super) fn uffdio_move(
+        &self,
+        who: Who<'_>,
+        to: MappingRange,
+        from: MappingRange,
+        mode: SkipHoles,
+    ) -> Value {
         let (new, old) = (self.range(to), self.range(from));
         if new.end.page() - new.start.page() != old.end.page() - old.start.page() {
             return Symbol::EINVAL.into();
@@ -103,6 +122,7 @@ impl Session<'_> {
             self.mm_of(who, from.mapping),
             new.start,
             old,
+            mode.0,
         ))
     }
 
@@ -162,8 +182,8 @@ impl Session<'_> {
             Err(symbol) => return symbol.into(),
         };
         let answer = || match message.event {
-            Event::Missing => self.uffdio_copy(who, page, value),
-            Event::Minor => self.uffdio_continue(who, page),
+            Event::Missing => self.uffdio_copy(who, page, value, ProtectNew(false)),
+            Event::Minor => self.uffdio_continue(who, page, ProtectNew(false)),
             Event::WriteProtected => self.uffdio_writeprotect(who, page, Protection::Unprotect),
             Event::Remove | Event::Unmap | Event::Fork | Event::Remap(_) => Value::SUCCESS,
         };
