@@ -6,3 +6,4 @@ mod orderings;
 mod read;
 mod rewind;
 mod scenarios;
+mod selftests;
