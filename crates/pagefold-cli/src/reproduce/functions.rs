@@ -226,7 +226,7 @@ fn way(scenario: &Scenario, statement: &StatementKind) -> Way {
         Call::Madvise(_, Advice::PopulateRead | Advice::PopulateWrite) => one("madvise_populate"),
         Call::UffdioCopy(..)
         | Call::UffdioZeropage(_)
-        | Call::UffdioContinue(_)
+        | Call::UffdioContinue(..)
         | Call::UffdioPoison(_) => FILL,
         Call::UffdioWriteprotect(..) => WRITEPROTECT,
         Call::UffdioMove(..) => one("move_pages"),
@@ -239,7 +239,11 @@ fn way(scenario: &Scenario, statement: &StatementKind) -> Way {
         Call::Fork(_) => FORK,
         Call::Truncate(..) => TRUNCATE,
         Call::FallocatePunch(_) => PUNCH,
-        Call::Gup(_) | Call::GupWrite(..) => one("__get_user_pages"),
+        Call::Gup(_)
+        | Call::GupWrite(..)
+        | Call::ProcMemRead(_)
+        | Call::ProcMemWrite(..)
+        | Call::Hold(..) => one("__get_user_pages"),
         Call::Mincore(_) => one("mincore_pte_range"),
         Call::Exit => one("exit_mmap"),
         Call::Collapse(_) | Call::Scan(..) => KHUGEPAGED,
@@ -254,6 +258,9 @@ fn way(scenario: &Scenario, statement: &StatementKind) -> Way {
         Call::Fsync(_) => one("vfs_fsync_range"),
         // What only looks, and what user space does by itself.
         Call::Prefetch(_)
+        | Call::ReadHeld(_)
+        | Call::WriteHeld(..)
+        | Call::LetGo(_)
         | Call::PageTable(_)
         | Call::PmdMapped(_)
         | Call::UffdWp(_)
