@@ -66,8 +66,12 @@ impl Who<'_> {
         let uffd = &self.context.uffds[mapping.index()];
         if let Some(page) = self.page_at(mapping, message.address) {
             match message.event {
-                Event::Missing => self.answer(page, message, |pages| uffd.copy(pages, value)),
-                Event::Minor => self.answer(page, message, |pages| uffd.continue_pages(pages)),
+                Event::Missing => {
+                    self.answer(page, message, |pages| uffd.copy(pages, value, false))
+                }
+                Event::Minor => {
+                    self.answer(page, message, |pages| uffd.continue_pages(pages, false))
+                }
                 Event::WriteProtected => {
                     while uffd.writeprotect(self.group(page), false) == Err(Errno::AGAIN) {}
                 }

@@ -32,6 +32,9 @@ const POISON: Opcode = opcode::read_write::<raw::uffdio_poison>(UFFDIO, raw::_UF
 /// `UFFDIO_CONTINUE_MODE_WP`, which the headers at hand do not have.
 const CONTINUE_MODE_WP: u32 = 2;
 
+/// `UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES`, likewise.
+const MOVE_MODE_ALLOW_SRC_HOLES: u32 = 2;
+
 /// What a range is registered for, and how the userfaultfd behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Modes {
@@ -228,7 +231,7 @@ impl Userfaultfd {
             dst: to.start.get() as u64,
             src: from.start.get() as u64,
             len: from.bytes as u64,
-            mode: mode(skip_holes, raw::UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES),
+            mode: mode(skip_holes, MOVE_MODE_ALLOW_SRC_HOLES),
             move_: 0,
         };
         let result = self.request(MOVE, &mut request);
