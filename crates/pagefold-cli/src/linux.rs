@@ -17,7 +17,7 @@ use crate::done;
 use crate::exit::{Failure, Status};
 use crate::guest;
 use crate::load::{self, Loaded};
-use crate::report::linux as report;
+use crate::report::{linux as report, target as target_report};
 use crate::reproduce::Target;
 use crate::terminal::Terminal;
 
@@ -178,7 +178,7 @@ impl<'a> Session<'a, '_> {
             let seed = self.args.race.seed;
             report::head(kernel, guest, self.protocol, seed, self.terminal, self.out)?;
             if let Some(target) = self.target {
-                report::target(target, self.terminal, self.out)?;
+                target_report::target(target, self.terminal, self.out)?;
             }
         }
         Ok(())

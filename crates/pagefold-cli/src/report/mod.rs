@@ -3,4 +3,5 @@
 pub(crate) mod columns;
 pub(crate) mod json;
 pub(crate) mod linux;
+pub(crate) mod target;
 pub(crate) mod text;

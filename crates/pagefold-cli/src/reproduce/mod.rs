@@ -1,14 +1,19 @@
 //! `pagefold linux --from`: a trace becomes a race on a real kernel that is aimed at what the trace shows.
+//!
+//! [`threads`] says of each step whose it is, in which statement and in which function of Linux ([`functions`]); [`places`] where a
+//! thread has to stop for others, and where they should meet it.
 
 mod functions;
 mod places;
+mod threads;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pagefold_linux::Aim;
 
-pub(crate) use places::{Place, Step};
+pub(crate) use places::Place;
+pub(crate) use threads::Step;
 
 use crate::exit::Failure;
 use crate::load::{self, Loaded};
