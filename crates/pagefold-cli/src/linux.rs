@@ -281,12 +281,17 @@ fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, args: &LinuxArgs) 
         bounded @ model::Outcome::NotExhausted(_) => done::bound(bounded),
         _ => None,
     };
+    let unknown = pagefold_linux::unknown(scenario);
     let registers = outcomes.registers.into_iter();
     let allowed = registers
         .map(|values| {
             values
                 .into_iter()
-                .map(|value| value.map(|value| ran.shows(value)))
+                .enumerate()
+                .map(|(register, value)| {
+                    let known = value.filter(|_| !unknown.contains(&register));
+                    known.map(|value| ran.shows(value))
+                })
                 .collect()
         })
         .collect();

@@ -72,7 +72,7 @@ struct RulesText {
 }
 
 /// What the trace ends in.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Violation {
     /// Its name.
     pub(crate) kind: String,
@@ -81,7 +81,7 @@ pub(crate) struct Violation {
 }
 
 /// A trace with what is needed to run it again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Recording {
     /// Where the scenario came from.
     pub(crate) file: String,

@@ -12,7 +12,7 @@ use std::sync::atomic::{
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pagefold_litmus::limits::{MAPPINGS, MMS, REGISTERS, THREADS};
+use pagefold_litmus::limits::{MAPPINGS, MMS, OBJECTS, REGISTERS, THREADS};
 use pagefold_litmus::{MmId, Symbol, Value};
 use rustix::io::Errno;
 use rustix::thread::futex;
@@ -52,6 +52,10 @@ pub(crate) struct Board {
     pub(crate) racers: AtomicU32,
     /// The number of each mapping's userfaultfd, in the process that made it.
     pub(crate) uffds: [AtomicI32; MAPPINGS],
+    /// Who has which file open for writing, counted.
+    pub(crate) writers: [AtomicU32; OBJECTS],
+    /// The next sector that is free for a pin.
+    pub(crate) sectors: AtomicU32,
     /// A collapse gave up for a reason that may lie outside of the scenario.
     pub(crate) disturbed: AtomicU32,
 }
@@ -172,6 +176,8 @@ pub(crate) enum Given {
     Errno(Errno),
     /// A signal.
     Signal(Signal),
+    /// Nobody knows: nothing is held against anybody.
+    Unknown,
 }
 
 impl From<Result<(), Errno>> for Given {
@@ -192,6 +198,7 @@ impl Given {
             Self::Number(number) => 1 | number << 2,
             Self::Errno(error) => 2 | u64::from(error.raw_os_error().unsigned_abs()) << 2,
             Self::Signal(signal) => 3 | (signal as u64) << 2,
+            Self::Unknown => 0,
         }
     }
 
@@ -242,6 +249,10 @@ impl Board {
         for seat in &self.seats {
             seat.done.store(0, Relaxed);
         }
+        for writers in &self.writers {
+            writers.store(0, Relaxed);
+        }
+        self.sectors.store(0, Relaxed);
         self.disturbed.store(0, Relaxed);
         self.arrived.store(0, Relaxed);
         self.starters.store(starters as u32, Relaxed);

@@ -5,13 +5,18 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
+use linux_raw_sys::general::{MADV_COLLAPSE, MADV_POPULATE_READ};
 use pagefold::protocol::Protocol;
-use pagefold_litmus::{Advice, Call, Scenario};
+use pagefold_litmus::{Advice, Call, ObjectKind, Scenario};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::kernel_log::{self, Complaint};
 use crate::plan::{self, Memory, Program, modes};
+use crate::sys::Address;
+use crate::sys::disk;
 use crate::sys::kvm;
+use crate::sys::memory::{self, HUGE, Pages};
 use crate::sys::settings;
 use crate::sys::uffd::{Modes, Userfaultfd};
 
@@ -129,10 +134,18 @@ impl Kernel {
                 ));
             }
         }
+        if let Some(what) = lacks_storage(program) {
+            return Some(what);
+        }
         for mapping in 0..scenario.mappings.len() {
             let mapping = pagefold_litmus::MappingId::new(mapping);
             let (file, unfit) = match Memory::of(scenario, mapping) {
                 Memory::Anonymous => ("enabled", &["always"][..]),
+                Memory::Object { object, .. }
+                    if scenario.objects[object].kind == ObjectKind::File =>
+                {
+                    continue;
+                }
                 Memory::Object { .. } => (
                     "shmem_enabled",
                     &["always", "within_size", "force", "deny"][..],
@@ -171,6 +184,54 @@ impl Kernel {
     }
 }
 
+/// What is missing to keep pages elsewhere than in memory.
+fn lacks_storage(program: &Program<'_>) -> Option<String> {
+    let scenario = program.scenario;
+    let has_files = scenario
+        .objects
+        .iter()
+        .any(|object| object.kind == ObjectKind::File);
+    if has_files && disk::unnamed_file(false).is_err() {
+        return Some("a temporary directory on a disk: /tmp and /var/tmp are on none".to_owned());
+    }
+    if program.collapses_files() && !makes_huge_pages_of_files() {
+        return Some(
+            "a kernel with CONFIG_READ_ONLY_THP_FOR_FS, which makes huge pages of files on a disk"
+                .to_owned(),
+        );
+    }
+    if program.pins_fast() && disk::unnamed_file(true).is_err() {
+        return Some(
+            "a temporary directory whose files can be read past the page cache (O_DIRECT), by which pages are pinned"
+                .to_owned(),
+        );
+    }
+    let swaps = fs::read_to_string("/proc/swaps").map_or(0, |text| text.lines().count());
+    // The first line has titles.
+    if program.swaps() && swaps < 2 {
+        return Some("swap, where pages go that no disk has".to_owned());
+    }
+    None
+}
+
+/// Tries it.
+fn makes_huge_pages_of_files() -> bool {
+    let pages = Pages::new(Address::new(0), HUGE);
+    let collapse = || -> Result<(), Errno> {
+        let file = disk::unnamed_file(false)?;
+        disk::write_pages(&file, 0, HUGE, 0)?;
+        rustix::fs::fsync(&file)?;
+        let file = disk::reopen(&file, OFlags::RDONLY)?;
+        memory::mmap(pages, memory::Source::ReadOnly(&file))?;
+        memory::madvise(pages, MADV_POPULATE_READ)?;
+        memory::madvise(pages, MADV_COLLAPSE)
+    };
+    let collapsed = collapse().is_ok();
+    // Where nothing was mapped, nothing is taken away.
+    let _ = memory::munmap(pages);
+    collapsed
+}
+
 /// Whether the signal for an access to a poisoned page says so: the kernel has the settings of `CONFIG_MEMORY_FAILURE`.
 pub(crate) fn tells_of_poison() -> bool {
     fs::exists("/proc/sys/vm/memory_failure_recovery").unwrap_or(false)
@@ -203,6 +264,8 @@ fn newer(scenario: &Scenario, call: &Call) -> Option<(&'static str, Version)> {
             })
         }
         Call::UffdioPoison(_) => Some(("UFFDIO_POISON", Version(6, 6))),
+        Call::UffdioMove(..) => Some(("UFFDIO_MOVE", Version(6, 8))),
+        Call::GupFast(_) | Call::GupFastWrite(..) => Some(("pins by direct I/O", Version(6, 5))),
         _ => None,
     }
 }

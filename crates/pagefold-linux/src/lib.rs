@@ -164,6 +164,12 @@ pub fn remarks(scenario: &Scenario) -> Vec<&'static str> {
     plan::remarks(scenario)
 }
 
+/// The registers of a scenario that are left empty, as no kernel tells what should be in them.
+#[must_use]
+pub fn unknown(scenario: &Scenario) -> Vec<usize> {
+    plan::unknown(scenario)
+}
+
 /// Whether this process has one thread. One that was waited for may take a moment until it is gone for the kernel as well.
 fn is_alone() -> bool {
     let count = || fs::read_dir("/proc/self/task").map_or(0, Iterator::count);

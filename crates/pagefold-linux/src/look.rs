@@ -35,6 +35,10 @@ impl Entry {
         self.0 >> 57 & 1 != 0
     }
 
+    fn is_swapped(self) -> bool {
+        self.0 >> 62 & 1 != 0
+    }
+
     fn is_of_object(self) -> bool {
         self.0 >> 61 & 1 != 0
     }
@@ -82,6 +86,7 @@ impl Looks {
             let number = match call {
                 Call::PmdMapped(mapping) => pmd_mapped(context, *mapping).into(),
                 Call::UffdWp(page) => entry(context, *page).is_uffd_wp().into(),
+                Call::Swapped(page) => entry(context, *page).is_swapped().into(),
                 Call::Rss => rss(context, worker),
                 Call::RmapWalkAnon(page) => {
                     let given = mapped_by(context, *page);

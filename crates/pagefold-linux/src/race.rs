@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use pagefold_litmus::Scenario;
+use pagefold_litmus::{Object, ObjectKind, Scenario};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{Advice, MemfdFlags, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -22,6 +22,7 @@ use crate::geometry::Spread;
 use crate::plan::Program;
 use crate::random::Random;
 use crate::report::{Outcome, Ran};
+use crate::sys::disk::{self, Sectors};
 use crate::sys::memory::PAGE;
 use crate::sys::process;
 use crate::sys::shared::Shared;
@@ -58,12 +59,14 @@ pub(crate) fn run(
 ) -> Result<Ran, Errno> {
     let board = Shared::<Board>::new()?;
     let files = objects(program.scenario)?;
+    let sectors = program.pins_fast().then(Sectors::new).transpose()?;
     let hang_up = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let mut controller = Controller {
         context: Context::new(
             program,
             &board,
             &files,
+            sectors.as_ref(),
             &hang_up,
             zero_page,
             limits.khugepaged,
@@ -73,6 +76,7 @@ pub(crate) fn run(
         random: Random::new(limits.seed),
         aim,
         longest: vec![0; program.scenario.threads.len()],
+        usual: vec![0; program.scenario.threads.len()],
         contents: Vec::new(),
     };
     let mut ran = Ran::default();
@@ -96,11 +100,14 @@ pub(crate) fn run(
     Ok(ran)
 }
 
-/// A memory file for each object.
+/// A memory file for each object, or one on a disk that is open for reading.
 fn objects(scenario: &Scenario) -> Result<Vec<File>, Errno> {
     let objects = scenario.objects.iter();
     objects
         .map(|object| {
+            if object.kind == ObjectKind::File {
+                return disk::reopen(&disk::unnamed_file(false)?, OFlags::RDONLY);
+            }
             rustix::fs::memfd_create(object.name.as_str(), MemfdFlags::CLOEXEC).map(File::from)
         })
         .collect()
@@ -117,8 +124,10 @@ struct Controller<'a> {
     forked: BTreeSet<usize>,
     random: Random,
     aim: Option<&'a Aim>,
-    /// About how long each thread takes, in nanoseconds.
+    /// About how long each thread takes, in nanoseconds, if it takes long.
     longest: Vec<u64>,
+    /// The same, on average.
+    usual: Vec<u64>,
     /// What is written to objects.
     contents: Vec<u8>,
 }
@@ -156,7 +165,7 @@ impl Controller<'_> {
         self.forked.clear();
         board.spread.draw(&mut self.random);
         for (object, file) in program.scenario.objects.iter().zip(self.context.files) {
-            fill(file, &object.contents, &board.spread, &mut self.contents)?;
+            fill(file, object, &board.spread, &mut self.contents)?;
         }
         self.draw_delays();
         for worker in program.living() {
@@ -175,7 +184,7 @@ impl Controller<'_> {
     fn draw_delays(&mut self) {
         let board = self.context.board;
         if let Some(aim) = self.aim {
-            let delays = aim.draw(&mut self.random, &self.longest);
+            let delays = aim.draw(&mut self.random, &self.usual);
             for (seat, delay) in board.seats.iter().zip(delays) {
                 seat.delay.store(delay, Relaxed);
             }
@@ -245,8 +254,14 @@ impl Controller<'_> {
     }
 
     fn note_durations(&mut self) {
-        for (longest, seat) in self.longest.iter_mut().zip(&self.context.board.seats) {
+        let threads = self.longest.iter_mut().zip(&mut self.usual);
+        for ((longest, usual), seat) in threads.zip(&self.context.board.seats) {
             let took = seat.took.load(Relaxed);
+            *usual = if *usual == 0 {
+                took
+            } else {
+                (*usual * 7 + took) / 8
+            };
             // One that was interrupted for long is soon forgotten.
             *longest = if took > *longest {
                 (*longest * 3 + took) / 4
@@ -335,15 +350,29 @@ impl Controller<'_> {
 }
 
 /// Makes an object new: whole groups of each page that it has, and holes.
-fn fill(
+fn fill(file: &File, object: &Object, spread: &Spread, buffer: &mut Vec<u8>) -> Result<(), Errno> {
+    let bytes = spread.bytes(object.contents.len()) as u64;
+    if object.kind == ObjectKind::File {
+        let writer = disk::reopen(file, OFlags::RDWR)?;
+        // Where it had been cut off, it is written below; so its places on the disk stay, which saves time.
+        rustix::fs::ftruncate(&writer, bytes)?;
+        write_contents(&writer, object, spread, buffer)?;
+        rustix::fs::fsync(&writer)?;
+        // All of it is on the disk, and nothing in memory.
+        return rustix::fs::fadvise(&writer, 0, None, Advice::DontNeed);
+    }
+    rustix::fs::ftruncate(file, 0)?;
+    rustix::fs::ftruncate(file, bytes)?;
+    write_contents(file, object, spread, buffer)
+}
+
+fn write_contents(
     file: &File,
-    contents: &[Option<u64>],
+    object: &Object,
     spread: &Spread,
     buffer: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    rustix::fs::ftruncate(file, 0)?;
-    rustix::fs::ftruncate(file, spread.bytes(contents.len()) as u64)?;
-    for (page, content) in contents.iter().enumerate() {
+    for (page, content) in object.contents.iter().enumerate() {
         let Some(value) = content else { continue };
         let start = spread.group_start(page) * PAGE;
         let end = spread.group_start(page + 1) * PAGE;

@@ -14,7 +14,8 @@ use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use linux_raw_sys::general::MADV_HUGEPAGE;
-use pagefold_litmus::{Created, MappingId, MmId, ObjectId};
+use pagefold_litmus::{Created, MappingId, MmId, ObjectId, ObjectKind};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -24,9 +25,11 @@ use crate::look::Looks;
 use crate::plan::{Memory, Program, modes};
 use crate::processor::{self, Processor};
 use crate::sys::access;
+use crate::sys::disk::{self, Sectors};
 use crate::sys::kvm::Vm;
 use crate::sys::memory::{self, Pages, Source};
 use crate::sys::process as sys;
+use crate::sys::slot::Slot;
 use crate::sys::uffd::{Modes, Userfaultfd};
 
 /// What a process knows. Each has a copy of its own, but for the board, and for the files behind their descriptors.
@@ -36,6 +39,10 @@ pub(crate) struct Context<'a> {
     pub(crate) board: &'a Board,
     /// The objects.
     pub(crate) files: &'a [File],
+    /// Where the memory goes that is pinned.
+    pub(crate) sectors: Option<&'a Sectors>,
+    /// The files that this process has opened for writing.
+    pub(crate) writers: Vec<Slot>,
     /// Can be read from when monitors have nothing to wait for any more (`eventfd`).
     pub(crate) hang_up: &'a File,
     /// The frame of the page of zeros.
@@ -55,6 +62,7 @@ impl<'a> Context<'a> {
         program: &'a Program<'a>,
         board: &'a Board,
         files: &'a [File],
+        sectors: Option<&'a Sectors>,
         hang_up: &'a File,
         zero_page: u64,
         by_khugepaged: bool,
@@ -64,6 +72,8 @@ impl<'a> Context<'a> {
             program,
             board,
             files,
+            sectors,
+            writers: scenario.objects.iter().map(|_| Slot::default()).collect(),
             hang_up,
             zero_page,
             by_khugepaged,
@@ -90,7 +100,20 @@ impl<'a> Context<'a> {
             Memory::Object {
                 object,
                 shared: true,
-            } => Source::Shared(&self.files[object]),
+            } if self.program.scenario.objects[object].kind == ObjectKind::Shmem => {
+                Source::Shared(&self.files[object])
+            }
+            Memory::Object {
+                object,
+                shared: true,
+            } if self.program.scenario[mapping].writable.0 => {
+                let file = disk::reopen(&self.files[object], OFlags::RDWR)?;
+                return memory::mmap(self.pages_of(mapping), Source::Shared(&file));
+            }
+            Memory::Object {
+                object,
+                shared: true,
+            } => Source::ReadOnly(&self.files[object]),
             Memory::Object {
                 object,
                 shared: false,
@@ -199,6 +222,9 @@ impl<'a> Context<'a> {
     fn clear(&self) -> Result<(), Errno> {
         for uffd in self.uffds.iter().chain([&self.spare_uffd]) {
             uffd.close();
+        }
+        for writer in &self.writers {
+            writer.close();
         }
         memory::munmap(Pages::all())?;
         for child in &self.children {

@@ -211,11 +211,13 @@ impl Folio {
     /// Has the content written out by `write`, and notes that it is there. The caller has the folio lock.
     ///
     /// Who writes through a pin does not have that, and marks the folio as dirty afterwards. So the mark goes first: what is written
-    /// while it is being set again may be missed by this, but not by the next.
+    /// while it is being set again may be missed by this, but not by the next. With a full barrier in each: who finds the folio dirty
+    /// as before, and so leaves that, has written what this writes out.
     pub(crate) fn write_out<P: Platform>(self, write: impl FnOnce()) {
         let first = P::enforces(Safeguard::CleanBeforeWrite);
         if first {
             self.clear_dirty::<P>();
+            P::smp_mb();
         }
         write();
         if !first {

@@ -70,6 +70,8 @@ pub trait RefCount: Sized + 'static {
     fn new(value: u64) -> Self;
     /// Takes `n` references more; the caller has one. In no order to anything else.
     fn get(&self, n: u64);
+    /// As [`get`](Self::get), after everything that was read and written before it (release).
+    fn get_release(&self, n: u64);
     /// Takes a reference unless there is none left, in no order to anything else. Whether it did.
     fn try_get(&self) -> bool;
     /// As [`try_get`](Self::try_get); if it did, all that follows is read and written after it (acquire): what was done before

@@ -260,6 +260,8 @@ safeguards! {
     FlushBeforeMake = "flush_before_make",
     /// A process that ends while khugepaged scans it leaves its place in khugepaged's list to khugepaged.
     ExitKeepsScannedSlot = "exit_keeps_scanned_slot",
+    /// A zap that took an entry of an object's page that was written flushes before it gives the lock of the table up.
+    FlushDirtyZap = "flush_dirty_zap",
     /// Reclaim flushes the translation caches after it unmapped a page, before it moves the content out.
     FlushBeforePageout = "flush_before_pageout",
     /// Reclaim leaves a page of one process alone that somebody has got by other means than its entry, and may have pinned.

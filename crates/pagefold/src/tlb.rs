@@ -81,7 +81,9 @@ pub(crate) fn flush_tlb_batched_pending<P: Platform>(mm: Ref<P, Mm<P>>) {
         return;
     }
     P::step(Step::Mm("flush_tlb_batched_pending", mm.id));
-    let batched = mm.tlb_flush_batched.read();
+    // An acquire, with which the flush is one of all entries that were counted: others have counted under locks of other tables, and
+    // of these somebody else may rely on this flush.
+    let batched = mm.tlb_flush_batched.read_acquire();
     P::step(Step::Mm("read how far others have flushed", mm.id));
     if batched != mm.tlb_flush_done.read_once() {
         flush_tlb_range(mm, EVERYTHING, FlushKind::Leaves);
@@ -115,7 +117,8 @@ impl<P: Platform> UnmapBatch<P> {
     /// Remembers that a page of `mm` was unmapped. The caller has the lock of the table.
     pub(crate) fn add(&mut self, mm: Ref<P, Mm<P>>) {
         P::step(Step::Mm("set_tlb_ubc_flush_pending", mm.id));
-        mm.tlb_flush_batched.get(1);
+        // After the entry was emptied: who flushes having seen the number must not leave a walk that still finds the entry.
+        mm.tlb_flush_batched.get_release(1);
         let used = &self.spaces[..self.used];
         // The pages of an object are unmapped from the same address spaces in the same order.
         let next = if self.last + 1 < used.len() {
@@ -161,7 +164,10 @@ pub(crate) struct Gather<P: Platform> {
     nr_pages: usize,
     tables: [Option<Pfn>; BATCH],
     nr_tables: usize,
+    /// Something was taken since the last flush.
     pending: bool,
+    /// A page of an object is among it that was written, and that who has it cached may write without asking.
+    dirty: bool,
 }
 
 impl<P: Platform> Gather<P> {
@@ -174,6 +180,7 @@ impl<P: Platform> Gather<P> {
             tables: [None; BATCH],
             nr_tables: 0,
             pending: false,
+            dirty: false,
         }
     }
 
@@ -182,11 +189,13 @@ impl<P: Platform> Gather<P> {
         self.nr_pages == BATCH || self.nr_tables == BATCH
     }
 
-    /// A page that is not mapped any more; its reference is given back after the flush.
-    pub(crate) fn add_page(&mut self, folio: Folio) {
+    /// A page that is not mapped any more; its reference is given back after the flush. `written` says that it is one of an object
+    /// and that its entry was dirty: see [`flush_dirty`](Self::flush_dirty).
+    pub(crate) fn add_page(&mut self, folio: Folio, written: bool) {
         self.pages[self.nr_pages] = Some(folio);
         self.nr_pages += 1;
         self.pending = true;
+        self.dirty |= written;
     }
 
     /// A table that is not attached any more, and that served `part` of the range.
@@ -202,8 +211,19 @@ impl<P: Platform> Gather<P> {
         self.pending = true;
     }
 
-    /// Flushes, then gives everything back. No spin lock may be held.
-    pub(crate) fn flush(&mut self) {
+    /// Flushes if a page was taken that somebody may still write without asking. The caller has the lock of the table.
+    /// (Linux: `force_flush` in `zap_pte_range`)
+    ///
+    /// Who writes such a page back, or moves it out, looks under that lock for entries that write it. Where it finds none, nobody
+    /// writes it any more.
+    pub(crate) fn flush_dirty(&mut self) {
+        if self.dirty && P::enforces(Safeguard::FlushDirtyZap) {
+            self.flush_translations();
+        }
+        self.dirty = false;
+    }
+
+    fn flush_translations(&mut self) {
         if !self.pending {
             return;
         }
@@ -212,6 +232,11 @@ impl<P: Platform> Gather<P> {
             flush_tlb_range_notify(self.mm, self.range, FlushKind::LeavesAndTables);
         }
         P::observe(Fact::Forgotten(self.mm.id, self.range));
+    }
+
+    /// Flushes, then gives everything back. No spin lock may be held.
+    pub(crate) fn flush(&mut self) {
+        self.flush_translations();
         for folio in self.pages[..self.nr_pages].iter().flatten() {
             folio.put::<P>(1);
         }

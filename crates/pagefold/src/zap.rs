@@ -4,7 +4,8 @@
 //! the pages that nobody else has are free.
 //!
 //! Locks: [`zap_range`] needs the VMA to stay (`mmap_lock` or the VMA lock, for reading), and takes the lock of each
-//! table. It copes with tables that vanish. [`discard_range`] also takes tables away that it emptied.
+//! table. It copes with tables that vanish. Others look under that lock for who still writes a page of an object, before
+//! they write it back or move it out; so of pages that were written it flushes before it gives the lock up. [`discard_range`] also takes tables away that it emptied.
 //! [`free_pgtables`] takes no page-table lock: the VMA is out of the address space and out of its object's list, so that
 //! nobody can begin to walk its tables; who is in them already is an RCU reader.
 
@@ -164,7 +165,8 @@ fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut G
         free_deposited_table(pmd);
     }
     remove_mapping(folio, vma, P::PTRS_PER_TABLE, folio.kind::<P>());
-    gather.add_page(folio);
+    // A huge page is not moved out or written back, nor is it split, while this has a reference.
+    gather.add_page(folio, false);
 }
 
 /// Unmaps the small pages of a part. Whether it is done: not if the table vanished.
@@ -194,6 +196,7 @@ fn zap_ptes<P: Platform>(
         if goes && whole && take_emptied_table(&table, part, gather) {
             goes = false;
         }
+        gather.flush_dirty();
         drop(table);
         if gather.is_full() {
             gather.flush();
@@ -240,11 +243,12 @@ fn zap_pte<P: Platform>(
     if old.is_present() && old.pfn() != P::zero_page() {
         let folio = Folio::of::<P>(old.pfn());
         let kind = folio.kind::<P>();
-        if kind != PageKind::Anon {
+        let written = kind != PageKind::Anon && old.is_dirty();
+        if written {
             folio.keep_dirty::<P>(old);
         }
         remove_mapping(folio, vma, 1, kind);
-        gather.add_page(folio);
+        gather.add_page(folio, written);
     } else if let Some(swap) = swap {
         // Translations of the page are flushed: see `zap_ptes`.
         P::observe(Fact::Forgotten(vma.mm.id, page));

@@ -62,7 +62,22 @@ impl Target {
             return Err(bad("its trace breaks nothing any more"));
         }
         let places = places::places(&recording.trace, &scenario);
-        let meetings = places::meetings(&places, &recording.trace, &scenario);
+        let mut lengths = places::lengths(&recording.trace, &scenario);
+        if let Some(place) = places.first() {
+            // The trace ends where something breaks. How far the threads have to go is seen if the first that stops goes on.
+            let mut whole = recording.clone();
+            whole.trace.steps.truncate(place.after.step + 1);
+            let replay = whole
+                .replay(&scenario)
+                .map_err(|limit| Failure::file(path, limit))?;
+            for (length, whole) in lengths
+                .iter_mut()
+                .zip(places::lengths(&replay.trace, &scenario))
+            {
+                *length = (*length).max(whole);
+            }
+        }
+        let meetings = places::meetings(&places, &lengths, &recording.trace, &scenario);
         if meetings.is_empty() {
             return Err(bad("its scenario has no threads that could race"));
         }

@@ -37,8 +37,9 @@ pub(crate) struct Place {
     pub(crate) closes: Option<Step>,
     /// Who comes in between.
     pub(crate) others: Vec<Other>,
+    /// How many steps it has taken by then, and the others; threads by their numbers.
     #[serde(skip)]
-    meeting: Meeting,
+    taken: Vec<(usize, usize)>,
 }
 
 impl Place {
@@ -82,24 +83,48 @@ pub(crate) fn places(trace: &Trace, scenario: &Scenario) -> Vec<Place> {
     places.into_iter().map(|(_, place)| place).collect()
 }
 
-/// Where threads should meet, so that what is in the trace happens.
+/// Where threads should meet, so that what is in the trace happens. `lengths` are those of [`lengths`].
 ///
 /// If nobody has to stop, then each thread begins when the one before it has ended.
-pub(crate) fn meetings(places: &[Place], trace: &Trace, scenario: &Scenario) -> Vec<Meeting> {
-    if !places.is_empty() {
-        return places.iter().map(|place| place.meeting.clone()).collect();
-    }
-    let mut order = threads(trace, scenario);
-    order.sort_by_key(|thread| thread.own.first().copied());
-    let mut order = order.iter().map(|thread| thread.number);
-    let Some(first) = order.next() else {
-        return Vec::new();
+pub(crate) fn meetings(
+    places: &[Place],
+    lengths: &[usize],
+    trace: &Trace,
+    scenario: &Scenario,
+) -> Vec<Meeting> {
+    let meeting = |mut points: std::vec::IntoIter<Point>| {
+        Some(Meeting {
+            first: points.next()?,
+            others: points.collect(),
+        })
     };
-    let point = |thread, gone| Point { thread, gone };
-    vec![Meeting {
-        first: point(first, 1.0),
-        others: order.map(|thread| point(thread, 0.0)).collect(),
-    }]
+    if places.is_empty() {
+        let mut order = threads(trace, scenario);
+        order.sort_by_key(|thread| thread.own.first().copied());
+        let points = order.iter().enumerate().map(|(place, thread)| Point {
+            thread: thread.number,
+            gone: if place == 0 { 1.0 } else { 0.0 },
+        });
+        let points: Vec<Point> = points.collect();
+        return meeting(points.into_iter()).into_iter().collect();
+    }
+    let point = |(thread, steps): &(usize, usize)| Point {
+        thread: *thread,
+        gone: *steps as f64 / lengths[*thread].max(*steps) as f64,
+    };
+    let points = places.iter().map(|place| place.taken.iter().map(point));
+    points
+        .filter_map(|points| meeting(points.collect::<Vec<_>>().into_iter()))
+        .collect()
+}
+
+/// How many steps each thread takes in a trace.
+pub(crate) fn lengths(trace: &Trace, scenario: &Scenario) -> Vec<usize> {
+    let mut lengths = vec![0; scenario.threads.len()];
+    for thread in threads(trace, scenario) {
+        lengths[thread.number] = thread.own.len();
+    }
+    lengths
 }
 
 /// A thread of the scenario in a trace.
@@ -234,30 +259,21 @@ impl Thread<'_> {
         // Of what has no name, the nearest within.
         let opens = opens.and_then(|step| self.named_after(step, trace));
         let closes = closes.and_then(|step| self.named_before(step, trace));
-        let point = |thread: &Thread<'_>, steps: usize| Point {
-            thread: thread.number,
-            gone: steps as f64 / thread.own.len() as f64,
-        };
         let mine = objects(&self.own, trace);
-        let meeting = Meeting {
-            first: point(self, at + 1),
-            others: others
-                .iter()
-                .map(|(other, steps)| {
-                    // From the first step on that is of concern here.
-                    let matters = |step: &&usize| {
-                        let step = &trace.steps[**step];
-                        step.shared
-                            && step
-                                .object
-                                .as_ref()
-                                .is_some_and(|o| mine.contains(o.as_str()))
-                    };
-                    let first = steps.iter().find(matters).unwrap_or(&steps[0]);
-                    point(other, other.position(*first))
-                })
-                .collect(),
+        // From the first step on that is of concern here.
+        let matters = |step: &&usize| {
+            let step = &trace.steps[**step];
+            step.shared
+                && step
+                    .object
+                    .as_ref()
+                    .is_some_and(|o| mine.contains(o.as_str()))
         };
+        let theirs = others.iter().map(|(other, steps)| {
+            let first = steps.iter().find(matters).unwrap_or(&steps[0]);
+            (other.number, other.position(*first))
+        });
+        let taken = [(self.number, at + 1)].into_iter().chain(theirs).collect();
         Some(Place {
             thread: self.name.to_owned(),
             statement,
@@ -269,7 +285,7 @@ impl Thread<'_> {
                 .iter()
                 .map(|(other, steps)| other.told(steps))
                 .collect(),
-            meeting,
+            taken,
         })
     }
 
@@ -458,7 +474,7 @@ mod tests {
         );
         let places = places(&trace, &scenario);
         assert_eq!(places, []);
-        let meetings = meetings(&places, &trace, &scenario);
+        let meetings = meetings(&places, &lengths(&trace, &scenario), &trace, &scenario);
         let [Meeting { first, others }] = &meetings[..] else {
             panic!("one after the other is one meeting: {meetings:?}");
         };
@@ -469,10 +485,12 @@ mod tests {
     fn the_others_meet_the_thread_where_it_stops() {
         let (trace, scenario) = broken("thread/uffd-copy-vs-retract", "posted-v1", &[]);
         let places = places(&trace, &scenario);
-        let [Meeting { first, others }] = &meetings(&places, &trace, &scenario)[..] else {
+        let lengths = lengths(&trace, &scenario);
+        let [Meeting { first, others }] = &meetings(&places, &lengths, &trace, &scenario)[..]
+        else {
             panic!("P0 stops once");
         };
-        // Near the end of the collapse, and where UFFDIO_COPY first does something to what retraction looks at.
+        // Near the end of what is there of the collapse, and where UFFDIO_COPY first does something to what retraction looks at.
         assert_eq!((first.thread, others[0].thread), (0, 1));
         assert!((0.9..1.0).contains(&first.gone), "{first:?}");
         assert!((0.0..0.5).contains(&others[0].gone), "{others:?}");

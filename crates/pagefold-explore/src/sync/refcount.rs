@@ -29,13 +29,13 @@ impl RefCount {
     /// Takes `n` references more.
     #[inline]
     pub fn get(&self, n: u64) {
-        let turn = rt::ordered(
-            &self.object,
-            Shape::Counter,
-            Kind::Add,
-            n,
-            Ordering::Relaxed,
-        );
+        self.get_ordered(n, Ordering::Relaxed);
+    }
+
+    /// As [`get`](Self::get), in an order: after a release, who reads the count in an order that acquires knows what was done before.
+    #[inline]
+    pub fn get_ordered(&self, n: u64, order: Ordering) {
+        let turn = rt::ordered(&self.object, Shape::Counter, Kind::Add, n, order);
         turn.set(&self.object, self.get_quiet() + n);
         turn.outcome(|| format!(": +{n}"));
     }

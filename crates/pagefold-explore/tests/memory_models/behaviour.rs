@@ -396,6 +396,35 @@ fn a_new_life_tells_of_the_earlier_one() {
     }
 }
 
+/// Who reads a count in an order that acquires knows what was done before references were taken in an order that releases, whoever
+/// took some since.
+#[test]
+fn a_reference_taken_tells_of_what_came_before() {
+    for memory in ALL {
+        for order in [Relaxed, Release] {
+            let stale = Rc::new(Cell::new(false));
+            let seen = Rc::clone(&stale);
+            run(memory, move || {
+                let world = Rc::new((RefCount::new(1), [AtomicU32::new(0), AtomicU32::new(0)]));
+                for me in [0, 1_usize] {
+                    let world = Rc::clone(&world);
+                    thread::spawn_named("t", move || {
+                        world.1[me].store(1, Relaxed);
+                        world.0.get_ordered(1, order);
+                    });
+                }
+                let (references, done) = &*world;
+                if references.read_ordered(Acquire) == 3
+                    && done.iter().any(|done| done.load(Relaxed) == 0)
+                {
+                    seen.set(true);
+                }
+            });
+            assert_eq!(stale.get(), memory == Memory::Ra && order == Relaxed);
+        }
+    }
+}
+
 /// Whether a thread knows of a store that it has read of by another word.
 #[test]
 fn what_is_known_without_an_event() {

@@ -1,7 +1,7 @@
 //! Collapses, and what they do to another process.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
 use std::ptr;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::delay::Waits;
 use crate::mapper::{self, COUNT, HUGE};
 
 /// The other process is ready within this.
@@ -28,6 +29,17 @@ pub(crate) struct Measured {
     madvise: Loads<Called>,
     /// By khugepaged, which looks at this process. Only in a guest, as settings have to be changed for it.
     khugepaged: Option<Loads<usize>>,
+    /// How long the other process has to wait.
+    delays: Delays,
+}
+
+/// The longest waits of the other process while a huge page is collapsed; the ones in the middle of [`COUNT`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Delays {
+    /// As long, but nothing is collapsed.
+    nothing: Waits,
+    madvise: Waits,
+    khugepaged: Option<Waits>,
 }
 
 /// With the other process idle, and busy.
@@ -84,6 +96,32 @@ impl Measured {
             busy.median
         );
     }
+
+    /// What the columns of [`Self::show_waits`] are.
+    pub(crate) fn show_waits_head() {
+        println!("\n{:<34}   longest waits of the other process during", "");
+        println!(
+            "{:<34} {:^21} {:^21} {:^21}",
+            "", "nothing", "MADV_COLLAPSE", "khugepaged"
+        );
+        let waits = format!("{:>10} {:>10}", "access", "mmap");
+        println!("{:<34} {waits} {waits} {waits}", "kernel");
+    }
+
+    /// A row of how long the other process waits.
+    pub(crate) fn show_waits(&self, place: &str) {
+        let kernel = format!("{} ({place})", self.release);
+        let Delays {
+            nothing,
+            madvise,
+            khugepaged,
+        } = &self.delays;
+        let khugepaged = match khugepaged {
+            Some(waits) => waits.to_string(),
+            None => format!("{:>10} {:>10}", "-", "-"),
+        };
+        println!("{kernel:<34} {nothing} {madvise} {khugepaged}");
+    }
 }
 
 /// Does it on this kernel. In a guest, khugepaged is set up for it.
@@ -92,6 +130,7 @@ pub(crate) fn measure(is_guest: bool) -> io::Result<Measured> {
         idle: by_madvise("idle")?,
         busy: by_madvise("busy")?,
     };
+    let (nothing, waits_madvise) = waits_by_madvise()?;
     let khugepaged = if is_guest {
         set_up_khugepaged()?;
         Some(Loads {
@@ -101,7 +140,13 @@ pub(crate) fn measure(is_guest: bool) -> io::Result<Measured> {
     } else {
         None
     };
+    let delays = Delays {
+        nothing,
+        madvise: waits_madvise,
+        khugepaged: is_guest.then(waits_by_khugepaged).transpose()?,
+    };
     Ok(Measured {
+        delays,
         release: rustix::system::uname()
             .release()
             .to_string_lossy()
@@ -134,6 +179,38 @@ fn by_madvise(load: &str) -> io::Result<Called> {
         taken: before.saturating_sub(other.tables()?),
         median: times[COUNT / 2],
     })
+}
+
+/// The waits while nothing is collapsed, and while the calls are made.
+fn waits_by_madvise() -> io::Result<(Waits, Waits)> {
+    let (object, start) = object()?;
+    let mut other = Other::start(&object, "watched")?;
+    let (mut nothing, mut called) = (Vec::new(), Vec::new());
+    for index in 0..COUNT {
+        other.waits(index)?;
+        let since = Instant::now();
+        collapse(start + index * HUGE)?;
+        let took = since.elapsed();
+        called.push(other.waits(index)?);
+        thread::sleep(took);
+        nothing.push(other.waits(index)?);
+    }
+    Ok((Waits::median(&nothing), Waits::median(&called)))
+}
+
+/// From one huge page to the next.
+fn waits_by_khugepaged() -> io::Result<Waits> {
+    let (object, start) = object()?;
+    let mut other = Other::start(&object, "watched")?;
+    let before = huge_pages()?;
+    mapper::ask_for_huge_pages(start)?;
+    other.waits(0)?;
+    let mut times = Vec::new();
+    for huge in 1..=COUNT {
+        until(|| Ok(huge_pages()? >= before + huge))?;
+        times.push(other.waits(huge % COUNT)?);
+    }
+    Ok(Waits::median(&times))
 }
 
 /// khugepaged scans without a pause, and takes objects that a process asks for, in processes that asked for it.
@@ -220,6 +297,8 @@ fn collapse(address: usize) -> io::Result<()> {
 /// The process that maps the object, too. It ends with this value.
 struct Other {
     child: Child,
+    /// What it says after it has said that it is ready.
+    answers: mpsc::Receiver<String>,
 }
 
 impl Other {
@@ -231,19 +310,27 @@ impl Other {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().expect("it was asked for");
-        let other = Self { child };
-        let (sender, line) = mpsc::channel();
+        let (sender, answers) = mpsc::channel();
         thread::spawn(move || {
-            let mut line = String::new();
-            let _ = BufReader::new(stdout).read_line(&mut line);
-            sender.send(line)
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            // Until nobody listens any more.
+            let _ = lines.map(|line| sender.send(line)).find(Result::is_err);
         });
-        match line.recv_timeout(MAP) {
-            Ok(line) if line == "mapped\n" => Ok(other),
+        let other = Self { child, answers };
+        match other.answers.recv_timeout(MAP) {
+            Ok(line) if line == "mapped" => Ok(other),
             _ => Err(io::Error::other(
                 "the other process could not map the object",
             )),
         }
+    }
+
+    /// Its longest waits since it was last asked; from now on it goes round the huge page `next`. Only if it is watched.
+    fn waits(&mut self, next: usize) -> io::Result<Waits> {
+        let stdin = self.child.stdin.as_mut().expect("it was asked for");
+        stdin.write_all(format!("{next}\n").as_bytes())?;
+        let line = self.answers.recv_timeout(MAP).map_err(io::Error::other)?;
+        Waits::parse(&line).ok_or_else(|| io::Error::other(line))
     }
 
     /// How many page tables it has.

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! Two processes map the same object. It is collapsed, huge page by huge page; how many page tables the other process loses is seen in
-//! its `VmPTE`. This is done with the other process idle, and with its `mmap_lock` busy; on the running kernel, and on each kernel image
+//! its `VmPTE`; how long it has to wait, it measures itself. This is done with the other process idle, and with its `mmap_lock` busy; on the running kernel, and on each kernel image
 //! that is given, in QEMU. How to read the result: docs/before-and-after.md.
 
+mod delay;
 mod experiment;
 mod mapper;
 
@@ -50,9 +51,16 @@ fn main() -> ExitCode {
 /// The running kernel and those in these files.
 fn compare(kernels: &[&str]) -> Result<(), Unable> {
     Measured::show_head();
-    experiment::measure(false)?.show("running");
+    let mut all = vec![(experiment::measure(false)?, "running")];
+    all[0].0.show("running");
     for kernel in kernels {
-        boot(kernel)?.show("QEMU");
+        let measured = boot(kernel)?;
+        measured.show("QEMU");
+        all.push((measured, "QEMU"));
+    }
+    Measured::show_waits_head();
+    for (measured, place) in &all {
+        measured.show_waits(place);
     }
     Ok(())
 }

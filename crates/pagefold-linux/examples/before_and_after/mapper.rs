@@ -9,6 +9,8 @@ use std::thread;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
 
+use crate::delay;
+
 /// A huge page.
 pub(crate) const HUGE: usize = 2 << 20;
 
@@ -59,10 +61,10 @@ pub(crate) fn ask_for_huge_pages(start: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Maps `object`, says so, keeps `mmap_lock` busy if `load` says that, and ends with its standard input.
+/// Maps `object`, says so, keeps `mmap_lock` busy or watches how long it waits if `load` says that, and ends with its standard input.
 pub(crate) fn run(object: &str, load: &str) -> io::Result<()> {
     let object = OpenOptions::new().read(true).write(true).open(object)?;
-    map(&object)?;
+    let start = map(&object)?;
     if load == "busy" {
         // As khugepaged does, which would hardly get to run beside two threads of the usual priority.
         rustix::process::setpriority_process(None, 19)?;
@@ -84,6 +86,9 @@ pub(crate) fn run(object: &str, load: &str) -> io::Result<()> {
         }
     }
     println!("mapped");
+    if load == "watched" {
+        return delay::serve(start);
+    }
     io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }

@@ -2,9 +2,11 @@
 //!
 //! [`Who::call`] names each call once; what takes more than a system call stands in the module of its family.
 
+mod file;
 mod fill;
 pub(crate) mod monitor;
 mod outside;
+mod pins;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,11 +15,9 @@ use linux_raw_sys::general as raw;
 use pagefold_litmus::{
     Advice, Call, MappingPage, MappingRange, Permission, Protection, Statement, StatementKind,
 };
-use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use crate::board::Given;
-use crate::geometry::MAX_PAGES;
 use crate::plan::modes;
 use crate::processor::Processor;
 use crate::sys::Address;
@@ -164,36 +164,23 @@ impl<'c> Who<'c> {
                 access::prefetch(self.address(page));
                 Given::Number(0)
             }
-            Call::Truncate(object, pages) => {
-                let bytes = usize::try_from(pages)
-                    .ok()
-                    .filter(|pages| *pages <= MAX_PAGES)
-                    .map(|pages| self.context.board.spread.bytes(pages));
-                let file = &self.context.files[object.index()];
-                bytes
-                    .ok_or(Errno::INVAL)
-                    .and_then(|bytes| rustix::fs::ftruncate(file, bytes as u64))
-                    .into()
-            }
-            Call::FallocatePunch(page) => {
-                let spread = &self.context.board.spread;
-                let start = spread.group_start(page.page) * PAGE;
-                let end = spread.group_start(page.page + 1) * PAGE;
-                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                let file = &self.context.files[page.object.index()];
-                rustix::fs::fallocate(file, flags, start as u64, (end - start) as u64).into()
+            Call::Truncate(object, pages) => self.truncate(object, pages).into(),
+            Call::FallocatePunch(page) => self.punch(page).into(),
+            Call::GupFast(page) => self.gup_fast(page).into(),
+            Call::GupFastWrite(page, value) => self.gup_fast_write(page, value).into(),
+            Call::Vmsplice(page) => self.vmsplice(page).into(),
+            Call::OpenWrite(file) => self.open_write(file).into(),
+            Call::CloseWrite(file) => self.close_write(file).into(),
+            Call::Write(page, value) => self.write(page, value).into(),
+            Call::Fsync(file) => self.fsync(file).into(),
+            // How many pages that moved out, it does not say.
+            Call::Reclaim(page) => {
+                self.reclaim(page);
+                Given::Unknown
             }
             Call::Exit
-            | Call::GupFast(_)
-            | Call::GupFastWrite(..)
-            | Call::Vmsplice(_)
             | Call::RmapWalk(_)
             | Call::RmapWalkAnon(_)
-            | Call::Reclaim(_)
-            | Call::OpenWrite(_)
-            | Call::CloseWrite(_)
-            | Call::Write(..)
-            | Call::Fsync(_)
             | Call::Shrink(_)
             | Call::PageTable(_)
             | Call::PmdMapped(_)

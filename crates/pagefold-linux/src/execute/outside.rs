@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use linux_raw_sys::general::MADV_COLLAPSE;
-use pagefold_litmus::{Limit, MappingId, ObjectId, Scope};
+use linux_raw_sys::general::{MADV_COLLAPSE, MADV_PAGEOUT};
+use pagefold_litmus::{Limit, MappingId, MappingPage, ObjectId, Scope};
 use rustix::io::Errno;
 
 use super::Who;
@@ -39,6 +39,14 @@ impl Who<'_> {
         let limits = limits::real(program.scenario, &board.spread, limits);
         khugepaged::scan(limits)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::TIME))
+    }
+
+    /// Has a page moved out, and with it the rest of its group.
+    pub(super) fn reclaim(self, page: MappingPage) {
+        let mm = self.context.program.scenario[page.mapping].mm;
+        let process = self.context.board.process(mm);
+        // If there is no process any more, there is nothing to move out.
+        let _ = process.and_then(|process| process.madvise(self.group(page), MADV_PAGEOUT));
     }
 
     /// Collapses the mappings of others; how many of them are huge then.

@@ -1,8 +1,7 @@
 //! What has a counterpart on a real kernel, and what has none, and why.
 
 use pagefold_litmus::{
-    Actor, Advice, Call, MappingId, MappingRange, ObjectKind, Phase, Scenario, Span, Statement,
-    StatementKind, Thread,
+    Actor, Call, MappingId, MappingRange, Phase, Scenario, Span, Statement, StatementKind, Thread,
 };
 
 use super::{NoCounterpart, Where, any_call, calls, is_of_uffd, moves, statements};
@@ -27,12 +26,6 @@ pub(super) fn look_for(scenario: &Scenario) -> Result<(), NoCounterpart> {
         );
     }
     for object in &scenario.objects {
-        if object.kind == ObjectKind::File {
-            return refuse(
-                object.span,
-                "files on a disk, of which most kernels make no huge pages",
-            );
-        }
         if object.pages() > MAX_PAGES {
             return refuse(object.span, "the object is too large");
         }
@@ -45,7 +38,6 @@ pub(super) fn look_for(scenario: &Scenario) -> Result<(), NoCounterpart> {
     for thread in &scenario.threads {
         let reason = match thread.actor {
             Actor::Device(_) => "a device that walks page tables",
-            Actor::Reclaim => "nobody can tell reclaim which page to take",
             _ => continue,
         };
         return refuse(thread.span, reason);
@@ -71,20 +63,10 @@ fn without_counterpart(scenario: &Scenario, place: Where, call: &Call) -> Option
         Call::UffdioPoison(_) if has_guest => {
             "KVM tells of poisoned pages by a signal to the whole thread"
         }
-        Call::GupFast(_) | Call::GupFastWrite(..) | Call::Vmsplice(_) => {
-            "every system call that pins pages without locks tries with locks then"
-        }
         Call::RmapWalk(_) => "nobody can ask for a walk by page",
         Call::RmapWalkAnon(_) if place != Where::Final => "nobody can ask for a walk by page",
-        Call::Reclaim(_)
-        | Call::Shrink(_)
-        | Call::Swapped(_)
-        | Call::Madvise(_, Advice::PageOut) => "swap is not used yet",
-        Call::OpenWrite(_)
-        | Call::CloseWrite(_)
-        | Call::Write(..)
-        | Call::Fsync(_)
-        | Call::OnDisk(_) => "files on a disk, of which most kernels make no huge pages",
+        Call::Shrink(_) => "nobody can ask reclaim to look at which pages were used",
+        Call::OnDisk(_) => "nobody sees what a disk holds but through the page cache",
         Call::Mremap(from, to) | Call::UffdioMove(to, from)
             if !same_shape(scenario, *from, *to) =>
         {
@@ -204,8 +186,32 @@ pub(crate) fn remarks(scenario: &Scenario) -> Vec<&'static str> {
             Call::Scan(..) => add(
                 "scan() is MADV_COLLAPSE by another process, and counts what is huge then, unless --khugepaged is given",
             ),
+            Call::GupFast(_) | Call::GupFastWrite(..) => {
+                add(
+                    "gup_fast() is I/O past the page cache (O_DIRECT), which tries with locks if it must",
+                );
+            }
+            Call::Vmsplice(_) => add("vmsplice() tries with locks if it must"),
+            Call::Reclaim(_) => {
+                add(
+                    "reclaim() is MADV_PAGEOUT by another process, which does not say what it moved",
+                );
+            }
             _ => {}
         }
     }
     remarks
+}
+
+/// The registers of which nobody knows what should be in them.
+pub(crate) fn unknown(scenario: &Scenario) -> Vec<usize> {
+    let results = statements(scenario).into_iter();
+    let unknown = results.filter_map(|(_, statement)| match &statement.kind {
+        StatementKind::Call {
+            result: Some(register),
+            call: Call::Reclaim(_),
+        } => Some(register.index()),
+        _ => None,
+    });
+    unknown.collect()
 }

@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use pagefold_litmus::{
-    Actor, Backing, Call, Created, Limit, MappingId, MmId, ObjectId, Scenario, Sharing, Span,
-    Statement, StatementKind, Thread, UffdMode, UffdModes,
+    Actor, Advice, Backing, Call, Created, Limit, MappingId, MmId, ObjectId, ObjectKind, Scenario,
+    Sharing, Span, Statement, StatementKind, Thread, UffdMode, UffdModes,
 };
 
 use crate::sys::uffd::Modes;
-pub(crate) use counterpart::{remarks, same_shape};
+pub(crate) use counterpart::{remarks, same_shape, unknown};
 
 /// Why a scenario has no counterpart on a real kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +112,46 @@ impl<'a> Program<'a> {
             Call::Scan(_, none, shared, swap) => [none, shared, swap]
                 .iter()
                 .any(|limit| **limit != Limit::default()),
+            _ => false,
+        })
+    }
+
+    /// Whether pages are pinned by walks without locks.
+    pub(crate) fn pins_fast(&self) -> bool {
+        calls(self.scenario).any(|call| matches!(call, Call::GupFast(_) | Call::GupFastWrite(..)))
+    }
+
+    /// Whether files on a disk are collapsed.
+    pub(crate) fn collapses_files(&self) -> bool {
+        let scenario = self.scenario;
+        let is_file = |object: ObjectId| scenario[object].kind == ObjectKind::File;
+        let mapped = |mapping: MappingId| match scenario[mapping].backing {
+            Backing::Object(object) => is_file(object),
+            Backing::Anonymous { .. } => false,
+        };
+        calls(scenario).any(|call| match call {
+            Call::Collapse(object) => is_file(*object),
+            Call::Madvise(range, Advice::Collapse) => mapped(range.mapping),
+            Call::Scan(..) => scenario
+                .objects
+                .iter()
+                .any(|object| object.kind == ObjectKind::File),
+            _ => false,
+        })
+    }
+
+    /// Whether pages are moved out that are on no disk.
+    pub(crate) fn swaps(&self) -> bool {
+        let scenario = self.scenario;
+        let on_disk = |mapping: MappingId| match Memory::of(scenario, mapping) {
+            Memory::Object { object, shared } => {
+                shared && scenario.objects[object].kind == ObjectKind::File
+            }
+            Memory::Anonymous => false,
+        };
+        calls(scenario).any(|call| match call {
+            Call::Madvise(range, Advice::PageOut) => !on_disk(range.mapping),
+            Call::Reclaim(page) => !on_disk(page.mapping),
             _ => false,
         })
     }

@@ -102,3 +102,49 @@ fn a_walk_by_page_is_only_looked_at_in_the_end() {
     assert_eq!(reason(&at_the_end), None);
     assert!(reason(&format!("{header} P0 (A) {{ n = rmap_walk_anon(a[0]); }}")).is_some());
 }
+
+#[test]
+fn what_is_kept_where_decides_what_a_kernel_must_have() {
+    let needs = |text: &str| {
+        let scenario = scenario(text);
+        let program = Program::new(&scenario).expect("it has a counterpart");
+        (
+            program.pins_fast(),
+            program.collapses_files(),
+            program.swaps(),
+        )
+    };
+    let file = |thread: &str| {
+        needs(&format!(
+            "{{ file f[2] = {{ 1, 2 }}; mm A {{ x: mmap(f, MAP_SHARED); }} }} P0 {thread}"
+        ))
+    };
+    assert_eq!(file("(A) { r = gup_fast(x[0]); }"), (true, false, false));
+    assert_eq!(file("(kernel) { collapse(f); }"), (false, true, false));
+    assert_eq!(
+        file("(reclaim) { n = reclaim(x[0]); }"),
+        (false, false, false)
+    );
+    let shmem = |thread: &str| {
+        needs(&format!(
+            "{{ shmem f[2] = {{ 1, 2 }}; mm A {{ x: mmap(f, MAP_SHARED); }} }} P0 {thread}"
+        ))
+    };
+    assert_eq!(shmem("(A) { r = vmsplice(x[0]); }"), (false, false, false));
+    assert_eq!(shmem("(kernel) { collapse(f); }"), (false, false, false));
+    assert_eq!(
+        shmem("(reclaim) { n = reclaim(x[0]); }"),
+        (false, false, true)
+    );
+}
+
+#[test]
+fn what_reclaim_moved_is_not_known() {
+    let scenario = scenario(
+        "{ file f[1] = { 1 }; mm A { x: mmap(f, MAP_SHARED); } }
+P0 (A) { r = x[0]; }
+P1 (reclaim) { n = reclaim(x[0]); }",
+    );
+    assert_eq!(unknown(&scenario), [1]);
+    assert_eq!(scenario.registers[1].name, "n");
+}

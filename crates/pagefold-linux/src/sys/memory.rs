@@ -44,7 +44,7 @@ impl Address {
         self.0
     }
 
-    pub(super) fn pointer(self) -> *mut c_void {
+    pub(crate) fn pointer(self) -> *mut c_void {
         ptr::with_exposed_provenance_mut(self.0)
     }
 }
@@ -115,16 +115,22 @@ pub(crate) fn claim_region() -> Result<(), Errno> {
 pub(crate) enum Source<'a> {
     /// A file from its beginning, shared.
     Shared(&'a File),
+    /// A file that is not open for writing, from its beginning, shared.
+    ReadOnly(&'a File),
     /// A file from its beginning, private.
     Private(&'a File),
     /// Anonymous memory.
     Anonymous,
 }
 
-/// Maps pages, for reading and writing, where nothing is.
+/// Maps pages, for reading and, as far as that may be, for writing, where nothing is.
 pub(crate) fn mmap(pages: Pages, source: Source<'_>) -> Result<(), Errno> {
+    let protection = match source {
+        Source::ReadOnly(_) => libc::PROT_READ,
+        _ => libc::PROT_READ | libc::PROT_WRITE,
+    };
     let (flags, fd) = match source {
-        Source::Shared(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+        Source::Shared(file) | Source::ReadOnly(file) => (libc::MAP_SHARED, file.as_raw_fd()),
         Source::Private(file) => (libc::MAP_PRIVATE, file.as_raw_fd()),
         Source::Anonymous => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
     };
@@ -133,7 +139,7 @@ pub(crate) fn mmap(pages: Pages, source: Source<'_>) -> Result<(), Errno> {
         libc::mmap(
             pages.start.pointer(),
             pages.bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
+            protection,
             flags | libc::MAP_FIXED_NOREPLACE,
             fd,
             0,

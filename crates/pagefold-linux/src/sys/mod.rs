@@ -4,12 +4,14 @@
 //! here can pull away what a reference points to. The other modules have no `unsafe`.
 
 pub(crate) mod access;
+pub(crate) mod disk;
 pub(crate) mod kvm;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod remote;
 pub(crate) mod settings;
 pub(crate) mod shared;
+pub(crate) mod slot;
 pub(crate) mod uffd;
 
 pub(crate) use memory::Address;

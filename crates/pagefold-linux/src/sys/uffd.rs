@@ -3,13 +3,13 @@
 use std::ffi::{c_int, c_ulong};
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use linux_raw_sys::general as raw;
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, opcode};
 
 use super::memory::{PAGE, Pages};
+use super::slot::Slot;
 use super::{errno, result};
 
 /// The letter of userfaultfd's requests.
@@ -95,24 +95,9 @@ impl Modes {
     }
 }
 
-/// A place for a userfaultfd, which several threads may use.
-///
-/// A number is no owner: who uses it while another thread closes it gets an error, or does something to another
-/// userfaultfd of the scenario, as programs that do so would.
-#[derive(Debug)]
-pub(crate) struct Userfaultfd(AtomicI32);
-
-impl Default for Userfaultfd {
-    fn default() -> Self {
-        Self(AtomicI32::new(-1))
-    }
-}
-
-impl Drop for Userfaultfd {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
+/// A place for a userfaultfd.
+#[derive(Debug, Default)]
+pub(crate) struct Userfaultfd(Slot);
 
 impl Userfaultfd {
     /// Makes one with what these modes need; what was there is closed.
@@ -134,18 +119,17 @@ impl Userfaultfd {
 
     /// Whether there is one.
     pub(crate) fn is_open(&self) -> bool {
-        self.0.load(Relaxed) >= 0
+        self.number() >= 0
     }
 
     /// Its number, or -1.
     pub(crate) fn number(&self) -> c_int {
-        self.0.load(Relaxed)
+        self.0.number()
     }
 
     /// Puts one here that was got from elsewhere; what was here is closed.
     pub(crate) fn put(&self, fd: c_int) {
-        self.close();
-        self.0.store(fd, Relaxed);
+        self.0.put(fd);
     }
 
     /// Takes the next message, if there is one.
@@ -261,11 +245,7 @@ impl Userfaultfd {
 
     /// Closes it, if there is one.
     pub(crate) fn close(&self) {
-        let fd = self.0.swap(-1, Relaxed);
-        if fd >= 0 {
-            // SAFETY: the number was made by `open`, or given to `put`, and is given up here, by one thread only.
-            unsafe { libc::close(fd) };
-        }
+        self.0.close();
     }
 
     fn request<T>(&self, request: Opcode, argument: &mut T) -> Result<(), Errno> {
@@ -273,7 +253,7 @@ impl Userfaultfd {
         // region, where nothing of Rust lies, or a source that is only read.
         result(unsafe {
             libc::ioctl(
-                self.0.load(Relaxed),
+                self.number(),
                 c_ulong::from(request) as _,
                 std::ptr::from_mut(argument),
             )

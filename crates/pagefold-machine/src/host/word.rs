@@ -123,6 +123,10 @@ impl RefCount for HostRefCount {
         self.0.fetch_add(n, Relaxed);
     }
     #[inline(always)]
+    fn get_release(&self, n: u64) {
+        self.0.fetch_add(n, Release);
+    }
+    #[inline(always)]
     fn try_get(&self) -> bool {
         self.try_get_ordered(Relaxed)
     }

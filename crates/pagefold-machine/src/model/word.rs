@@ -147,6 +147,10 @@ impl RefCount for ModelRefCount {
     fn get(&self, n: u64) {
         self.0.get(n);
     }
+    #[track_caller]
+    fn get_release(&self, n: u64) {
+        self.0.get_ordered(n, site::order(Asked::Release));
+    }
     fn try_get(&self) -> bool {
         self.0.try_get()
     }

@@ -12,7 +12,7 @@ use crate::arch::{Marker, Pte};
 use crate::filemap::read_folio;
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::page_cache::{CacheError, Mapping, Residence};
+use crate::page_cache::{CacheError, Found, Mapping};
 use crate::page_table::{PmdRef, PteLocked, pte_alloc, pte_offset_map_lock};
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
@@ -150,11 +150,14 @@ fn object_fault<P: Platform>(
         if mapping.is_file() {
             return read_folio(mapping, index).map(Some).map_err(fault_error);
         }
-        if vmf.vma.is_uffd_minor_protected() && mapping.residence(index) != Residence::Hole {
+        let found = mapping.find(index);
+        if found != Found::Hole && vmf.vma.is_uffd_minor_protected() {
+            // Also one that is not up to date: somebody is bringing it back.
+            found.put::<P>();
             handle_userfault(vmf.vma, vmf.addr, Event::Minor)?;
             return Ok(None);
         }
-        if let Some(folio) = Mapping::lock_content(mapping, index).map_err(fault_error)? {
+        if let Some(folio) = Mapping::lock_found(mapping, index, found).map_err(fault_error)? {
             // A small one that was cut off is not in the cache any more. A huge one that somebody uses reaches behind the end.
             if folio.is_huge::<P>()
                 && P::enforces(Safeguard::RecheckSize)
@@ -170,6 +173,9 @@ fn object_fault<P: Platform>(
                 folio.mark_uptodate::<P>();
             }
             return Ok(Some(folio));
+        }
+        if found != Found::Hole {
+            continue;
         }
         if vmf.vma.is_uffd_missing_protected() {
             handle_userfault(vmf.vma, vmf.addr, Event::Missing)?;

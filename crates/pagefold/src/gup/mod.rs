@@ -115,6 +115,8 @@ pub fn put_user_page<P: Platform>(pfn: Pfn) {
 /// Gives a page back that was pinned and written to: no entry need know of that. (Linux: `unpin_user_pages_dirty_lock`)
 pub fn unpin_user_page_dirty<P: Platform>(pfn: Pfn) {
     let folio = Folio::of::<P>(pfn);
+    // Without the folio lock: see `Folio::write_out`.
+    P::smp_mb();
     folio.mark_dirty::<P>();
     folio.unpin::<P>();
 }

@@ -24,6 +24,13 @@ pub(crate) enum Found {
 }
 
 impl Found {
+    /// Gives the reference back, if there is one.
+    pub(crate) fn put<P: Platform>(self) {
+        if let Self::Folio(folio) = self {
+            folio.put::<P>(1);
+        }
+    }
+
     fn folio(self) -> Option<Folio> {
         match self {
             Self::Folio(folio) => Some(folio),
@@ -96,7 +103,7 @@ impl<P: Platform> Mapping<P> {
     pub(crate) fn lock_folio(&self, index: PageIndex) -> Option<Folio> {
         loop {
             let folio = self.get_folio(index)?;
-            if self.lock_found(folio) {
+            if self.lock_cached(folio) {
                 return Some(folio);
             }
         }
@@ -109,24 +116,30 @@ impl<P: Platform> Mapping<P> {
         index: PageIndex,
     ) -> Result<Option<Folio>, CacheError> {
         loop {
-            match this.find(index) {
-                Found::Hole => return Ok(None),
-                Found::Swap(slot) => {
-                    if let Some(folio) = Self::swap_in(this, index, slot)? {
-                        return Ok(Some(folio));
-                    }
-                }
-                Found::Folio(folio) => {
-                    if this.lock_found(folio) {
-                        return Ok(Some(folio));
-                    }
-                }
+            let found = this.find(index);
+            let folio = Self::lock_found(this, index, found)?;
+            if folio.is_some() || found == Found::Hole {
+                return Ok(folio);
             }
         }
     }
 
+    /// The folio of page `index`, of which `found` was found, with a reference and its lock; a page that was moved out is brought back.
+    /// `None` for a hole, and if what was found is not there any more.
+    pub(crate) fn lock_found(
+        this: Ref<P, Self>,
+        index: PageIndex,
+        found: Found,
+    ) -> Result<Option<Folio>, CacheError> {
+        match found {
+            Found::Hole => Ok(None),
+            Found::Swap(slot) => Self::swap_in(this, index, slot),
+            Found::Folio(folio) => Ok(this.lock_cached(folio).then_some(folio)),
+        }
+    }
+
     /// Waits for the lock of a folio that was found. Whether it still is in the cache; if not, lock and reference are given back.
-    fn lock_found(&self, folio: Folio) -> bool {
+    fn lock_cached(&self, folio: Folio) -> bool {
         folio.lock::<P>();
         let found = self.owns(folio) || !P::enforces(Safeguard::RecheckMapping);
         if !found {

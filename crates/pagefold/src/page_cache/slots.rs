@@ -18,9 +18,9 @@ impl<P: Platform> Mapping<P> {
     /// What the slot of `index` holds now, followed to a node, which was cleared before it was published. The caller is in an
     /// RCU section.
     ///
-    /// The name of a folio is in no order to anything. Metadata can be looked at at any time, and what counts in it is read
+    /// The name of a small folio is in no order to anything. Metadata can be looked at at any time, and what counts in it is read
     /// with a reference, which is an acquire of how the folio began, or with the folio's lock, which was held when the folio
-    /// came in.
+    /// came in. That it is up to date may be seen late: where it came in, there was nothing before. A huge folio takes the place of others.
     pub(super) fn load(&self, index: PageIndex) -> Entry {
         P::step(Step::Slot("xas_load", self.id, index));
         match Entry::from_bits(self.root_slot(index).read_dependent()) {
@@ -123,7 +123,8 @@ impl<P: Platform> Mapping<P> {
             start,
             Entry::Folio(folio),
         ));
-        slot.write_once(Entry::Folio(folio).bits());
+        // A lookup must find it up to date, as the small ones were.
+        slot.store_release(Entry::Folio(folio).bits());
         if let Entry::Node(node) = old {
             P::call_rcu(move || P::free_frames(node, Order::Small));
         }

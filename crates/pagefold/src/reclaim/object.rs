@@ -5,8 +5,8 @@
 //!
 //! Locks, in order: folio lock, `i_mmap_rwsem`, (notifier), lock of a table; then `xa_lock`.
 //!
-//! Why that is enough: nobody maps the page while it is locked, and once it is unmapped and flushed nobody writes it any more but who
-//! has a reference. It is marked as clean, and then written out, in its place in the cache. It leaves the cache only if nobody
+//! Why that is enough: nobody maps the page while it is locked, and once it is unmapped and flushed (by who unmapped it, if it was
+//! written, before the lock of the table was given up) nobody writes it any more but who has a reference. It is marked as clean, and then written out, in its place in the cache. It leaves the cache only if nobody
 //! has a reference then, and nobody has marked it as dirty meanwhile; who finds it in its slot gets no reference in between. Then
 //! nobody can have written it since, and whoever wants it next reads it from where it was written to. A page of a file is not locked
 //! while it is written, and so may have been mapped again: then its entries have references.

@@ -59,7 +59,7 @@
 //! | what threads meet at ([`Once`](crate::sync::Once), channels, and so on) | one value; what writes releases, and all acquire |
 //! | a [cell](crate::cell) | one value; a data race is told by happens-before of this model |
 //! | a [counter](crate::sync::Counter) | one value, seen by all; relaxed |
-//! | a [reference count](crate::sync::RefCount) | one value; taking and reading are relaxed unless they ask for an acquire, giving back is a release, giving back the last one an acquire, too; setting begins anew |
+//! | a [reference count](crate::sync::RefCount) | one value; taking and reading are relaxed unless they ask for more, giving back is a release, giving back the last one an acquire, too; setting begins anew |
 //! | a grace period | takes over the views at the end of the sections waited for; a section that begins later and does not know of the call takes over that of the grace period |
 //! | [`write_range`](crate::write_range) | nothing: what was written before may still be seen, as by anyone who uses freed memory |
 //! | [`quiet`](crate::quiet) | the newest values; what is set there is known to all |
@@ -570,7 +570,7 @@ impl Engine {
                     handed.to_all.join(&ra.threads[thread].now, &ra.histories);
                 }
             }
-            Access::Add | Access::Write if op.kind == Kind::Put => {
+            Access::Add | Access::Write if matches!(op.kind, Kind::Put | Kind::Add) => {
                 if access == Access::Write && acquires(op.order) {
                     ra.take_over(thread, &handed.to_all);
                 }
