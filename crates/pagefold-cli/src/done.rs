@@ -195,6 +195,9 @@ pub(crate) fn bound(outcome: &Outcome) -> Option<String> {
         Outcome::NotExhausted(Bound::Threads(n)) => {
             Some(format!("an execution had more than {n} threads"))
         }
+        Outcome::NotExhausted(Bound::Program(what)) => Some(format!(
+            "stopped at the bound: {what}. The modelled machine had none left in an execution, which was given up there"
+        )),
         Outcome::Holds
         | Outcome::Exception(_)
         | Outcome::Broken(_)

@@ -10,6 +10,15 @@ pub fn fail(kind: &'static str, message: String) -> ! {
     rt::fail(kind.into(), message)
 }
 
+/// Gives this execution up, since the program has run out of something (`what`, in the plural) that it was given a fixed number of.
+/// Nothing is broken, but what would have come was not looked at: unless something else breaks, the verdict is
+/// [`NotExhausted`](crate::Verdict::NotExhausted).
+///
+/// Outside an exploration, and while an abandoned execution is destroyed, it panics.
+pub fn run_out(what: &'static str) -> ! {
+    rt::run_out(what)
+}
+
 /// Executes the operations in `f` directly: they are no events, and nobody else runs in between.
 ///
 /// For setting up and for final checks, while no other thread runs. An operation in `f` that would

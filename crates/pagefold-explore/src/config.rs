@@ -74,7 +74,7 @@ pub struct Config {
     /// Cut an execution off after so many events. The usual reason for meeting it is a retry loop
     /// without [`hint::relax`](crate::hint::relax).
     pub max_steps: u32,
-    /// Give up after so many executions were cut off by [`max_steps`](Self::max_steps).
+    /// Give up after so many executions were cut off by [`max_steps`](Self::max_steps), or [ran out](crate::run_out) of something.
     pub max_truncated: u64,
     /// Bytes of stack for each thread.
     pub stack_size: usize,
@@ -313,6 +313,8 @@ pub enum Bound {
     /// An execution wanted more threads than there can be: [`MAX_THREADS`], or half as many if each has
     /// a store buffer.
     Threads(usize),
+    /// An execution ran out of something that the program has a fixed number of, and [said so](crate::run_out).
+    Program(&'static str),
 }
 
 impl fmt::Display for Bound {
@@ -326,6 +328,7 @@ impl fmt::Display for Bound {
             Self::Preemptions(n) => write!(f, "only interleavings with at most {n} preemptions"),
             Self::Sample(n) => write!(f, "only {n} executions, picked by chance"),
             Self::Threads(n) => write!(f, "an execution with more than {n} threads"),
+            Self::Program(what) => write!(f, "an execution that ran out of {what}"),
         }
     }
 }

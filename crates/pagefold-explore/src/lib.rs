@@ -259,8 +259,8 @@ mod worker;
 mod world;
 
 pub use self::annotate::{
-    fail, is_exploring, is_quiet, label, note, object_mark, quiet, reset_objects_to, unknown_use,
-    write_range,
+    fail, is_exploring, is_quiet, label, note, object_mark, quiet, reset_objects_to, run_out,
+    unknown_use, write_range,
 };
 pub use self::class::{LockClass, LockKind};
 pub use self::config::{Bound, Config, MAX_THREADS, Memory, Search};

@@ -7,7 +7,7 @@ pub enum Ended<'a> {
     Complete,
     /// It was abandoned because it repeats an earlier one.
     Redundant,
-    /// It was cut off at [`Config::max_steps`](crate::Config::max_steps), or had too many threads.
+    /// It was cut off at [`Config::max_steps`](crate::Config::max_steps), had too many threads, or [ran out](crate::run_out) of something.
     CutOff,
     /// It broke something: the kind of the violation.
     Broken(&'a str),

@@ -231,11 +231,15 @@ impl<'a, 'p> Worker<'a, 'p> {
         let executions = outcome.counts.executions;
         let limit = self.config.max_executions;
         if executions >= limit {
-            outcome.bound = Some(if self.config.search.samples() {
+            let met = if self.config.search.samples() {
                 Bound::Sample(limit)
             } else {
                 Bound::Executions(limit)
-            });
+            };
+            // More executions would not help there.
+            if !matches!(outcome.bound, Some(Bound::Program(_))) {
+                outcome.bound = Some(met);
+            }
             return true;
         }
         outcome
@@ -263,6 +267,10 @@ impl<'a, 'p> Worker<'a, 'p> {
             Stop::TooManyThreads => {
                 let limit = rt::with(|engine| engine.first_flusher).unwrap_or(MAX_THREADS);
                 outcome.bound = Some(Bound::Threads(limit));
+            }
+            Stop::RanOut(what) => {
+                counts.truncated += 1;
+                outcome.bound = Some(Bound::Program(what));
             }
             Stop::Violation | Stop::Diverged => {}
         }

@@ -8,7 +8,7 @@ use pagefold_explore::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use pagefold_explore::sync::{Arc, Counter, LockClass, Mutex, RawLock, RawRwSem, RwLock};
 use pagefold_explore::{
     Bound, Config, Report, Search, Verdict, Violation, check, explore, fail, hint, kind, label,
-    note, object_mark, quiet, rcu, reset_objects_to, thread, write_range,
+    note, object_mark, quiet, rcu, reset_objects_to, run_out, thread, write_range,
 };
 
 static SPIN: LockClass = LockClass::spin("spin");
@@ -283,6 +283,42 @@ fn bounds() {
         matches!(report.verdict, Verdict::NotExhausted(Bound::Threads(64))),
         "{report}"
     );
+}
+
+/// Takes the last of something if `other` has taken the first.
+fn takes_two(word: &AtomicU32) {
+    if word.fetch_add(1, SeqCst) == 1 {
+        run_out("things");
+    }
+}
+
+#[test]
+fn running_out_is_no_violation_and_no_proof() {
+    let report = run(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&word);
+        thread::spawn_named("t", move || takes_two(&other));
+        takes_two(&word);
+    });
+    assert!(
+        matches!(
+            report.verdict,
+            Verdict::NotExhausted(Bound::Program("things"))
+        ),
+        "{report}"
+    );
+    // Whether it is in time or not: what breaks elsewhere is found.
+    let report = run(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&word);
+        let thread = thread::spawn_named("t", move || other.store(1, SeqCst));
+        if word.load(SeqCst) == 1 {
+            run_out("things");
+        }
+        thread.join().unwrap();
+        panic!("it was not there");
+    });
+    assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
 }
 
 /// Two ordered switches are needed to see it: a read between two writes, and another after them.

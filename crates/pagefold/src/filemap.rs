@@ -33,6 +33,8 @@
 //! writes it, where Linux has an interrupt that says when it is done; a write does not make the file longer; pages that collapse finds
 //! dirty are not written by it in passing. Linux does not look at the count again, as far as is known of the fix of 2026.
 
+use core::ops::Range;
+
 use crate::addr::{PageIndex, Pfn};
 use crate::folio::Folio;
 use crate::handle::Ref;
@@ -126,11 +128,15 @@ pub fn write<P: Platform>(
 
 /// Has everything that was written to a file on the disk; memory has none, and stays dirty. (Linux: `fsync`, `noop_fsync`)
 pub fn fsync<P: Platform>(mapping: Ref<P, Mapping<P>>) {
-    if !mapping.is_file() {
-        return;
+    if mapping.is_file() {
+        write_and_wait(mapping, PageIndex(0)..PageIndex(u64::MAX));
     }
-    let mut index = PageIndex(0);
-    while index.0 < mapping.i_size() {
+}
+
+/// Has what was written to pages of a file on the disk. No lock is held. (Linux: `filemap_write_and_wait_range`)
+pub(crate) fn write_and_wait<P: Platform>(mapping: Ref<P, Mapping<P>>, pages: Range<PageIndex>) {
+    let mut index = pages.start;
+    while index < pages.end && index.0 < mapping.i_size() {
         let Some(folio) = mapping.lock_folio(index) else {
             index = index.add(1);
             continue;

@@ -40,6 +40,8 @@ pub struct Mm<P: Platform> {
     swap_entries: P::Counter,
     /// Tables of small-page entries (Linux: `mm_nr_ptes`, shown as VmPTE).
     pub(crate) nr_ptes: P::Counter,
+    /// One more than there are who take entries and flush afterwards.
+    pub(crate) tlb_flush_pending: P::RefCount,
     /// One more than how often an entry was taken whose flush was put off (Linux: half of `tlb_flush_batched`).
     pub(crate) tlb_flush_batched: P::RefCount,
     /// What that was before the last flush that was made for it (the other half).
@@ -74,6 +76,7 @@ impl<P: Platform> Mm<P> {
             rss_shmem: P::Counter::new(0),
             rss_anon: P::Counter::new(0),
             swap_entries: P::Counter::new(0),
+            tlb_flush_pending: P::RefCount::new(1),
             tlb_flush_batched: P::RefCount::new(1),
             tlb_flush_done: P::Word::new(1),
             nr_ptes: P::Counter::new(0),

@@ -21,7 +21,7 @@ use crate::notifier::NotifierRange;
 use crate::page_table::{PmdRef, pmd_offset, pte_offset_map_lock};
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
-use crate::tlb::{flush_tlb_batched_pending, flush_tlb_range};
+use crate::tlb::{PendingFlush, flush_tlb_batched_pending, flush_tlb_range};
 use crate::vma::{VM_MAYWRITE, VM_READ, VM_WRITE, Vma, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
@@ -122,6 +122,7 @@ fn protect_part<P: Platform>(mm: Ref<P, Mm<P>>, part: AddrRange, protection: Pro
 fn change_protection<P: Platform>(vma: Ref<P, Vma<P>>, protection: Protection) {
     let range = vma.range;
     let _notifier = NotifierRange::<P>::start(vma.mm, range);
+    let pending = PendingFlush::begin(vma.mm);
     let mut stale = false;
     let mut addr = range.start;
     while range.contains(addr) {
@@ -129,6 +130,7 @@ fn change_protection<P: Platform>(vma: Ref<P, Vma<P>>, protection: Protection) {
         stale |= change_pmd(vma, AddrRange { start: addr, end }, protection);
         addr = end;
     }
+    stale |= pending.is_nested();
     if stale && P::enforces(Safeguard::FlushOnMprotect) {
         flush_tlb_range(vma.mm, range, FlushKind::Leaves);
     }

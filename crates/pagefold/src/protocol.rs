@@ -286,6 +286,8 @@ safeguards! {
     ForkSwapShared = "fork_swap_shared",
     /// Who finds entries gone that reclaim or collapse took flushes first if they may not have done so yet.
     BatchedFlushPending = "batched_flush_pending",
+    /// Who unmaps or protects a range while others do so flushes it even if it found nothing to do there, as they may not have flushed yet.
+    FlushNested = "flush_nested",
     /// Collapse gives up where it finds a page of a file dirty.
     RefuseDirty = "refuse_dirty",
     /// Collapse gives up where a page of a file is being written to the disk.
@@ -448,6 +450,9 @@ pub struct Protocol {
     pub madvise_under_vma_lock: bool,
     /// Whether private pages become a huge one although the process can write none of them (Linux from 6.18: no `SCAN_PAGE_RO`).
     pub collapses_read_only_pages: bool,
+    /// Whether MADV_COLLAPSE says EAGAIN of pages of a file that are dirty or on their way to the disk, and not EINVAL; and has them
+    /// written and tries once more before it does (Linux from 7.0: `SCAN_PAGE_DIRTY_OR_WRITEBACK`).
+    pub writes_back_before_collapse: bool,
     /// Safeguards that this version does not have.
     pub lacks: SafeguardSet,
 }
@@ -463,6 +468,7 @@ impl Protocol {
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
+        writes_back_before_collapse: false,
         lacks: SafeguardSet::EMPTY.with(Safeguard::MapMayFail),
     };
 
@@ -476,6 +482,7 @@ impl Protocol {
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
+        writes_back_before_collapse: false,
         lacks: SafeguardSet::EMPTY
             .with(Safeguard::RecheckAnonVma)
             .with(Safeguard::RecheckUffdWp)
@@ -494,6 +501,7 @@ impl Protocol {
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
+        writes_back_before_collapse: false,
         lacks: SafeguardSet::EMPTY,
     };
 
@@ -505,6 +513,13 @@ impl Protocol {
         madvise_under_vma_lock: true,
         collapses_read_only_pages: true,
         ..Self::LINUX_6_6
+    };
+
+    /// Linux from 7.0: MADV_COLLAPSE does not give up for good because a file was just written.
+    pub const LINUX_7_0: Self = Self {
+        name: "linux-7.0",
+        writes_back_before_collapse: true,
+        ..Self::LINUX_6_14
     };
 
     /// What Jann Horn proposed: no recheck of the flags, but a scan of the table under its lock.
@@ -538,6 +553,7 @@ impl Protocol {
         Self::MMAP_READ_TRYLOCK,
         Self::LINUX_6_6,
         Self::LINUX_6_14,
+        Self::LINUX_7_0,
     ];
 
     /// The protocol of that name.

@@ -152,6 +152,42 @@ impl<P: Platform> UnmapBatch<P> {
     }
 }
 
+/// Somebody who takes entries away under the lock of a table, and flushes when that lock is given up. Ends when this is dropped.
+/// (Linux: `inc_tlb_flush_pending`)
+///
+/// Who finds an entry gone under the same lock has nothing to flush for it, and promises all the same that nobody uses it any more.
+/// But whoever emptied it had counted himself before, and is counted until he has flushed: so it can be known
+/// that there are others, and flushed for them.
+pub(crate) struct PendingFlush<P: Platform> {
+    mm: Ref<P, Mm<P>>,
+}
+
+impl<P: Platform> PendingFlush<P> {
+    /// The caller has no page-table lock yet.
+    pub(crate) fn begin(mm: Ref<P, Mm<P>>) -> Self {
+        P::step(Step::Mm("inc_tlb_flush_pending", mm.id));
+        mm.tlb_flush_pending.get(1);
+        Self { mm }
+    }
+
+    /// Whether somebody else may have yet to flush what the caller found gone, who has had the locks of the tables.
+    /// (Linux: `mm_tlb_flush_nested`)
+    pub(crate) fn is_nested(&self) -> bool {
+        if !P::enforces(Safeguard::FlushNested) {
+            return false;
+        }
+        P::step(Step::Mm("mm_tlb_flush_nested", self.mm.id));
+        self.mm.tlb_flush_pending.read() > 2
+    }
+}
+
+impl<P: Platform> Drop for PendingFlush<P> {
+    fn drop(&mut self) {
+        P::step(Step::Mm("dec_tlb_flush_pending", self.mm.id));
+        self.mm.tlb_flush_pending.put(1);
+    }
+}
+
 /// Pages, and tables, that wait for a flush at the same time.
 const BATCH: usize = 16;
 

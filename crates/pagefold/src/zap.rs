@@ -24,7 +24,9 @@ use crate::page_table::{
 use crate::platform::{FlushKind, Link, Platform};
 use crate::rmap::remove_mapping;
 use crate::swap;
-use crate::tlb::{Gather, flush_before_make, flush_tlb_batched_pending, flush_tlb_range};
+use crate::tlb::{
+    Gather, PendingFlush, flush_before_make, flush_tlb_batched_pending, flush_tlb_range,
+};
 use crate::vma::Vma;
 
 /// What happens to markers in a range that is zapped.
@@ -88,6 +90,7 @@ fn zap<P: Platform>(
     tables: EmptiedTables,
 ) {
     let notifier = NotifierRange::<P>::start(vma.mm, range);
+    let pending = PendingFlush::begin(vma.mm);
     let mut gather = Gather::<P>::new(vma.mm, range);
     let mut addr = range.start;
     while range.contains(addr) {
@@ -98,6 +101,9 @@ fn zap<P: Platform>(
     }
     // The entries are as they will be. What is left is to flush and to give pages back, which a secondary MMU need not wait for.
     drop(notifier);
+    if pending.is_nested() {
+        gather.note_change();
+    }
     gather.flush();
 }
 
@@ -163,6 +169,10 @@ fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut G
     if folio.is_anon::<P>() {
         P::observe(Fact::Discarded(vma.mm.id, huge_range_of(pmd)));
         free_deposited_table(pmd);
+    } else {
+        for (page, addr) in huge_range_of(pmd).each_page().enumerate() {
+            P::observe(Fact::Unmapped(vma.mm.id, addr, folio.pfn().add(page)));
+        }
     }
     remove_mapping(folio, vma, P::PTRS_PER_TABLE, folio.kind::<P>());
     // A huge page is not moved out or written back, nor is it split, while this has a reference.
@@ -240,9 +250,13 @@ fn zap_pte<P: Platform>(
     if stays {
         table.set_marker(addr, Marker::UffdWp);
     }
-    if old.is_present() && old.pfn() != P::zero_page() {
+    let zeros = old.is_present() && old.pfn() == P::zero_page();
+    if old.is_present() && !zeros {
         let folio = Folio::of::<P>(old.pfn());
         let kind = folio.kind::<P>();
+        if kind != PageKind::Anon {
+            P::observe(Fact::Unmapped(vma.mm.id, addr, old.pfn()));
+        }
         let written = kind != PageKind::Anon && old.is_dirty();
         if written {
             folio.keep_dirty::<P>(old);
@@ -255,6 +269,9 @@ fn zap_pte<P: Platform>(
         accounting::add_swap_entries(&*vma.mm, -1);
         swap::put::<P>(swap.slot);
     } else {
+        if zeros {
+            P::observe(Fact::Unmapped(vma.mm.id, addr, old.pfn()));
+        }
         gather.note_change();
     }
     !stays

@@ -131,6 +131,22 @@ fn sampling_finds_what_is_broken_and_never_says_that_something_holds() {
 }
 
 #[test]
+fn a_machine_without_frames_proves_nothing() {
+    let text = "MM frames\n{ mm A { x: mmap(ANON[2], MAP_PRIVATE); } }\n\
+                P0 (A) { repeat 10 { repeat 10 { x[0] = 1; c = madvise(x[0], MADV_DONTNEED); } } }\nforall (c = 0)\n";
+    let place = Place::with(&[("frames.litmus", text)]);
+    for options in ["", " --random 1 --bound 10"] {
+        let ran = place.run(&format!("check frames.litmus{options}"));
+        assert_eq!(ran.status, 3, "{}", ran.out);
+        assert!(
+            ran.out.contains("stopped at the bound: frames"),
+            "{}",
+            ran.out
+        );
+    }
+}
+
+#[test]
 fn strategies_find_what_they_are_good_for() {
     let place = Place::with(&[("uffd.litmus", &uffd())]);
     let sample = |strategy: &str| {

@@ -11,7 +11,7 @@ use std::ptr;
 
 use super::object::{Object, Shape};
 use super::op::{Kind, Op};
-use super::search::Next;
+use super::search::{Next, Stop};
 use super::threads::ThreadNumber;
 use super::{Engine, Mode, state};
 use crate::report::kind;
@@ -506,19 +506,30 @@ fn leave(yielder: *const corosensei::Yielder<(), ()>) -> ! {
 
 /// Stops this execution: something is broken.
 pub(crate) fn fail(kind: Cow<'static, str>, message: String) -> ! {
+    stop_here(|engine| engine.break_off(kind.clone(), message.clone()));
+    panic!("{kind}: {message}")
+}
+
+/// Stops this execution: the program has run out of something.
+pub(crate) fn run_out(what: &'static str) -> ! {
+    stop_here(|engine| engine.next = Next::Stop(Stop::RanOut(what)));
+    panic!("no {what} left")
+}
+
+/// Leaves the current thread for good, for the reason that `note` gives; returns only where nothing is checked.
+fn stop_here(note: impl FnOnce(&mut Engine)) {
     let yielder = with(|engine| match engine.mode() {
         Mode::Normal | Mode::Quiet => {
             // Its last operation is done and must not be taken for a pending one: what that borrowed
             // may be gone.
             engine.slots[engine.current].op = Op::plain(Kind::Start, 0);
-            engine.break_off(kind.clone(), message.clone());
+            note(engine);
             Some(engine.yielder())
         }
         Mode::Unwinding | Mode::Inert => None,
     });
-    match yielder.flatten() {
-        Some(yielder) => leave(yielder),
-        None => panic!("{kind}: {message}"),
+    if let Some(yielder) = yielder.flatten() {
+        leave(yielder)
     }
 }
 

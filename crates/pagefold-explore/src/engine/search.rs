@@ -41,6 +41,8 @@ pub(crate) enum Stop {
     Truncated,
     /// Too many threads.
     TooManyThreads,
+    /// The program has run out of something.
+    RanOut(&'static str),
     /// The given schedule cannot be followed.
     Diverged,
 }

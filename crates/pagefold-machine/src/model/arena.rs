@@ -148,10 +148,7 @@ impl<T> ModelPtr<T> {
         };
         match arena.place(slot) {
             Some(slot) => Self(slot),
-            None => violation::fail(
-                Kind::Limit,
-                "the modelled machine has no memory left".into(),
-            ),
+            None => explore::run_out("objects of the engine"),
         }
     }
 

@@ -299,6 +299,7 @@ fn touch(mm: u32, addr: VirtAddr, pfn: Pfn, access: Access) -> u64 {
     let world = World::current();
     match access {
         Access::Load => {
+            world.before_load(mm, addr);
             explore::label(|| format!("load {} (frame {})", names::page(mm, addr), pfn.0));
             let value = world.content(pfn).read_once();
             explore::note(|| format!("= {value}"));

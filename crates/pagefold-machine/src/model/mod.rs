@@ -90,7 +90,7 @@ impl Platform for Model {
     }
 
     fn alloc_frames(order: Order) -> Option<Pfn> {
-        World::current().alloc_frames(order)
+        Some(World::current().alloc_frames(order))
     }
 
     fn free_frames(pfn: Pfn, order: Order) {

@@ -84,8 +84,6 @@ kinds! {
     MissingTable = "missing-table",
     /// The condition of the scenario.
     Condition = "condition",
-    /// The modelled machine is large enough for the scenario.
-    Limit = "limit",
 }
 
 impl fmt::Display for Kind {

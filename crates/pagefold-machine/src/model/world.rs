@@ -19,7 +19,7 @@ use super::cpu::{Cpu, CpuKind};
 use super::format::EntryFormat;
 use super::free_list::FreeList;
 use super::names;
-use super::oracle::{Books, LiveEntries, MMS, Through};
+use super::oracle::{AccessOrder, Books, LiveEntries, MMS, Through};
 use super::violation::{self, Kind};
 use super::word::ModelWord;
 use super::{Model, PTRS_PER_TABLE};
@@ -93,6 +93,7 @@ pub(crate) struct World {
     pub(crate) watch_permissions: bool,
     /// For each address space, what is written when permissions change and read by each access: so the two are ordered.
     pub(crate) permissions: [ModelWord; MMS],
+    pub(crate) access_order: AccessOrder,
     /// Those that were handed out, and those left out between them. A frame comes into being when it is first handed out: what is not
     /// there need not be saved.
     frames: *const Arena,
@@ -164,6 +165,7 @@ impl World {
             memory: rules.memory,
             watch_permissions: rules.watch_permissions,
             permissions: std::array::from_fn(|_| ModelWord::new(0)),
+            access_order: AccessOrder::new(),
             frames,
             free_list: rules.reuse_frames.then(FreeList::new),
             swap: std::array::from_fn(|_| ModelSwapSlot {
@@ -291,12 +293,14 @@ impl World {
     ) {
         self.store(pfn, value);
         self.books.note_store(mm, addr, pfn, value, through);
+        self.after_store(mm, addr);
     }
 
     /// A write to a page of a file, in the frame that caches it.
     pub(crate) fn write_object(&self, object: usize, index: usize, pfn: Pfn, value: u64) {
         self.store(pfn, value);
         self.books.note_write(object, index, value);
+        self.after_write(object, index);
     }
 
     fn store(&self, pfn: Pfn, value: u64) {
@@ -314,22 +318,24 @@ impl World {
         explore::write_range(ptr::from_ref(content).cast(), size_of::<ModelWord>());
     }
 
-    pub(crate) fn alloc_frames(&self, order: Order) -> Option<Pfn> {
+    /// Frames that are free. There is always one: an execution that needs more than the machine has is given up, so that nobody takes
+    /// the size of the model for a want of memory that the scenario is about.
+    pub(crate) fn alloc_frames(&self, order: Order) -> Pfn {
         if order == Order::Small
             && let Some(pfn) = self.free_list.as_ref().and_then(FreeList::pop)
         {
             self.begin_again(pfn);
-            return Some(pfn);
+            return pfn;
         }
         let pages = pages(order);
         let first = self.frames().len().next_multiple_of(pages);
         if first + pages > FRAMES {
-            return None;
+            explore::run_out("frames");
         }
         // SAFETY: the arena outlives the machine.
         let arena = unsafe { &*self.frames };
         while self.frames().len() < first + pages {
-            arena.place(FrameSlot::new())?;
+            arena.place(FrameSlot::new()).expect(ROOM);
         }
         for slot in &self.frames()[first..first + pages] {
             slot.state.set(Use::Allocated);
@@ -339,7 +345,7 @@ impl World {
             let entry = self.format.garbage();
             slot.words.iter().for_each(|word| word.poke(entry));
         }
-        Some(Pfn(first as u64))
+        Pfn(first as u64)
     }
 
     /// A frame that was freed is handed out again. To whoever may be using it, that is a write to all of it.

@@ -9,9 +9,9 @@ mod generate;
 use std::env;
 
 use pagefold::protocol::Protocol;
-use pagefold_explore::Search;
+use pagefold_explore::{Bound, Search};
 use pagefold_litmus::{Memory, Scenario};
-use pagefold_machine::model::{Kind, Outcome, RunConfig, check};
+use pagefold_machine::model::{Outcome, RunConfig, check};
 
 use generate::Generator;
 
@@ -58,9 +58,7 @@ fn explore(
             return Ok(Seen::Nothing);
         };
         match checked.outcome {
-            Outcome::Broken(violation) if violation.kind == Kind::Limit.name() => {
-                return Ok(Seen::Nothing);
-            }
+            Outcome::NotExhausted(Bound::Program(_)) => return Ok(Seen::Nothing),
             Outcome::Broken(violation) => return Err(violation.to_string()),
             Outcome::Holds | Outcome::Exception(_) if search == Search::Reduced => {
                 return Ok(Seen::All);

@@ -84,6 +84,15 @@ fn read_range<P: Platform>(
     Ok(())
 }
 
+/// Why there is no huge page where a page of a file is dirty or being written.
+fn not_clean<P: Platform>() -> ScanResult {
+    if P::protocol().writes_back_before_collapse {
+        ScanResult::PageDirtyOrWriteback
+    } else {
+        ScanResult::Fail
+    }
+}
+
 /// The old folios, locked, referenced and unmapped.
 struct Gathered<P: Platform> {
     mapping: Ref<P, Mapping<P>>,
@@ -171,12 +180,12 @@ impl<P: Platform> Gathered<P> {
         self.last = Some(folio);
         // The new folio will be clean, and who writes the old one back finds it replaced. Nobody makes it dirty while it is locked.
         if mapping.is_file() && folio.is_dirty::<P>() && P::enforces(Safeguard::RefuseDirty) {
-            return Err(ScanResult::Fail);
+            return Err(not_clean::<P>());
         }
         // It is being read, and nobody has a reference for that.
         if mapping.is_file() && P::enforces(Safeguard::RefuseWriteback) && folio.is_writeback::<P>()
         {
-            return Err(ScanResult::Fail);
+            return Err(not_clean::<P>());
         }
         try_to_unmap(folio, mapping, batch);
         // One reference is the cache's, one is ours. A locked folio cannot leave the cache.
@@ -188,7 +197,7 @@ impl<P: Platform> Gathered<P> {
             && P::enforces(Safeguard::RecheckDirtyUnmapped)
             && folio.is_dirty::<P>()
         {
-            return Err(ScanResult::Fail);
+            return Err(not_clean::<P>());
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ pub mod retract;
 use core::fmt;
 
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::filemap;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_cache::{Found, Mapping};
@@ -102,6 +103,8 @@ scan_results! {
     PageLock = "SCAN_PAGE_LOCK" => "EAGAIN", next;
     /// Somebody has a reference to a page.
     PageCount = "SCAN_PAGE_COUNT" => "EAGAIN", next;
+    /// A page of a file is dirty, or on its way to the disk.
+    PageDirtyOrWriteback = "SCAN_PAGE_DIRTY_OR_WRITEBACK" => "EAGAIN", stop;
     /// A hole was filled meanwhile.
     PageFilled = "SCAN_PAGE_FILLED" => "EAGAIN", stop;
     /// The range was truncated, or is empty.
@@ -300,10 +303,16 @@ fn collapse_subject<P: Platform>(
     };
     let install = caller == Caller::Madvise;
     let target = install.then_some(Target { mm, addr });
-    let result = match scan_file(mapping, start, caller) {
+    let collapse = || match scan_file(mapping, start, caller) {
         ScanResult::Succeed => file::collapse_file(mapping, start, target.as_ref()),
         other => other,
     };
+    let mut result = collapse();
+    if result == ScanResult::PageDirtyOrWriteback && caller == Caller::Madvise {
+        filemap::write_and_wait(mapping, start..start.add(P::PTRS_PER_TABLE as u64));
+        // Who maps the huge page looks the VMA up anew.
+        result = collapse();
+    }
     match result {
         ScanResult::Succeed | ScanResult::PteMappedHugepage => {
             collapse_pte_mapped_thp(mm, addr, install)

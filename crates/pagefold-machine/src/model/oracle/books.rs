@@ -44,6 +44,8 @@ pub(super) struct PageBook {
     pub(super) private: Cell<Option<PrivateCopy>>,
     /// A private copy that is being discarded: it can still be used through translation caches until they are flushed.
     pub(super) fading: Cell<Option<PrivateCopy>>,
+    /// A frame that is not the process's own, whose entry was emptied: it, too, can still be used through translation caches.
+    pub(super) unmapped: Cell<Option<Pfn>>,
     /// The frame that somebody has pinned by this address, to read it.
     pub(super) pinned: Cell<Option<Pfn>>,
     /// What the process may do there.
@@ -91,6 +93,7 @@ impl Books {
                     backing: Cell::new(None),
                     private: Cell::new(None),
                     fading: Cell::new(None),
+                    unmapped: Cell::new(None),
                     pinned: Cell::new(None),
                     permitted: Cell::new(Protection::None),
                     protected: Cell::new(false),
@@ -128,6 +131,11 @@ impl Books {
         &self.pages[mm as usize][addr.page() as usize]
     }
 
+    /// The page of an object that is mapped at an address.
+    pub(super) fn backing(&self, mm: u32, addr: VirtAddr) -> Option<Backing> {
+        self.page(mm, addr).backing.get()
+    }
+
     /// Says what a page of an address space maps, or will map once it is mapped.
     pub(crate) fn set_backing(&self, mm: u32, addr: VirtAddr, backing: Backing) {
         self.page(mm, addr).backing.set(Some(backing));
@@ -138,8 +146,9 @@ impl Books {
         self.objects[object][index].set(Contents::of(value));
     }
 
-    /// Whether a load from `pfn` may give `value`: what the page holds; or the private copy in that frame, if it is being
-    /// discarded. `cpu` is who loads if it may see old values.
+    /// Whether a load from `pfn` may give `value`: what the page holds; or what that frame held for it, if it is being unmapped. Until who
+    /// unmaps has flushed, another thread may have a new page there already, and write it. `cpu` is who loads if it may see old
+    /// values.
     fn is_possible(
         &self,
         mm: u32,
@@ -160,7 +169,7 @@ impl Books {
             })
         };
         let page = self.page(mm, addr);
-        let current = may_be_copy(&page.private).unwrap_or_else(|| {
+        let may_be_shared = || {
             let Some(backing) = page.backing.get() else {
                 return value == 0;
             };
@@ -169,9 +178,13 @@ impl Books {
             let possible = may_be(&mut contents);
             place.set(contents);
             possible
-        });
+        };
+        let current = may_be_copy(&page.private).unwrap_or_else(may_be_shared);
         let is_fading = page.fading.get().is_some_and(|copy| copy.pfn == pfn);
-        current || is_fading && may_be_copy(&page.fading) == Some(true)
+        let is_unmapped = page.unmapped.get() == Some(pfn);
+        current
+            || is_fading && may_be_copy(&page.fading) == Some(true)
+            || is_unmapped && may_be_shared()
     }
 
     fn expected(&self, mm: u32, addr: VirtAddr) -> u64 {
@@ -240,11 +253,12 @@ impl Books {
             self.written[backing.object][backing.index].set(true);
             return;
         }
+        // One that goes to the copy that is being discarded is not one to what took its place. Any other store by address is one to the
+        // private page, whichever frame it was led to.
         let is_fading = page.fading.get().is_some_and(|copy| copy.pfn == pfn);
-        for place in [&page.private, &page.fading] {
-            // A store by address is one to the private page, whichever frame it was led to.
-            let is_lost = through == Through::Translation && !is_fading;
-            if let Some(mut copy) = place.get().filter(|copy| copy.pfn == pfn || is_lost) {
+        let by_address = through == Through::Translation && !is_fading;
+        for (place, is_meant) in [(&page.private, by_address), (&page.fading, false)] {
+            if let Some(mut copy) = place.get().filter(|copy| copy.pfn == pfn || is_meant) {
                 copy.contents.store(value, cpu);
                 place.set(Some(copy));
             }

@@ -75,9 +75,11 @@ impl World {
                 }
             }
             Fact::DiscardedPage(mm, addr) => books.page(mm, addr).discard(),
+            Fact::Unmapped(mm, addr, pfn) => books.page(mm, addr).unmapped.set(Some(pfn)),
             Fact::Forgotten(mm, range) => {
                 for page in books.pages_in(mm, range) {
                     page.fading.set(None);
+                    page.unmapped.set(None);
                 }
             }
             Fact::Remapped(mm, range, to) => books.remap(mm, range, to),

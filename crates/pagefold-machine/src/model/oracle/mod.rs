@@ -19,9 +19,11 @@
 //! Everything else is looked at when all threads have been joined, and so everything is known.
 //!
 //! `books.rs` says what should be, `facts.rs` what the engine tells, `census.rs`, `objects.rs`, `files.rs` and `kept.rs` what is there at the end,
+//! `access_order.rs` has the search try the orders of accesses that the books tell apart,
 //! `live_entries.rs` how entries may change, `translations.rs` what is cached of it, `permissions.rs` what accesses may do, `walk.rs` reads page tables without being part
 //! of the execution.
 
+mod access_order;
 mod books;
 mod census;
 mod facts;
@@ -38,6 +40,7 @@ use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::page_cache::Mapping;
 
+pub(crate) use access_order::AccessOrder;
 pub(crate) use books::{Backing, Books, Through};
 pub(crate) use kept::check_holes_seen;
 pub(crate) use live_entries::{Audience, LiveEntries};

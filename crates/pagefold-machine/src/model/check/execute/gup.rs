@@ -104,6 +104,7 @@ fn write_pinned(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn, value: u64)
 /// What a page holds that somebody has a reference to.
 fn read_through(mm: Ref<Model, Mm<Model>>, addr: VirtAddr, pfn: Pfn) -> u64 {
     let world = World::current();
+    world.before_load(mm.id, addr);
     explore::label(|| {
         let name = names::page(mm.id, addr);
         format!("load {name} through the pin (frame {})", pfn.0)

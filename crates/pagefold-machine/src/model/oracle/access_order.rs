@@ -1,0 +1,73 @@
+//! In which order a page is loaded and stored to, though it is in different frames.
+//!
+//! What a load should give depends on the stores to the page that came before it. Where both go to one frame they conflict there, and
+//! the search tries both orders. But a load by an old translation and a store to the frame that took its place have no memory
+//! in common: to the search they commute, and it would look at one order only, which need not be the one that breaks.
+//!
+//! So each load is preceded by an event, and each store followed by one, that conflict. If the store's comes first, the store has
+//! come before the load in every order of execution that is the same to the search. And if a load can come after a store at all, its event
+//! can: nothing else lies between the two.
+//!
+//! The page of an object has one such place, with all its private copies; a page without an object has one for its address.
+//!
+//! Under a weak memory model no load has to give the newest value, so there are no such events.
+
+use std::array;
+
+use pagefold::addr::VirtAddr;
+use pagefold::platform::Word;
+use pagefold_explore as explore;
+use pagefold_litmus::Memory;
+
+use super::{MMS, OBJECT_PAGES, OBJECTS};
+use crate::model::word::ModelWord;
+use crate::model::world::{VIRT_PAGES, World};
+
+/// What the accesses to each page conflict at.
+pub(crate) struct AccessOrder {
+    objects: [[ModelWord; OBJECT_PAGES]; OBJECTS],
+    pages: [[ModelWord; VIRT_PAGES]; MMS],
+}
+
+impl AccessOrder {
+    pub(crate) fn new() -> Self {
+        let word = || ModelWord::new(0);
+        Self {
+            objects: array::from_fn(|_| array::from_fn(|_| word())),
+            pages: array::from_fn(|_| array::from_fn(|_| word())),
+        }
+    }
+}
+
+impl World {
+    /// The next step is to load what the page at an address holds.
+    pub(crate) fn before_load(&self, mm: u32, addr: VirtAddr) {
+        if self.memory == Memory::Sc {
+            explore::label(|| "a load comes".into());
+            self.order_of_page(mm, addr).read_once();
+        }
+    }
+
+    /// The last step was a store to the page at an address.
+    pub(crate) fn after_store(&self, mm: u32, addr: VirtAddr) {
+        if self.memory == Memory::Sc {
+            explore::label(|| "it is stored".into());
+            self.order_of_page(mm, addr).write_once(0);
+        }
+    }
+
+    /// The last step was a write to the page of a file.
+    pub(crate) fn after_write(&self, object: usize, index: usize) {
+        if self.memory == Memory::Sc {
+            explore::label(|| "it is written".into());
+            self.access_order.objects[object][index].write_once(0);
+        }
+    }
+
+    fn order_of_page(&self, mm: u32, addr: VirtAddr) -> &ModelWord {
+        match self.books.backing(mm, addr) {
+            Some(page) => &self.access_order.objects[page.object][page.index],
+            None => &self.access_order.pages[mm as usize][addr.page() as usize],
+        }
+    }
+}
