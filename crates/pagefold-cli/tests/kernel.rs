@@ -78,7 +78,7 @@ fn races(image: &Path) -> Result<Completion, Failed> {
     }
     let output = command(image, &["--format", "json", "--seconds", "3"])
         .arg(scenario("iommu-vs-retract"))
-        .arg(scenario("busy-mmap-lock"))
+        .arg(scenario("read-fault-vs-collapse"))
         .arg(scenario("uffd-copy-vs-retract"))
         .output()?;
     let (stdout, stderr) = texts(&output);
@@ -94,7 +94,7 @@ fn races(image: &Path) -> Result<Completion, Failed> {
         .collect();
     let expected = [
         ("iommu-vs-retract", "skipped"),
-        ("busy-mmap-lock", "allowed"),
+        ("read-fault-vs-collapse", "allowed"),
         ("uffd-copy-vs-retract", "allowed"),
     ]
     .map(|(name, verdict)| (name.to_owned(), verdict.to_owned()));
@@ -124,7 +124,7 @@ fn nothing_stays_behind() -> Result<Completion, Failed> {
         Err(ignored) => return Ok(ignored),
     };
     let mut command = command(&kernel, &["--accel", "tcg", "--seconds", "60"]);
-    command.arg(scenario("busy-mmap-lock"));
+    command.arg(scenario("read-fault-vs-collapse"));
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -195,7 +195,7 @@ fn dies() -> Result<Completion, Failed> {
             "1000000",
         ],
     )
-    .arg(scenario("busy-mmap-lock"))
+    .arg(scenario("read-fault-vs-collapse"))
     .arg(scenario("uffd-copy-vs-retract"))
     .stdout(Stdio::piped())
     .spawn()?;
@@ -212,8 +212,8 @@ fn dies() -> Result<Completion, Failed> {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest)?;
     let status = child.wait()?;
-    let died =
-        rest.contains("busy-mmap-lock: FORBIDDEN") && rest.contains("the guest's kernel died");
+    let died = rest.contains("read-fault-vs-collapse: FORBIDDEN")
+        && rest.contains("the guest's kernel died");
     if status.code() == Some(1) && died && rest.contains("uffd-copy-vs-retract: allowed") {
         Ok(Completion::Completed)
     } else {
@@ -236,7 +236,7 @@ fn does_not_come_up() -> Result<Completion, Failed> {
             "rdinit=/nothing init=/nothing",
         ],
     )
-    .arg(scenario("busy-mmap-lock"))
+    .arg(scenario("read-fault-vs-collapse"))
     .output()?;
     let (_, stderr) = texts(&output);
     let said = stderr.contains("its log ends:") && stderr.contains("Kernel panic");
@@ -253,7 +253,7 @@ fn no_qemu() -> Result<(), Failed> {
     image[0x202..].copy_from_slice(b"HdrS");
     fs::write(file.path(), image)?;
     let output = command(file.path(), &[])
-        .arg(scenario("busy-mmap-lock"))
+        .arg(scenario("read-fault-vs-collapse"))
         .env("PATH", "/nowhere")
         .output()?;
     let (_, stderr) = texts(&output);
@@ -270,7 +270,7 @@ fn no_kernel() -> Result<(), Failed> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), "\x7fELF")?;
     let output = command(file.path(), &[])
-        .arg(scenario("busy-mmap-lock"))
+        .arg(scenario("read-fault-vs-collapse"))
         .output()?;
     let (_, stderr) = texts(&output);
     assert_eq!(output.status.code(), Some(2), "{stderr}");

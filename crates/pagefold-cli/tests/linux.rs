@@ -23,6 +23,7 @@ fn main() {
         Trial::ignorable_test("a_difference_is_found", a_difference_is_found),
         Trial::ignorable_test("a_hang_is_found", a_hang_is_found),
         Trial::ignorable_test("poison", poison),
+        Trial::ignorable_test("settings_are_put_back", settings_are_put_back),
     ];
     for folder in ["thread", "selftests"] {
         for path in scenarios(folder) {
@@ -73,9 +74,10 @@ fn skipped(run: &Value) -> Option<Completion> {
     (run["verdict"] == "skipped").then(|| Completion::ignored_with(reason))
 }
 
-/// Whatever is seen of a scenario of the library is allowed.
+/// Whatever is seen of a scenario of the library is allowed; where khugepaged scans, it does so itself.
 fn allowed(path: &Path) -> Result<Completion, Failed> {
-    let (run, status) = run(path, &["--seconds", "1", "--iterations", "100"])?;
+    let bounds = ["--khugepaged", "--seconds", "1", "--iterations", "100"];
+    let (run, status) = run(path, &bounds)?;
     if let Some(ignored) = skipped(&run) {
         return Ok(ignored);
     }
@@ -174,6 +176,69 @@ fn one_at_a_time() -> Result<Completion, Failed> {
     } else {
         Err(format!("refused: {refused}, free afterwards: {free}").into())
     }
+}
+
+const SCAN: &str = "MM scan
+{ mm A { a: mmap(ANON[2], MAP_PRIVATE); } A: a[0] = 1; }
+P0 (khugepaged) { m = scan(A, 0); }
+";
+
+/// The settings of khugepaged are what they were when the command that changed them is killed.
+fn settings_are_put_back() -> Result<Completion, Failed> {
+    let (run, status) = run_text(SCAN, &["--iterations", "1"])?;
+    let reason = run["reason"].as_str().unwrap_or_default();
+    if !reason.contains("--khugepaged") {
+        return Ok(Completion::ignored_with(reason));
+    }
+    check(status == 4, &run)?;
+    let before = settings()?;
+    let (run, status) = run_text(SCAN, &["--khugepaged", "--iterations", "1"])?;
+    check(status == 0, &run)?;
+    let after = settings()?;
+    let file = tempfile::Builder::new().suffix(".litmus").tempfile()?;
+    fs::write(file.path(), SCAN)?;
+    let forever = ["--khugepaged", "--seconds", "60", "--iterations", "1000000"];
+    let mut other = command(&forever)
+        .arg(file.path())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let look = |wanted: fn(&Settings, &Settings) -> bool| {
+        (0..TRIES).any(|_| {
+            thread::sleep(PAUSE);
+            settings().is_ok_and(|now| wanted(&now, &before))
+        })
+    };
+    let changed = look(|now, before| now != before);
+    other.kill()?;
+    other.wait()?;
+    let put_back = look(|now, before| now == before);
+    if after == before && changed && put_back {
+        Ok(Completion::Completed)
+    } else {
+        let told = format!("before: {before:?}, after: {after:?}");
+        Err(format!("{told}, changed: {changed}, put back: {put_back}").into())
+    }
+}
+
+type Settings = Vec<(PathBuf, String)>;
+
+/// What khugepaged is told, and what it tells.
+fn settings() -> Result<Settings, Failed> {
+    let thp = Path::new("/sys/kernel/mm/transparent_hugepage");
+    let mut settings = vec![(
+        thp.to_owned(),
+        fs::read_to_string(thp.join("shmem_enabled"))?,
+    )];
+    for entry in fs::read_dir(thp.join("khugepaged"))? {
+        let path = entry?.path();
+        let counts = ["full_scans", "pages_collapsed"];
+        if !counts.iter().any(|count| path.ends_with(count)) {
+            let text = fs::read_to_string(&path)?;
+            settings.push((path, text));
+        }
+    }
+    settings.sort();
+    Ok(settings)
 }
 
 /// What has no counterpart is skipped everywhere, with the reason.

@@ -10,8 +10,8 @@
 //! line (`board.rs`) after delays drawn by chance (`aim.rs`: where it is known where they should meet), the `final` statements look, everything is taken away. What the registers hold
 //! then is an *outcome*, and [`Ran`] says how often each came.
 //!
-//! It runs as root on people's machines. It touches only its own processes and memory files; it changes no
-//! setting. Each wait is bounded. A process dies with the one that made it.
+//! It runs as root on people's machines. It touches only its own processes and memory files. It changes
+//! settings only if it is told that it may ([`Limits::khugepaged`]), and puts them back. Each wait is bounded. A process dies with the one that made it.
 
 mod aim;
 mod board;

@@ -1,6 +1,7 @@
 //! What is done on behalf of no process, by one that is outside of the scenario's.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use linux_raw_sys::general::{MADV_COLLAPSE, MADV_PAGEOUT};
 use pagefold_litmus::{Limit, MappingId, MappingPage, ObjectId, Scope};
@@ -12,8 +13,9 @@ use crate::sys::memory;
 use crate::worker::Context;
 use crate::{khugepaged, limits};
 
-/// How long a process may take to say what its memory is for.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a process may take to say what its memory is for, and how often is looked whether it is gone.
+const PATIENCE: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(5);
 
 impl Who<'_> {
     /// Collapses an object, by a mapping of which nobody else knows.
@@ -24,21 +26,38 @@ impl Who<'_> {
     }
 
     /// Has khugepaged scan address spaces. What was in the scope of a scan before is scanned again.
+    ///
+    /// It only tries the `mmap_lock` of a process, and passes by one that has it taken; so where others run meanwhile, that it did
+    /// nothing means nothing.
     pub(super) fn scan(self, scope: Scope, limits: [Limit; 3]) -> Result<u64, Errno> {
         let Context { program, board, .. } = self.context;
-        for worker in (0..program.scenario.mms.len())
-            .filter(|mm| scope.0.is_none_or(|wanted| wanted.index() == *mm))
-        {
-            let desk = &board.desks[worker];
-            // Nobody else asks it for anything while the race is on.
-            let number = desk.ask(Task::Advise);
-            if !desk.answered(number, PATIENCE) {
-                return Err(Errno::SRCH);
-            }
+        if program.scenario.threads.len() > 1 {
+            board.disturbed.store(1, Relaxed);
+        }
+        let mms = 0..program.scenario.mms.len();
+        for worker in mms.filter(|mm| scope.0.is_none_or(|wanted| wanted.index() == *mm)) {
+            self.advise(worker)?;
         }
         let limits = limits::real(program.scenario, &board.spread, limits);
         khugepaged::scan(limits)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::TIME))
+    }
+
+    /// Has a process say that its memory may become huge, unless it is gone.
+    fn advise(self, worker: usize) -> Result<(), Errno> {
+        let Context { program, board, .. } = self.context;
+        let desk = &board.desks[worker];
+        let users = program.threads_of(worker).count();
+        let is_gone = || users > 0 && desk.exited.load(Relaxed) as usize == users;
+        // Nobody else asks it for anything while the race is on.
+        let number = desk.ask(Task::Advise);
+        let begin = Instant::now();
+        while !is_gone() && !desk.answered(number, LOOK) {
+            if begin.elapsed() > PATIENCE {
+                return Err(Errno::SRCH);
+            }
+        }
+        Ok(())
     }
 
     /// Has a page moved out, and with it the rest of its group.
