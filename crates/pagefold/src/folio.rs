@@ -324,16 +324,16 @@ impl Folio {
         self.frame::<P>().refcount.unfreeze(n as u64);
     }
 
-    /// Makes frame `i` of this huge folio, which is frozen, a small folio of the same object. The lock of the first frame is the
+    /// Makes frame `i` of this huge folio, which is frozen, a small folio of the same object, or one that has left it. The lock of the first frame is the
     /// caller's already; that of another one becomes so with [`lock_new`](Self::lock_new).
     pub(crate) fn init_part<P: Platform>(
         self,
         i: usize,
-        mapping: Ref<P, Mapping<P>>,
+        mapping: Option<Ref<P, Mapping<P>>>,
         index: PageIndex,
     ) {
         let part = self.detach_part::<P>(i);
-        part.set_mapping(Some(mapping), index);
+        part.set_mapping(mapping, index);
     }
 
     /// Makes frame `i` of this huge private folio, which is frozen, a small folio of the same family. That of the first frame is to be

@@ -202,6 +202,8 @@ safeguards! {
     ZeroPart = "zero_part",
     /// A huge page is split only while nobody else has a reference to it, and nobody gets one meanwhile.
     FreezeSplit = "freeze_split",
+    /// Parts of a huge page that is split do not stay in the cache behind the end of the object.
+    SplitDropsTail = "split_drops_tail",
     /// The small pages of a split are what they will be before they can be found.
     InitBeforePublish = "init_before_publish",
     /// Who changes or unmaps a VMA waits for faults that have its lock, and keeps new ones out.

@@ -1,6 +1,7 @@
 //! Pages leave the cache: they are given up, or can be had again from elsewhere.
 
 use crate::accounting::Fact;
+use crate::addr::{PageIndex, Pfn};
 use crate::folio::Folio;
 use crate::page_cache::{Entry, Mapping};
 use crate::platform::Platform;
@@ -17,12 +18,7 @@ impl<P: Platform> Mapping<P> {
             let _xa: LockGuard<'_, P::Lock> = self.lock_pages();
             self.clear_slots(folio);
             for i in 0..pages {
-                let page = folio.pfn().add(i);
-                P::observe(if self.is_file() {
-                    Fact::Uncached(page)
-                } else {
-                    Fact::Emptied(self.id, index.add(i as u64), Some(page))
-                });
+                self.observe_removed(folio.pfn().add(i), index.add(i as u64));
             }
             if pages > 1 && P::enforces(Safeguard::CountRemovedThp) {
                 self.add_nr_thps_locked(-1);
@@ -30,6 +26,15 @@ impl<P: Platform> Mapping<P> {
             folio.set_mapping::<P>(None, index);
         }
         folio.put::<P>(pages);
+    }
+
+    /// Tells that the page that was at `index` is a hole now, or one that the disk has.
+    pub(super) fn observe_removed(&self, page: Pfn, index: PageIndex) {
+        P::observe(if self.is_file() {
+            Fact::Uncached(page)
+        } else {
+            Fact::Emptied(self.id, index, Some(page))
+        });
     }
 
     /// Takes a small folio out of the cache of which there is a copy elsewhere: `left` says where. Whether it did: not if

@@ -11,6 +11,8 @@
 //! an entry gets no reference, and looks again. The small folios are made ready, and only then can be found. The
 //! count of the first one, by whose name the huge one was known, is the last to be given free: who gets a reference by that name
 //! looks again at where it found it, and sees the node.
+//!
+//! Parts behind the end of the object leave the cache: a truncation that found the folio in use has left them there.
 
 use crate::addr::PageIndex;
 use crate::folio::Folio;
@@ -44,17 +46,25 @@ impl<P: Platform> Mapping<P> {
                 P::free_frames(node, Order::Small);
                 return Err(Busy);
             }
+            let kept = this.kept_parts(start);
             for i in 0..pages {
-                Self::node_slot(node, start.add(i as u64))
-                    .store_protected(Entry::Folio(part(folio, i)).bits());
+                let entry = if i < kept {
+                    Entry::Folio(part(folio, i))
+                } else {
+                    Entry::None
+                };
+                Self::node_slot(node, start.add(i as u64)).store_protected(entry.bits());
             }
             let ready = P::enforces(Safeguard::InitBeforePublish);
             if ready {
-                Self::init_parts(this, folio, start);
+                Self::init_parts(this, folio, start, kept);
             }
             // One reference is the cache's, one is ours.
             for i in 1..pages {
-                part(folio, i).unfreeze::<P>(2);
+                part(folio, i).unfreeze::<P>(if i < kept { 2 } else { 1 });
+            }
+            for i in kept..pages {
+                this.observe_removed(part(folio, i).pfn(), start.add(i as u64));
             }
             this.store_node(start, node);
             if P::enforces(Safeguard::CountSplitThp) {
@@ -66,7 +76,7 @@ impl<P: Platform> Mapping<P> {
                 folio.put::<P>(pages - 1);
             }
             if !ready {
-                Self::init_parts(this, folio, start);
+                Self::init_parts(this, folio, start, kept);
             }
         }
         for i in 1..pages {
@@ -76,9 +86,21 @@ impl<P: Platform> Mapping<P> {
         Ok(())
     }
 
-    fn init_parts(this: Ref<P, Self>, folio: Folio, start: PageIndex) {
+    /// How many parts of a huge folio at `start` stay in the cache: not those behind the end, which a truncation has left there since it
+    /// could not split the folio. The first one stays; if it is behind the end, a truncation is under way to it. The caller has
+    /// `xa_lock`.
+    fn kept_parts(&self, start: PageIndex) -> usize {
+        let pages = P::PTRS_PER_TABLE as u64;
+        if !P::enforces(Safeguard::SplitDropsTail) {
+            return P::PTRS_PER_TABLE;
+        }
+        self.i_size().saturating_sub(start.0).clamp(1, pages) as usize
+    }
+
+    fn init_parts(this: Ref<P, Self>, folio: Folio, start: PageIndex, kept: usize) {
         for i in (0..P::PTRS_PER_TABLE).rev() {
-            folio.init_part::<P>(i, this, start.add(i as u64));
+            let mapping = (i < kept).then_some(this);
+            folio.init_part::<P>(i, mapping, start.add(i as u64));
             if i > 0 {
                 part(folio, i).lock_new::<P>();
             }

@@ -5,118 +5,31 @@
 //! pinned pages have to stay where they are. When a round is over, the books are compared with a census of the page tables; at
 //! the end, every frame has to be back.
 
-mod census;
-
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::Acquire;
 use std::thread;
 
-use census::Census;
-use pagefold::Ref;
 use pagefold::accounting::PageKind;
-use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
+use pagefold::addr::{AddrRange, Pfn, VirtAddr};
 use pagefold::collapse::{self, Limits, ScanResult};
 use pagefold::gup;
 use pagefold::madvise;
 use pagefold::mm::Mm;
-use pagefold::mmap::{self, Backing, Sharing};
+use pagefold::mmap::{self, Sharing};
 use pagefold::page_cache::Mapping;
 use pagefold::platform::{Counter, Word};
-use pagefold_machine::host::{Host, HostCpu, PTRS_PER_TABLE};
+use pagefold::reclaim;
+use pagefold_machine::host::{Host, HostCpu};
 
-const HUGE: u64 = PTRS_PER_TABLE as u64;
-const PAGES: u64 = 2 * HUGE;
-/// Words of each page, by who writes to them.
-const WRITERS: u64 = 2;
+use crate::census::Census;
+use crate::work::{
+    AtWork, HUGE, PAGES, Random, Space, View, WRITERS, Writer, count_in, end, machine, tagged,
+};
+
 const PRIVATE_WORD: u64 = 7;
 
 const ROUNDS: u64 = 500;
 const ACCESSES: u64 = 64_000;
-
-type Space = Ref<Host, Mm<Host>>;
-type Object = Ref<Host, Mapping<Host>>;
-
-/// Pseudo-random numbers (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % end
-    }
-}
-
-/// What the word of a page holds once its owner has counted to `count`.
-fn tagged(page: u64, word: u64, count: u64) -> u64 {
-    if count == 0 {
-        0
-    } else {
-        1 << 63 | page << 44 | word << 40 | count
-    }
-}
-
-/// The count in a word.
-fn count_in(page: u64, word: u64, value: u64) -> u64 {
-    let count = value & ((1 << 40) - 1);
-    assert_eq!(
-        value,
-        tagged(page, word, count),
-        "page {page} word {word} holds what belongs elsewhere"
-    );
-    count
-}
-
-/// A mapping of the object in one process.
-#[derive(Clone, Copy)]
-struct View {
-    mm: Space,
-    range: AddrRange,
-}
-
-impl View {
-    /// At an address that is another one in each process.
-    fn new(mm: Space, object: Object, sharing: Sharing) -> Self {
-        let start = VirtAddr::of_page(HUGE * (4 + 3 * u64::from(mm.id)));
-        let range = AddrRange::pages(start, PAGES);
-        let backing = Backing::Object {
-            mapping: object,
-            pgoff: PageIndex(0),
-            sharing,
-        };
-        mmap::mmap(mm, range, backing).unwrap();
-        Self { mm, range }
-    }
-
-    fn page(self, page: u64) -> VirtAddr {
-        self.range.start.add_pages(page)
-    }
-
-    fn word(self, page: u64, word: u64) -> VirtAddr {
-        VirtAddr(self.page(page).0 + 8 * word)
-    }
-}
-
-/// A thread that is at work as long as this lives, even if it fails.
-struct AtWork<'a>(&'a AtomicUsize);
-
-impl<'a> AtWork<'a> {
-    fn begin(busy: &'a AtomicUsize) -> Self {
-        busy.fetch_add(1, AcqRel);
-        Self(busy)
-    }
-}
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, AcqRel);
-    }
-}
 
 /// A page that is pinned, so that it has to stay where it is.
 struct Pin {
@@ -132,22 +45,11 @@ const _: () = assert!(ACCESSES.is_multiple_of(PIN_EACH), "no pin is left over");
 /// Counts in its word of random pages; at times has one of them pinned. Returns how far it got in each page.
 fn write(view: View, word: u64, seed: u64) -> Vec<u64> {
     let mut random = Random::new(seed);
-    let mut cpu = HostCpu::run(view.mm);
-    let mut counts = vec![0; PAGES as usize];
-    let mut count_up = |cpu: &mut HostCpu, page: u64| {
-        let count = &mut counts[page as usize];
-        let addr = view.word(page, word);
-        let found = cpu.load(addr).unwrap();
-        assert_eq!(found, tagged(page, word, *count), "a store was lost");
-        *count += 1;
-        let value = tagged(page, word, *count);
-        cpu.store(addr, value).unwrap();
-        value
-    };
+    let mut writer = Writer::new(view, word);
     let mut pin = None;
     for access in 0..ACCESSES {
         let page = random.below(PAGES);
-        count_up(&mut cpu, page);
+        writer.count_up(page);
         if access % PIN_EACH == 0 {
             let pfn = gup::get_user_page(view.mm, view.page(page), true).unwrap();
             pin = Some(Pin { page, pfn });
@@ -155,13 +57,13 @@ fn write(view: View, word: u64, seed: u64) -> Vec<u64> {
         if access % PIN_EACH == PINNED
             && let Some(Pin { page, pfn }) = pin.take()
         {
-            let value = count_up(&mut cpu, page);
+            let value = writer.count_up(page);
             let pinned = Host::page(pfn)[word as usize].load_acquire();
             assert_eq!(pinned, value, "a pinned page was moved");
             gup::put_user_page::<Host>(pfn);
         }
     }
-    counts
+    writer.counts
 }
 
 /// Looks at random words of random pages, and now and then through a pin.
@@ -251,6 +153,7 @@ struct Tally {
     refused: u64,
     retracted: u64,
     split: u64,
+    moved_out: u64,
 }
 
 /// Collapses, on behalf of one process and of another, and splits the huge mappings that come of it, until the others are done.
@@ -290,6 +193,8 @@ fn collapse_and_split(first: View, second: View, busy: &AtomicUsize, seed: u64) 
             let only_huge = view.mm.nr_ptes().get() == 0 && view.mm.rss(PageKind::Shmem).get() > 0;
             tally.split += u64::from(only_huge);
             madvise::dontneed(view.mm, AddrRange::pages(start, 4)).unwrap();
+            // What is in small pages may go to swap, and comes back.
+            tally.moved_out += reclaim::pageout(view.mm, AddrRange::pages(start, 4)) as u64;
         }
         thread::yield_now();
     }
@@ -316,9 +221,9 @@ fn check_content(view: View, counts: [&[u64]; WRITERS as usize], copies: &[Optio
 fn round(spaces: [Space; 3], number: u64) -> Tally {
     let object = Mapping::new(0, PAGES).unwrap();
     let views = [
-        View::new(spaces[0], object, Sharing::Shared),
-        View::new(spaces[1], object, Sharing::Shared),
-        View::new(spaces[2], object, Sharing::Private),
+        View::of_object(spaces[0], object, Sharing::Shared),
+        View::of_object(spaces[1], object, Sharing::Shared),
+        View::of_object(spaces[2], object, Sharing::Private),
     ];
     let [first, second, private] = views;
     let busy = AtomicUsize::new(0);
@@ -365,6 +270,7 @@ fn round(spaces: [Space; 3], number: u64) -> Tally {
 
 #[test]
 fn processes_go_on_while_their_memory_is_collapsed() {
+    let _machine = machine();
     let spaces = [0, 1, 2].map(|id| Mm::<Host>::new(id).unwrap());
     let mut total = Tally::default();
     for number in 0..ROUNDS {
@@ -373,19 +279,17 @@ fn processes_go_on_while_their_memory_is_collapsed() {
         total.refused += tally.refused;
         total.retracted += tally.retracted;
         total.split += tally.split;
+        total.moved_out += tally.moved_out;
         Host::rcu_barrier();
         assert_eq!(Host::frames_in_use(), spaces.len(), "frames were lost");
     }
     println!("{ROUNDS} rounds: {total:?}");
     assert!(total.collapsed > 0 && total.retracted > 0 && total.split > 0);
+    assert!(total.moved_out > 0);
     for mm in spaces {
         assert_eq!(mm.rss(PageKind::Shmem).get(), 0);
         assert_eq!(mm.rss(PageKind::Anon).get(), 0);
         assert_eq!(mm.nr_ptes().get(), 0);
-        mmap::exit_mm(mm);
-        // SAFETY: no thread runs the process any more.
-        unsafe { mmap::mmdrop(mm) };
     }
-    Host::rcu_barrier();
-    assert_eq!(Host::frames_in_use(), 0);
+    end(&spaces);
 }
