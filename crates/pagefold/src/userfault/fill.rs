@@ -37,13 +37,19 @@ pub fn copy<P: Platform>(
     })
 }
 
-/// Fills the missing page at `addr` with zeros. (Linux: `UFFDIO_ZEROPAGE`)
+/// Fills the missing page at `addr` with zeros; in anonymous memory that is the page of zeros, as it is in Linux in private
+/// mappings of objects, which get a page of their own here. (Linux: `UFFDIO_ZEROPAGE`)
 ///
 /// # Errors
 /// As [`copy`].
 pub fn zeropage<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
     fill_page(mm, addr, |vma, pmd| {
-        fill_new(vma, pmd, addr, P::clear_page, Room::None)
+        if !vma.is_anonymous() {
+            return fill_new(vma, pmd, addr, P::clear_page, Room::None);
+        }
+        let table = writable_table(vma, pmd, addr, Room::None)?;
+        table.set(addr, vma.protect(Pte::page(P::zero_page(), false)));
+        Ok(())
     })
 }
 
@@ -58,17 +64,12 @@ fn fill_new<P: Platform>(
     if let Some(mapping) = vma.mapping.filter(|_| vma.is_shared()) {
         return fill_shared(vma, pmd, mapping, addr, fill);
     }
-    if P::enforces(Safeguard::CopyAnonVmaFirst) {
-        anon_vma_prepare(vma);
-    }
     let folio = Folio::alloc::<P>(Order::Small, true).ok_or(UffdError::NoMemory)?;
     fill(folio.pfn());
     folio.mark_uptodate::<P>();
     let result = install_where(vma, pmd, addr, folio, folio.pfn(), room);
     if result.is_err() {
         folio.put::<P>(1);
-    } else if !P::enforces(Safeguard::CopyAnonVmaFirst) {
-        anon_vma_prepare(vma);
     }
     result
 }
@@ -87,13 +88,27 @@ pub fn poison<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), Uffd
 }
 
 /// The frame of all fillers (Linux: `mfill_atomic`): finds the VMA, makes a table, has it filled, wakes waiters.
+///
+/// What is private gets its `anon_vma` first, even if it turns out not to be registered.
 pub(super) fn fill_page<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
     fill: impl FnOnce(Ref<P, Vma<P>>, PmdRef<P>) -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
-    with_registered(mm, addr, Vma::is_uffd_armed_protected, |vma| {
+    with_mm(mm, || {
+        let vma = mm.find_vma(addr).ok_or(UffdError::NoEntry)?;
+        // What is put into a private mapping is nothing that the page cache could restore.
+        let first = P::enforces(Safeguard::CopyAnonVmaFirst);
+        if first && !vma.is_shared() {
+            anon_vma_prepare(vma);
+        }
+        if !vma.is_uffd_armed_protected() {
+            return Err(UffdError::NoEntry);
+        }
         fill(vma, upper_entry(mm, addr)?)?;
+        if !first && !vma.is_shared() {
+            anon_vma_prepare(vma);
+        }
         wake(vma, addr);
         Ok(())
     })

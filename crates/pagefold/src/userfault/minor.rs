@@ -15,22 +15,21 @@ use crate::mm::Mm;
 use crate::page_cache::Mapping;
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
-use crate::rmap::anon_vma_prepare;
 use crate::userfault::UffdError;
 use crate::userfault::fill::{fill_page, install};
 
 /// Maps the page at `addr`, which the object has. (Linux: `UFFDIO_CONTINUE`)
 ///
 /// # Errors
-/// [`UffdError::Fault`] if the object has no page there, [`UffdError::Invalid`] without an object; else as
+/// [`UffdError::Fault`] if the object has no page there, [`UffdError::Invalid`] without an object or behind its end; else as
 /// [`copy`](super::copy).
 pub fn continue_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
     fill_page(mm, addr, |vma, pmd| {
         let mapping = vma.mapping.ok_or(UffdError::Invalid)?;
-        if !vma.is_shared() {
-            anon_vma_prepare(vma);
-        }
         let index = vma.index_of(addr);
+        if index.0 >= mapping.i_size() {
+            return Err(UffdError::Invalid);
+        }
         let locked = P::enforces(Safeguard::ContinueFolioLock);
         let folio = if locked {
             Mapping::lock_content(mapping, index).map_err(|_| UffdError::NoMemory)?
