@@ -118,6 +118,11 @@ steps of the trace. A kernel that was built with a delay (mdelay) at that place 
 hardly ever otherwise; --delay tells how long it is. What is allowed is still what the protocol of the kernel's version
 allows, not what broke in the model. The guide is docs/from-trace.md.
 
+--random draws sequences of calls and accesses instead, in which nobody races, and runs each step by step on the running
+kernel and on the engine at 512 entries a table. After each step both must show the same: what the call gave, what each
+entry says (pagemap, page by page), what mapped pages hold, which pages objects have. A difference is shrunk and printed
+as a scenario, and the exit status is 1. Where the two are known to differ is said at the end. Needs Linux 6.7.
+
 Exit status:
   0  all outcomes seen are allowed, of all scenarios that could be run
   1  an outcome is not allowed, or a thread hung, or the kernel's log complained
@@ -360,7 +365,27 @@ pub(crate) struct LinuxArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
     #[command(flatten)]
+    pub(crate) random: RandomArgs,
+    #[command(flatten)]
     pub(crate) guest: GuestArgs,
+}
+
+/// `pagefold linux --random`.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Random sequences")]
+pub(crate) struct RandomArgs {
+    /// No scenarios: sequences of calls drawn from SEED, on the running kernel and on the engine, step by step
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["paths", "kernel", "iterations", "seconds", "seed", "bound", "format"])]
+    pub(crate) random: Option<u64>,
+    /// So many sequences
+    #[arg(
+        long, value_name = "N", default_value_t = 10_000, requires = "random",
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
+    pub(crate) cases: u64,
+    /// End after so many differences
+    #[arg(long, value_name = "N", default_value = "1", requires = "random")]
+    pub(crate) differences: NonZeroUsize,
 }
 
 /// How long is raced, and how.

@@ -13,6 +13,7 @@ use pagefold_litmus::Scenario;
 use pagefold_machine::model::{self, RunConfig};
 
 use crate::args::{Format, LinuxArgs};
+use crate::differential::differential;
 use crate::done;
 use crate::exit::{Failure, Status};
 use crate::guest;
@@ -96,6 +97,9 @@ pub(crate) fn linux(
     terminal: Terminal,
     out: &mut dyn Write,
 ) -> Result<Status, Failure> {
+    if let Some(seed) = args.random.random {
+        return differential(args, seed, terminal, out);
+    }
     let target = args.race.target()?;
     let loaded;
     let scenarios = match &target {

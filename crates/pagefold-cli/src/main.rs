@@ -7,6 +7,7 @@
 
 mod args;
 mod check;
+mod differential;
 mod done;
 mod exit;
 mod grid;

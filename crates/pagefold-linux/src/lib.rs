@@ -15,6 +15,7 @@
 
 mod aim;
 mod board;
+mod differential;
 pub mod engine;
 mod execute;
 mod geometry;
@@ -43,6 +44,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use aim::{Aim, Meeting, Point};
+pub use differential::{Cases, Differed, Differing, Known};
 pub use kernel::{Kernel, Version};
 pub use plan::NoCounterpart;
 pub use race::Limits;
@@ -147,6 +149,15 @@ impl Machine {
         ran.complaints = log.complaints();
         ran.hides_poison = !kernel::tells_of_poison();
         Ok(ran)
+    }
+
+    /// Runs random sequences on this kernel and on the engine, which should show the same. This process must have one
+    /// thread only, as it forks. `tell` hears how far it is after each.
+    ///
+    /// # Errors
+    /// If the machine is not made for it.
+    pub fn differ(&self, wanted: &Cases, tell: impl FnMut(&Differed)) -> Result<Differed, Unable> {
+        differential::run(self, wanted, tell)
     }
 }
 

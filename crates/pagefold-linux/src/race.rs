@@ -101,7 +101,7 @@ pub(crate) fn run(
 }
 
 /// A memory file for each object, or one on a disk that is open for reading.
-fn objects(scenario: &Scenario) -> Result<Vec<File>, Errno> {
+pub(crate) fn objects(scenario: &Scenario) -> Result<Vec<File>, Errno> {
     let objects = scenario.objects.iter();
     objects
         .map(|object| {
@@ -350,7 +350,12 @@ impl Controller<'_> {
 }
 
 /// Makes an object new: whole groups of each page that it has, and holes.
-fn fill(file: &File, object: &Object, spread: &Spread, buffer: &mut Vec<u8>) -> Result<(), Errno> {
+pub(crate) fn fill(
+    file: &File,
+    object: &Object,
+    spread: &Spread,
+    buffer: &mut Vec<u8>,
+) -> Result<(), Errno> {
     let bytes = spread.bytes(object.contents.len()) as u64;
     if object.kind == ObjectKind::File {
         let writer = disk::reopen(file, OFlags::RDWR)?;

@@ -10,6 +10,12 @@ impl Random {
         Self(seed)
     }
 
+    /// Those of a case among many of a seed.
+    pub(crate) fn of_case(seed: u64, case: u64) -> Self {
+        let mut random = Self(seed);
+        Self(random.next() ^ case.wrapping_mul(0xD6E8_FEB8_6659_FD93))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

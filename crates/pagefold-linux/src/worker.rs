@@ -135,6 +135,10 @@ impl<'a> Context<'a> {
             for uffd in self.uffds.iter().chain([&self.spare_uffd]) {
                 uffd.close();
             }
+            if self.program.uses_uffd {
+                let opened = self.spare_uffd.open(Modes::default());
+                opened.expect("the parent has one");
+            }
             serve(self, child.index(), last, moment == Moment::Race)
         });
         match result {

@@ -16,6 +16,7 @@ use crate::page_table::{pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::reclaim::make_old;
+use crate::rmap::anon_vma_prepare;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
 use crate::vma::Vma;
@@ -54,6 +55,9 @@ pub fn guard_install<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result
         // Before any guard: who finds the flag unset under the lock of a table finds no guard in the table.
         if P::enforces(Safeguard::GuardFlagFirst) {
             vma.set_maybe_guard();
+        }
+        if vma.is_anonymous() {
+            anon_vma_prepare(vma);
         }
         let result = part
             .each_page()

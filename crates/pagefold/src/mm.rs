@@ -110,6 +110,11 @@ impl<P: Platform> Mm<P> {
         &self.nr_ptes
     }
 
+    /// Its VMAs, by ascending address, while nobody changes them.
+    pub fn vmas_protected(&self) -> impl Iterator<Item = Ref<P, Vma<P>>> + use<P> {
+        core::iter::successors(self.vmas.load_protected(), |vma| vma.next.load_protected())
+    }
+
     /// Whether nobody uses the address space any more (Linux: `hpage_collapse_test_exit`).
     pub(crate) fn is_exiting(&self) -> bool {
         P::step(Step::Mm("test mm_users", self.id));

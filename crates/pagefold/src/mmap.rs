@@ -252,8 +252,7 @@ impl<P: Platform> Detached<P> {
     }
 }
 
-/// Whether the page of the object that is mapped at `addr` is cached, looked up without a lock of the object; for
-/// anonymous memory, whether a page is mapped.
+/// Whether a page is mapped at `addr`, or one of the object is cached that could be, looked up without a lock of the object.
 ///
 /// # Errors
 /// [`MmapError::NoMemory`] if nothing is mapped there.
@@ -261,8 +260,8 @@ pub fn mincore<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<bool, M
     mm.mmap_read_lock();
     let cached = mm.find_vma(addr).map(|vma| {
         let found = match vma.mapping {
+            _ if is_mapped(mm, addr) => Residence::Cached,
             Some(mapping) => mapping.residence(vma.index_of(addr)),
-            None if is_mapped(mm, addr) => Residence::Cached,
             None => Residence::Hole,
         };
         if found == Residence::Hole && vma.is_uffd_missing_protected() {

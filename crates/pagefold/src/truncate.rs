@@ -46,7 +46,7 @@ pub fn truncate<P: Platform>(mapping: Ref<P, Mapping<P>>, pages: u64) -> Result<
     let _inode = WriteGuard::write(&mapping.i_rwsem);
     let _invalidate = lock_invalidate(&*mapping);
     let old = mapping.pages_protected();
-    if pages >= old {
+    if pages > old {
         mapping.set_i_size(pages);
         return Ok(());
     }

@@ -117,7 +117,12 @@ fn is_allowed(compared: &Compared, outcome: &Outcome, count: Count) -> Allowed {
     }
 }
 
-fn complaints(complaints: &[Complaint], terminal: Terminal, out: &mut dyn Write) -> io::Result<()> {
+/// What the kernel said against itself.
+pub(crate) fn complaints(
+    complaints: &[Complaint],
+    terminal: Terminal,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     for complaint in complaints {
         writeln!(out, "  the kernel's log ({}):", complaint.kind)?;
         for line in complaint.to_string().lines() {

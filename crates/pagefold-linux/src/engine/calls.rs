@@ -173,7 +173,7 @@ impl Engine<'_> {
         let mm = self.mm_of(id);
         let userfaultfd = Userfaultfd::new(mm, features);
         self.userfaultfds[id.index()] = Some(userfaultfd);
-        userfault::register(mm, self.whole(id).start, userfaultfd, events)
+        userfault::register(mm, self.whole(id), userfaultfd, events)
     }
 
     /// A call of a thread of `caller`, or of the kernel.
@@ -224,7 +224,7 @@ impl Engine<'_> {
             Call::UffdRegister(mapping, modes) => uffd(self.register(mapping, modes)),
             Call::UffdUnregister(mapping) => uffd(userfault::unregister(
                 self.mm_of(mapping),
-                self.whole(mapping).start,
+                self.whole(mapping),
             )),
             Call::UffdioCopy(page, value, mode) => self.fill(page, |mm, addr| {
                 userfault::copy(mm, addr, mode.0, |pfn| write_frame(pfn, value))

@@ -1,18 +1,23 @@
 //! Calls on memory in the region of addresses that scenarios have for themselves.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_ulong, c_void};
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
+use linux_raw_sys::general as raw;
 use rustix::io::Errno;
+use rustix::ioctl::{Opcode, opcode};
 use rustix::process::Pid;
 
 use super::{errno, result};
 
 /// The addresses of scenarios: one GiB, so that one upper table serves it all.
 pub(crate) const REGION: Range<usize> = 0x20_0000_0000..0x20_4000_0000;
+
+/// The request of a `pagemap` for pages of certain sorts. (Linux: from 6.7)
+const PAGEMAP_SCAN: Opcode = opcode::read_write::<raw::pm_scan_arg>(b'f', 16);
 
 /// The size of a small page.
 pub(crate) const PAGE: usize = 4096;
@@ -206,6 +211,40 @@ pub(crate) fn mincore(page: Address) -> Result<bool, Errno> {
     // SAFETY: one byte is written for one page.
     result(unsafe { libc::mincore(page.pointer(), PAGE, &raw mut present) })?;
     Ok(present & 1 != 0)
+}
+
+/// Finds out what of the region of a process is mapped by huge pages, by its `pagemap`.
+pub(crate) fn scan_huge<'r>(
+    pagemap: &File,
+    regions: &'r mut [raw::page_region],
+) -> Result<&'r [raw::page_region], Errno> {
+    let huge = u64::from(raw::PAGE_IS_HUGE);
+    let mut argument = raw::pm_scan_arg {
+        size: size_of::<raw::pm_scan_arg>() as u64,
+        flags: 0,
+        start: REGION.start as u64,
+        end: REGION.end as u64,
+        walk_end: 0,
+        vec: regions.as_mut_ptr().expose_provenance() as u64,
+        vec_len: regions.len() as u64,
+        max_pages: 0,
+        category_inverted: 0,
+        category_mask: huge,
+        category_anyof_mask: 0,
+        return_mask: huge,
+    };
+    // SAFETY: the request is called with the structure that it is defined with, which names memory for as many regions as it says.
+    let found = unsafe {
+        libc::ioctl(
+            pagemap.as_raw_fd(),
+            c_ulong::from(PAGEMAP_SCAN) as _,
+            &raw mut argument,
+        )
+    };
+    match usize::try_from(found) {
+        Ok(found) => Ok(&regions[..found]),
+        Err(_) => Err(errno()),
+    }
 }
 
 /// Reads a word of a process by a pin of its page.

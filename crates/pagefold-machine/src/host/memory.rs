@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use pagefold::addr::{PAGE_SIZE, Pfn};
 use pagefold::frame::Frame;
+use pagefold::protocol::Protocol;
 use pagefold::swap::SwapSlot;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
@@ -20,11 +21,27 @@ pub type Page = [HostWord; WORDS_PER_PAGE];
 const _: () = assert!(WORDS_PER_PAGE == PTRS_PER_TABLE);
 const _: () = assert!(size_of::<Page>() == PAGE_SIZE as usize);
 
-/// Frames of a machine whose size nobody chose: 512 MiB.
-const DEFAULT_FRAMES: usize = 128 * 1024;
+/// What a machine is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// How many frames it has, rounded up to whole huge pages.
+    pub frames: usize,
+    /// How many pages there is room for outside of the frames.
+    pub swap_slots: usize,
+    /// Which version of the rules it follows; all safeguards are there.
+    pub protocol: Protocol,
+}
 
-/// Pages that there is room for outside of the frames: 16 MiB.
-pub(super) const SWAP_SLOTS: usize = 4096;
+impl Default for Setup {
+    /// 512 MiB, and 16 MiB of swap.
+    fn default() -> Self {
+        Self {
+            frames: 128 * 1024,
+            swap_slots: 4096,
+            protocol: Protocol::DEFAULT,
+        }
+    }
+}
 
 /// Frames with their metadata, and who has which; what is moved out of them.
 pub(super) struct Memory {
@@ -33,6 +50,7 @@ pub(super) struct Memory {
     pub(super) allocator: FrameAllocator,
     pub(super) swap_pages: &'static [Page],
     pub(super) swap_slots: &'static [SwapSlot<Host>],
+    pub(super) protocol: Protocol,
 }
 
 static MEMORY: OnceLock<Memory> = OnceLock::new();
@@ -49,30 +67,31 @@ impl Memory {
 
     #[cold]
     fn get_default() -> &'static Self {
-        MEMORY.get_or_init(|| Self::map(DEFAULT_FRAMES))
+        MEMORY.get_or_init(|| Self::map(Setup::default()))
     }
 
     /// Makes the memory of the machine, unless it exists. Whether it did.
-    pub(super) fn init(frames: usize) -> bool {
+    pub(super) fn init(setup: Setup) -> bool {
         let mut made = false;
         MEMORY.get_or_init(|| {
             made = true;
-            Self::map(frames)
+            Self::map(setup)
         });
         made
     }
 
-    fn map(frames: usize) -> Self {
-        let count = frames.next_multiple_of(PTRS_PER_TABLE);
+    fn map(setup: Setup) -> Self {
+        let count = setup.frames.next_multiple_of(PTRS_PER_TABLE);
         let pages = map_pages(count);
         let frames: Vec<_> = (0..count).map(|_| Frame::new()).collect();
-        let swap_slots: Vec<_> = (0..SWAP_SLOTS).map(|_| SwapSlot::new()).collect();
+        let swap_slots: Vec<_> = (0..setup.swap_slots).map(|_| SwapSlot::new()).collect();
         Self {
             pages,
             frames: frames.leak(),
             allocator: FrameAllocator::new(count),
-            swap_pages: map_pages(SWAP_SLOTS),
+            swap_pages: map_pages(setup.swap_slots),
             swap_slots: swap_slots.leak(),
+            protocol: setup.protocol,
         }
     }
 

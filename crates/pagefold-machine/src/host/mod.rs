@@ -26,7 +26,7 @@ mod word;
 
 pub use cpu::HostCpu;
 pub use lock::{HostLock, HostRwSem};
-pub use memory::{Page, WORDS_PER_PAGE};
+pub use memory::{Page, Setup, WORDS_PER_PAGE};
 pub use pointer::{HostLink, HostPtr};
 pub use word::{HostCounter, HostRefCount, HostWord};
 
@@ -45,7 +45,7 @@ use pagefold::protocol::{Protocol, Safeguard};
 use pagefold::step::Step;
 use pagefold::swap::SwapSlot;
 
-use memory::{Memory, SWAP_SLOTS};
+use memory::Memory;
 use slot::CpuSlot;
 
 /// Entries of a page table, and so small pages in a huge page: pages of 4 KiB and of 2 MiB.
@@ -59,12 +59,20 @@ pub type HostFormat = X86_64<3>;
 pub struct Host;
 
 impl Host {
-    /// Makes a machine of `frames` frames, rounded up to whole huge pages. Memory is taken from the system when a frame is
-    /// first used. Without this, the first use of the machine makes one of 512 MiB.
+    /// Makes a machine of `frames` frames; as [`init_as`](Self::init_as).
+    pub fn init(frames: usize) -> bool {
+        Self::init_as(Setup {
+            frames,
+            ..Setup::default()
+        })
+    }
+
+    /// Makes a machine. Memory is taken from the system when a frame is first used. Without this, the first use of the
+    /// machine makes one as [`Setup::default`] says.
     ///
     /// Whether it did; `false` if there is a machine already.
-    pub fn init(frames: usize) -> bool {
-        Memory::init(frames)
+    pub fn init_as(setup: Setup) -> bool {
+        Memory::init(setup)
     }
 
     /// The content of a frame. Whoever looks at it has to know why the frame is not somebody else's.
@@ -103,7 +111,7 @@ impl Platform for Host {
 
     #[inline(always)]
     fn protocol() -> Protocol {
-        Protocol::DEFAULT
+        Memory::get().protocol
     }
 
     #[inline(always)]
@@ -158,7 +166,7 @@ impl Platform for Host {
     }
 
     fn swap_slots() -> u64 {
-        SWAP_SLOTS as u64
+        Memory::get().swap_slots.len() as u64
     }
 
     fn swap_slot(slot: u64) -> &'static SwapSlot<Self> {

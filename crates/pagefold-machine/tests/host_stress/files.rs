@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Acquire;
 use std::thread;
 
 use pagefold::addr::PageIndex;
-use pagefold::collapse::{self, ScanResult};
+use pagefold::collapse::{self, Limits, ScanResult};
 use pagefold::filemap;
 use pagefold::madvise;
 use pagefold::mm::Mm;
@@ -126,7 +126,7 @@ fn round(writer: Space, reader: Space, number: u64) -> (usize, usize) {
     check_disk(file, &counts);
     filemap::close_write(file).unwrap();
     let collapsed = (0..PAGES / HUGE)
-        .map(|huge| collapse::collapse_mapping(file, PageIndex(huge * HUGE)))
+        .map(|huge| collapse::collapse_mapping(file, PageIndex(huge * HUGE), Limits::NONE))
         .filter(|result| *result == ScanResult::Succeed)
         .count();
     assert_eq!(file.nr_thps(), collapsed as u64);

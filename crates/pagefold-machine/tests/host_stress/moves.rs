@@ -57,7 +57,7 @@ fn monitor(userfaultfd: Ref<Host, Userfaultfd<Host>>, views: [View; 2]) -> Tally
 fn move_page(to: View, from: View, page: u64, tally: &mut Tally) {
     loop {
         let one = AddrRange::pages(from.page(page), 1);
-        match userfault::move_pages(to.mm, to.page(page), one) {
+        match userfault::move_pages(to.mm, to.page(page), one, false) {
             Ok(()) => tally.singly += 1,
             Err(UffdError::Exists) => {}
             Err(UffdError::Busy | UffdError::Again) => {
@@ -77,7 +77,7 @@ fn move_whole(to: View, from: View, start: u64, tally: &mut Tally) {
     }
     let there = AddrRange::pages(to.page(start), HUGE);
     let whole = collapse::madvise_collapse(to.mm, there, |_, _| ()).is_ok();
-    let moved = userfault::move_pages(to.mm, from.page(start), there).is_ok();
+    let moved = userfault::move_pages(to.mm, from.page(start), there, false).is_ok();
     tally.at_once += u64::from(whole && moved);
 }
 
@@ -130,7 +130,7 @@ fn round(mm: Space, number: u64) -> Tally {
         ..Modes::default()
     };
     for view in views {
-        userfault::register(mm, view.range.start, userfaultfd, modes).unwrap();
+        userfault::register(mm, view.range, userfaultfd, modes).unwrap();
     }
     let busy = AtomicUsize::new(0);
     let (counts, tally) = thread::scope(|scope| {

@@ -24,7 +24,7 @@
 
 use crate::accounting::{Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::{Pte, Swap};
+use crate::arch::{Marker, Pte};
 use crate::collapse::{Caller, ScanResult, find_pmd};
 use crate::fault::{Force, Want, fault_in};
 use crate::folio::Folio;
@@ -116,7 +116,10 @@ fn scan<P: Platform>(
     for page in range.each_page() {
         let pte = table.get(page);
         if let Some(swap) = pte.as_swap() {
-            tally.check_swap(swap, caller)?;
+            tally.check_swap(swap.uffd_wp, caller)?;
+        } else if let Some(marker) = pte.as_marker() {
+            // Linux takes it for a page in swap here, and finds out when it is to bring it back.
+            tally.check_swap(marker == Marker::UffdWp, caller)?;
         } else if let Some(folio) = tally.check_entry(vma, pte, caller)? {
             has_other_references::<P>(folio)?;
         }
@@ -142,9 +145,12 @@ fn swap_in<P: Platform>(
     for page in range.each_page() {
         // Before each: while a page is brought back, the table may go.
         let table = pte_offset_map(find_pmd(mm, page)?).ok_or(ScanResult::PmdNull)?;
-        let swapped = table.read_once(page).as_swap().is_some();
+        let pte = table.read_once(page);
         drop(table);
-        if swapped {
+        if pte.as_marker().is_some() {
+            return Err(ScanResult::Fail);
+        }
+        if pte.as_swap().is_some() {
             fault_in(vma, page, Want::Read, Force::No).map_err(|_| ScanResult::Fail)?;
         }
     }
@@ -203,12 +209,12 @@ impl Tally {
         Ok(Some(folio))
     }
 
-    /// Looks at one entry more, whose page is in swap.
-    fn check_swap(&mut self, swap: Swap, caller: Caller) -> Result<(), ScanResult> {
+    /// Looks at one entry more, whose page is in swap, perhaps protected.
+    fn check_swap(&mut self, uffd_wp: bool, caller: Caller) -> Result<(), ScanResult> {
         self.swapped += 1;
         if self.swapped > caller.max_ptes_swap() {
             Err(ScanResult::ExceedSwapPte)
-        } else if swap.uffd_wp {
+        } else if uffd_wp {
             Err(ScanResult::PteUffdWp)
         } else {
             Ok(())

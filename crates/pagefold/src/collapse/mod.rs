@@ -345,7 +345,8 @@ fn scan_file<P: Platform>(
     if swapped > caller.max_ptes_swap() {
         ScanResult::ExceedSwapPte
     } else if present + swapped == 0 {
-        ScanResult::PageNull
+        // What the collapse would say, which alone looks for that in Linux.
+        ScanResult::Truncated
     } else if P::PTRS_PER_TABLE - present > caller.max_ptes_none() {
         ScanResult::ExceedNonePte
     } else {

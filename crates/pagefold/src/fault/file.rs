@@ -7,7 +7,7 @@
 
 use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
 use crate::accounting::PageKind;
-use crate::addr::{PageIndex, VirtAddr};
+use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::arch::{Marker, Pte};
 use crate::filemap::read_folio;
 use crate::folio::Folio;
@@ -47,7 +47,8 @@ pub(super) fn do_fault<P: Platform>(
     result
 }
 
-/// Pages that a read fault maps at once, at most (Linux: `fault_around_pages`, 64 KiB).
+/// Pages that a read fault maps at once, at most (Linux: `fault_around_pages`, 64 KiB); of a huge folio it maps all, if
+/// the VMA has room for that (Linux: from 6.18).
 const FAULT_AROUND: usize = 16;
 
 /// Maps the pages around the fault that are in the cache and can be had without waiting. Whether the faulting page is
@@ -58,10 +59,25 @@ fn do_fault_around<P: Platform>(
     pmd: PmdRef<P>,
 ) -> Result<bool, FaultError<P>> {
     let vma = vmf.vma;
-    let window = FAULT_AROUND.min(P::PTRS_PER_TABLE);
-    let start = vmf.addr.huge_start(window);
-    let mut addr = start.max(vma.range.start);
-    let end = start.add_pages(window as u64).min(vma.range.end);
+    let whole = P::PTRS_PER_TABLE > FAULT_AROUND
+        && vma.huge_range(vmf.addr).is_some()
+        && is_huge_at(&*mapping, vmf.index());
+    let window = if whole {
+        P::PTRS_PER_TABLE
+    } else {
+        FAULT_AROUND.min(P::PTRS_PER_TABLE)
+    };
+    let mut addr = vmf.addr.huge_start(window).max(vma.range.start);
+    let table_end = AddrRange::pages(
+        vmf.addr.huge_start(P::PTRS_PER_TABLE),
+        P::PTRS_PER_TABLE as u64,
+    )
+    .end;
+    // A VMA that begins in the window moves it.
+    let end = addr
+        .add_pages(window as u64)
+        .min(table_end)
+        .min(vma.range.end);
     let mut mapped = false;
     while addr < end {
         let index = vma.index_of(addr);
@@ -85,6 +101,16 @@ fn do_fault_around<P: Platform>(
         addr = addr.add_pages(1);
     }
     Ok(mapped)
+}
+
+/// Whether a huge folio caches `index`, as far as can be told without its lock.
+fn is_huge_at<P: Platform>(mapping: &Mapping<P>, index: PageIndex) -> bool {
+    let folio = mapping.peek_folio(index).ok().flatten();
+    folio.is_some_and(|folio| {
+        let huge = folio.is_huge::<P>();
+        folio.put::<P>(1);
+        huge
+    })
 }
 
 /// What became of a page that fault-around tried to map.
@@ -278,7 +304,7 @@ pub(crate) fn do_set_pmd<P: Platform>(
 ) -> bool {
     // A huge page of a file is read: the page that is written is mapped singly, to be made ready by itself.
     let written = write && vma.wants_writenotify();
-    if written || vma.is_uffd_wp_protected() || vma.huge_range(pmd.addr).is_none() {
+    if written || vma.huge_range(pmd.addr).is_none() {
         return false;
     }
     let _pml = pmd.lock();

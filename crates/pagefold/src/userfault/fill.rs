@@ -40,7 +40,8 @@ pub fn copy<P: Platform>(
     })
 }
 
-/// Fills the missing page at `addr` with zeros. (Linux: `UFFDIO_ZEROPAGE`)
+/// Fills the missing page at `addr` with zeros; in anonymous memory that is the page of zeros, as it is in Linux in private
+/// mappings of objects, which get a page of their own here. (Linux: `UFFDIO_ZEROPAGE`)
 ///
 /// # Errors
 /// As [`copy`].
@@ -50,7 +51,12 @@ pub fn zeropage<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), Uf
         protect: false,
     };
     fill_page(mm, addr, |vma, pmd| {
-        fill_new(vma, pmd, addr, P::clear_page, manner)
+        if !vma.is_anonymous() {
+            return fill_new(vma, pmd, addr, P::clear_page, manner);
+        }
+        let table = writable_table(vma, pmd, addr, manner.room)?;
+        table.set(addr, vma.protect(Pte::page(P::zero_page(), false)));
+        Ok(())
     })
 }
 
@@ -66,17 +72,12 @@ fn fill_new<P: Platform>(
         let room = Room::NoneOrMarker;
         return fill_shared(vma, pmd, mapping, addr, fill, Manner { room, ..manner });
     }
-    if P::enforces(Safeguard::CopyAnonVmaFirst) {
-        anon_vma_prepare(vma);
-    }
     let folio = Folio::alloc::<P>(Order::Small, true).ok_or(UffdError::NoMemory)?;
     fill(folio.pfn());
     folio.mark_uptodate::<P>();
     let result = install(vma, pmd, addr, folio, folio.pfn(), manner);
     if result.is_err() {
         folio.put::<P>(1);
-    } else if !P::enforces(Safeguard::CopyAnonVmaFirst) {
-        anon_vma_prepare(vma);
     }
     result
 }
@@ -95,13 +96,27 @@ pub fn poison<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), Uffd
 }
 
 /// The frame of all fillers (Linux: `mfill_atomic`): finds the VMA, makes a table, has it filled, wakes waiters.
+///
+/// What is private gets its `anon_vma` first, even if it turns out not to be registered.
 pub(super) fn fill_page<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
     fill: impl FnOnce(Ref<P, Vma<P>>, PmdRef<P>) -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
-    with_registered(mm, addr, Vma::is_uffd_armed_protected, |vma| {
+    with_mm(mm, || {
+        let vma = mm.find_vma(addr).ok_or(UffdError::NoEntry)?;
+        // What is put into a private mapping is nothing that the page cache could restore.
+        let first = P::enforces(Safeguard::CopyAnonVmaFirst);
+        if first && !vma.is_shared() {
+            anon_vma_prepare(vma);
+        }
+        if !vma.is_uffd_armed_protected() {
+            return Err(UffdError::NoEntry);
+        }
         fill(vma, upper_entry(mm, addr)?)?;
+        if !first && !vma.is_shared() {
+            anon_vma_prepare(vma);
+        }
         wake(vma, addr);
         Ok(())
     })

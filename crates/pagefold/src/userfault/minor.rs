@@ -15,7 +15,6 @@ use crate::mm::Mm;
 use crate::page_cache::Mapping;
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
-use crate::rmap::anon_vma_prepare;
 use crate::userfault::UffdError;
 use crate::userfault::fill::{Manner, fill_page, install};
 
@@ -23,7 +22,7 @@ use crate::userfault::fill::{Manner, fill_page, install};
 /// `UFFDIO_CONTINUE_MODE_WP`)
 ///
 /// # Errors
-/// [`UffdError::Fault`] if the object has no page there, [`UffdError::Invalid`] without an object; else as
+/// [`UffdError::Fault`] if the object has no page there, [`UffdError::Invalid`] without an object or behind its end; else as
 /// [`copy`](super::copy).
 pub fn continue_page<P: Platform>(
     mm: Ref<P, Mm<P>>,
@@ -33,10 +32,10 @@ pub fn continue_page<P: Platform>(
     fill_page(mm, addr, |vma, pmd| {
         let manner = Manner::new(vma, protect)?;
         let mapping = vma.mapping.ok_or(UffdError::Invalid)?;
-        if !vma.is_shared() {
-            anon_vma_prepare(vma);
-        }
         let index = vma.index_of(addr);
+        if index.0 >= mapping.i_size() {
+            return Err(UffdError::Invalid);
+        }
         let locked = P::enforces(Safeguard::ContinueFolioLock);
         let folio = if locked {
             Mapping::lock_content(mapping, index).map_err(|_| UffdError::NoMemory)?

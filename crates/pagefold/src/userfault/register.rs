@@ -6,7 +6,7 @@
 //! Locks, in order: `mmap_lock` and VMA lock, both for writing.
 
 use crate::accounting::Fact;
-use crate::addr::VirtAddr;
+use crate::addr::AddrRange;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::platform::{Link, Platform};
@@ -26,14 +26,14 @@ pub struct Modes {
     pub wp: bool,
 }
 
-/// Registers the VMA at `addr`. (Linux: `UFFDIO_REGISTER`)
+/// Registers the VMAs in a range, none of which reaches out of it. (Linux: `UFFDIO_REGISTER`)
 ///
 /// # Errors
-/// [`UffdError::NoEntry`] without a VMA; [`UffdError::Invalid`] if anonymous memory is to be registered for pages that an
-/// object has.
+/// [`UffdError::Invalid`] without a VMA, or if anonymous memory is to be registered for pages that an object has, or if one is
+/// of a file; none is registered then.
 pub fn register<P: Platform>(
     mm: Ref<P, Mm<P>>,
-    addr: VirtAddr,
+    range: AddrRange,
     userfaultfd: Ref<P, Userfaultfd<P>>,
     modes: Modes,
 ) -> Result<(), UffdError> {
@@ -41,39 +41,53 @@ pub fn register<P: Platform>(
     let minor = if modes.minor { VM_UFFD_MINOR } else { 0 };
     let wp = if modes.wp { VM_UFFD_WP } else { 0 };
     mm.mmap_write_lock();
-    let result = match mm.find_vma(addr) {
-        None => Err(UffdError::NoEntry),
-        Some(vma) if modes.minor && vma.is_anonymous() => Err(UffdError::Invalid),
-        Some(vma) if vma.mapping.is_some_and(|mapping| mapping.is_file()) => {
-            Err(UffdError::Invalid)
-        }
-        Some(vma) => {
+    let refuses = |vma: &Ref<P, Vma<P>>| match vma.mapping {
+        None => modes.minor,
+        Some(mapping) => mapping.is_file(),
+    };
+    let is_empty = mm.find_first_vma(range).is_none();
+    let result = if is_empty || vmas_in(mm, range).any(|vma| refuses(&vma)) {
+        Err(UffdError::Invalid)
+    } else {
+        for vma in vmas_in(mm, range) {
             if P::enforces(Safeguard::RegisterVmaLock) {
                 vma.start_write();
             }
             vma.set_userfaultfd(Some(userfaultfd));
             vma.set_flags(vma.flags_protected() | missing | minor | wp);
-            // Once this returns, the process may look for holes: `collapse_file` closes them, then looks at the flags.
-            P::smp_mb();
-            Ok(())
         }
+        // Once this returns, the process may look for holes: `collapse_file` closes them, then looks at the flags.
+        P::smp_mb();
+        Ok(())
     };
     mm.mmap_write_unlock();
     result
 }
 
-/// Ends the registration of the VMA at `addr`; its protections and markers go. (Linux: `UFFDIO_UNREGISTER`)
+/// The VMAs in a range. The caller has `mmap_lock` for writing.
+fn vmas_in<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+) -> impl Iterator<Item = Ref<P, Vma<P>>> {
+    mm.vmas_protected()
+        .filter(move |vma| vma.range.overlaps(range))
+}
+
+/// Ends the registrations of the VMAs in a range, none of which reaches out of it; their protections and markers go. (Linux:
+/// `UFFDIO_UNREGISTER`)
 ///
 /// # Errors
-/// [`UffdError::NoEntry`] without a VMA.
-pub fn unregister<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
+/// [`UffdError::Invalid`] without a VMA.
+pub fn unregister<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), UffdError> {
     mm.mmap_write_lock();
-    let vma = mm.find_vma(addr);
-    if let Some(vma) = vma {
-        end_registration(vma);
-    }
+    let is_empty = mm.find_first_vma(range).is_none();
+    vmas_in(mm, range).for_each(end_registration);
     mm.mmap_write_unlock();
-    vma.map(|_| ()).ok_or(UffdError::NoEntry)
+    if is_empty {
+        Err(UffdError::Invalid)
+    } else {
+        Ok(())
+    }
 }
 
 /// Ends all registrations with a userfaultfd. (Linux: `userfaultfd_release`)

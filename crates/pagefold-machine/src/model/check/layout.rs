@@ -234,7 +234,7 @@ impl Layout {
                 let userfaultfd = Userfaultfd::new(machine.mm(mapping.mm), features(modes));
                 let registered = userfault::register(
                     machine.mm(mapping.mm),
-                    self.ranges[index].start,
+                    self.ranges[index],
                     userfaultfd,
                     events(modes),
                 );

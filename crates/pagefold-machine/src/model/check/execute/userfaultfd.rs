@@ -46,13 +46,13 @@ impl Session<'_> {
         let mm = self.mm_of(who, mapping);
         let userfaultfd = Userfaultfd::new(mm, features(modes));
         let modes = events(modes);
-        let addr = self.plan.layout.range(mapping).start;
-        uffd(userfault::register(mm, addr, userfaultfd, modes))
+        let range = self.plan.layout.range(mapping);
+        uffd(userfault::register(mm, range, userfaultfd, modes))
     }
 
     pub(super) fn uffd_unregister(&self, who: Who<'_>, mapping: MappingId) -> Value {
-        let addr = self.plan.layout.range(mapping).start;
-        uffd(userfault::unregister(self.mm_of(who, mapping), addr))
+        let range = self.plan.layout.range(mapping);
+        uffd(userfault::unregister(self.mm_of(who, mapping), range))
     }
 
     pub(super) fn uffdio_copy(

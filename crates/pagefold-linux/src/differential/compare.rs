@@ -1,0 +1,227 @@
+//! What the two sides showed, held against each other.
+
+use pagefold_litmus::Scenario;
+
+use super::explained::{Known, Situation, explain};
+use super::observe::{Cache, Content, Observed, Run, Space, State, describe};
+use super::sequence::Sequence;
+use crate::report::Seen;
+
+/// Something that is not the same on both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// The step does not end.
+    Hang(String),
+    /// What the step gave.
+    Given(String),
+    /// What the entries of a stretch of pages say.
+    Entries {
+        kernel: State,
+        engine: State,
+        pages: usize,
+        text: String,
+    },
+    /// Which pages an object has.
+    Pages(String),
+    /// How large an object is, or what a page holds.
+    Content(String),
+}
+
+impl What {
+    /// In words.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Hang(text)
+            | Self::Given(text)
+            | Self::Pages(text)
+            | Self::Content(text)
+            | Self::Entries { text, .. } => text,
+        }
+    }
+}
+
+/// Where two sides are not the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// After which step.
+    pub(super) step: usize,
+    /// What differs: the kernel's first.
+    pub(super) what: Vec<What>,
+}
+
+/// How two sides compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// They are the same.
+    Same,
+    /// Up to a difference that is in the table.
+    Explained(Known),
+    /// They are not.
+    Different(Difference),
+}
+
+/// Up to the first difference.
+pub(super) fn compare(sequence: &Sequence, kernel: &[Observed], engine: &[Observed]) -> Compared {
+    let steps: Vec<_> = sequence.steps().collect();
+    for (step, (kernel, engine)) in kernel.iter().zip(engine).enumerate() {
+        let what = differences(&sequence.scenario, kernel, engine);
+        if what.is_empty() {
+            continue;
+        }
+        let situation = Situation {
+            scenario: &sequence.scenario,
+            steps: &steps[..=step],
+            kernel,
+            engine,
+            what: &what,
+        };
+        return match explain(&situation) {
+            Some(known) => Compared::Explained(known),
+            None => Compared::Different(Difference { step, what }),
+        };
+    }
+    Compared::Same
+}
+
+/// A step that does not end on the real kernel.
+pub(super) fn hang(sequence: &Sequence, step: usize, why: &str) -> Compared {
+    let steps: Vec<_> = sequence.steps().collect();
+    let what = vec![What::Hang(why.to_owned())];
+    let situation = Situation {
+        scenario: &sequence.scenario,
+        steps: &steps[..=step],
+        kernel: &Observed::default(),
+        engine: &Observed::default(),
+        what: &what,
+    };
+    match explain(&situation) {
+        Some(known) => Compared::Explained(known),
+        None => Compared::Different(Difference { step, what }),
+    }
+}
+
+fn differences(scenario: &Scenario, kernel: &Observed, engine: &Observed) -> Vec<What> {
+    let mut what = Vec::new();
+    if kernel.given != engine.given {
+        let say = |given: &Option<Seen>| given.as_ref().map_or("nothing".into(), Seen::to_string);
+        what.push(What::Given(format!(
+            "it gives {} on Linux, {} on pagefold",
+            say(&kernel.given),
+            say(&engine.given)
+        )));
+    }
+    for (id, (kernel, engine)) in kernel.spaces.iter().zip(&engine.spaces).enumerate() {
+        let name = &scenario.mms[id].name;
+        match (kernel, engine) {
+            (Some(kernel), Some(engine)) => {
+                space(scenario, name, kernel, engine, &mut what);
+            }
+            (None, None) => {}
+            _ => what.push(What::Given(format!("{name} is there on one side only"))),
+        }
+    }
+    for (id, (kernel, engine)) in kernel.objects.iter().zip(&engine.objects).enumerate() {
+        object(&scenario.objects[id].name, kernel, engine, &mut what);
+    }
+    what
+}
+
+fn space(scenario: &Scenario, name: &str, kernel: &Space, engine: &Space, what: &mut Vec<What>) {
+    runs(&format!("{name}: page"), &kernel.runs, &engine.runs, what);
+    contents(
+        |content| {
+            let mapping = &scenario.mappings[content.of].name;
+            format!("{name}: {mapping}[{}]", content.page)
+        },
+        &kernel.contents,
+        &engine.contents,
+        what,
+    );
+}
+
+fn object(name: &str, kernel: &Cache, engine: &Cache, what: &mut Vec<What>) {
+    if kernel.size != engine.size {
+        what.push(What::Content(format!(
+            "{name} has {} pages on Linux, {} on pagefold",
+            kernel.size, engine.size
+        )));
+    }
+    if kernel.runs != engine.runs {
+        let say = |runs: &[Run]| -> String {
+            let runs = runs
+                .iter()
+                .map(|run| format!("{} to {}", run.first, run.first + run.pages - 1));
+            let runs: Vec<String> = runs.collect();
+            runs.join(", ")
+        };
+        what.push(What::Pages(format!(
+            "{name} has pages {} on Linux, {} on pagefold",
+            say(&kernel.runs),
+            say(&engine.runs)
+        )));
+    }
+    contents(
+        |content| format!("{name}[{}]", content.page),
+        &kernel.contents,
+        &engine.contents,
+        what,
+    );
+}
+
+/// Says for each stretch of pages where the two differ what they are.
+fn runs(name: &str, kernel: &[Run], engine: &[Run], what: &mut Vec<What>) {
+    let mut borders: Vec<usize> = kernel
+        .iter()
+        .chain(engine)
+        .flat_map(|run| [run.first, run.first + run.pages])
+        .collect();
+    borders.sort_unstable();
+    borders.dedup();
+    for border in borders.windows(2) {
+        let (first, end) = (border[0], border[1]);
+        let state = |runs: &[Run]| -> State {
+            let run = runs
+                .iter()
+                .find(|run| (run.first..run.first + run.pages).contains(&first));
+            run.map_or(0, |run| run.state)
+        };
+        let (kernel, engine) = (state(kernel), state(engine));
+        if kernel != engine {
+            let text = format!(
+                "{name} {first} to {}: {} on Linux, {} on pagefold",
+                end - 1,
+                describe(kernel),
+                describe(engine)
+            );
+            what.push(What::Entries {
+                kernel,
+                engine,
+                pages: end - first,
+                text,
+            });
+        }
+    }
+}
+
+fn contents(
+    name: impl Fn(&Content) -> String,
+    kernel: &[Content],
+    engine: &[Content],
+    what: &mut Vec<What>,
+) {
+    for content in kernel {
+        let other = engine
+            .iter()
+            .find(|other| (other.of, other.page) == (content.of, content.page));
+        if let Some(other) = other
+            && other.value != content.value
+        {
+            what.push(What::Content(format!(
+                "{} is {} on Linux, {} on pagefold",
+                name(content),
+                content.value,
+                other.value
+            )));
+        }
+    }
+}

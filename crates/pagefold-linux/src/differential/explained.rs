@@ -1,0 +1,242 @@
+//! Where pagefold and Linux are known to differ, and why.
+//!
+//! Each row says when a difference is of its sort. The two sides are not in the same state any more then, so that the sequence ends
+//! there, and is counted under the name of the row. What is not in this table is a bug of one side.
+
+use pagefold_litmus::{Advice, Call, MappingPage, MmId, Scenario, Statement, StatementKind};
+
+use super::compare::What;
+use super::observe::{EXCLUSIVE, HUGE, OF_OBJECT, Observed, PRESENT, UFFD_WP, ZERO};
+use crate::report::Seen;
+
+/// A way in which the two are known to differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Known {
+    /// What it is called.
+    pub name: &'static str,
+    /// Why the two differ.
+    pub why: &'static str,
+}
+
+/// A row of the table.
+struct Explained {
+    known: Known,
+    applies: fn(&Situation<'_>) -> bool,
+}
+
+/// A step after which the two sides differ, and what came before.
+pub(super) struct Situation<'a> {
+    pub(super) scenario: &'a Scenario,
+    /// The steps up to this one.
+    pub(super) steps: &'a [(MmId, &'a Statement)],
+    pub(super) kernel: &'a Observed,
+    pub(super) engine: &'a Observed,
+    pub(super) what: &'a [What],
+}
+
+/// The table.
+const EXPLAINED: &[Explained] = &[
+    Explained {
+        known: Known {
+            name: "mremap-of-several",
+            why: "Linux moves several mappings by one mremap since 6.17; pagefold moves one, and says EFAULT",
+        },
+        applies: |at| {
+            matches!(at.call(), Some(Call::Mremap(..)))
+                && !at.hangs()
+                && at.engine.given != Some(Seen::Number(0))
+                && at.kernel.given != Some(Seen::Word("EFAULT".to_owned()))
+        },
+    },
+    Explained {
+        known: Known {
+            name: "guards-and-collapse",
+            why: "until 6.19 Linux has no mark for mappings that may have guards, so that collapse goes on where pagefold refuses it",
+        },
+        applies: |at| {
+            let guards = |call: &Call| matches!(call, Call::Madvise(_, Advice::GuardInstall));
+            matches!(at.call(), Some(Call::Madvise(_, Advice::Collapse)))
+                && !at.hangs()
+                && at.before(guards)
+        },
+    },
+    Explained {
+        known: Known {
+            name: "guard-over-a-protection",
+            why: "Linux (6.18) tries for ever to install a guard where a page that is not there is write-protected by userfaultfd; \
+                  pagefold puts the guard there",
+        },
+        applies: |at| {
+            let protects = |call: &Call| matches!(call, Call::UffdioWriteprotect(..));
+            matches!(at.call(), Some(Call::Madvise(_, Advice::GuardInstall)))
+                && at.before(protects)
+                && at.hangs()
+        },
+    },
+    Explained {
+        known: Known {
+            name: "folios-of-all-sizes",
+            why: "a huge folio that is cut becomes folios of several sizes in Linux, each of which a fault maps as a whole; in pagefold it \
+              becomes small ones",
+        },
+        applies: |at| {
+            let cuts = |call: &Call| matches!(call, Call::Truncate(..) | Call::FallocatePunch(_));
+            let collapses = |call: &Call| matches!(call, Call::Madvise(_, Advice::Collapse));
+            at.before(cuts) && at.before(collapses) && at.maps_more()
+        },
+    },
+    Explained {
+        known: Known {
+            name: "joined-mappings",
+            why: "Linux joins neighbours that have become equal, so that there is room for a huge page, or a fault maps pages of both; \
+                  pagefold keeps them apart",
+        },
+        applies: |at| {
+            at.engine
+                .spaces
+                .iter()
+                .flatten()
+                .any(|space| space.joinable)
+        },
+    },
+    Explained {
+        known: Known {
+            name: "part-of-a-huge-page-grows-cold",
+            why: "MADV_COLD and MADV_PAGEOUT of a part of a huge page split it in Linux; pagefold leaves it alone",
+        },
+        applies: |at| {
+            let cold = Advice::Cold;
+            let advice = match at.call() {
+                Some(Call::Madvise(_, advice)) => advice,
+                _ => return false,
+            };
+            let was_huge = |what: &What| match what {
+                What::Entries { engine, .. } => engine & HUGE != 0,
+                _ => false,
+            };
+            (advice == cold || advice == Advice::PageOut) && at.what.iter().all(was_huge)
+        },
+    },
+    Explained {
+        known: Known {
+            name: "zeros-for-private-mappings",
+            why: "UFFDIO_ZEROPAGE puts the shared page of zeros into a private mapping of an object in Linux, and a private page in \
+                  pagefold",
+        },
+        applies: |at| {
+            let zeros = |what: &What| match what {
+                What::Entries { kernel, engine, .. } => {
+                    kernel & (PRESENT | ZERO) == PRESENT | ZERO
+                        && engine & (PRESENT | OF_OBJECT | ZERO) == PRESENT
+                }
+                _ => false,
+            };
+            matches!(at.call(), Some(Call::UffdioZeropage(_))) && at.what.iter().all(zeros)
+        },
+    },
+    Explained {
+        known: Known {
+            name: "pages-behind-the-end",
+            why: "when a huge folio is split, Linux drops the part behind the end of its object; in pagefold that is left to truncation",
+        },
+        applies: |at| {
+            let cuts = |call: &Call| matches!(call, Call::Truncate(..));
+            let has = |what: &What| matches!(what, What::Pages(_));
+            matches!(at.call(), Some(Call::Truncate(..)))
+                && at.steps[..at.steps.len() - 1]
+                    .iter()
+                    .filter_map(|step| call_of(step.1))
+                    .any(|call| cuts(&call))
+                && at.what.iter().all(has)
+        },
+    },
+    Explained {
+        known: Known {
+            name: "huge-page-behind-the-end",
+            why: "since 6.18 a fault on a huge page of shmem that reaches behind the end maps also what is there, by small entries; \
+              pagefold raises SIGBUS",
+        },
+        applies: |at| at.page().is_some_and(|page| at.is_behind_end(page)),
+    },
+];
+
+/// The row that a difference is of.
+pub(super) fn explain(situation: &Situation<'_>) -> Option<Known> {
+    let row = EXPLAINED.iter().find(|row| (row.applies)(situation));
+    row.map(|row| row.known)
+}
+
+impl Situation<'_> {
+    fn call(&self) -> Option<Call> {
+        self.steps.last().and_then(|step| call_of(step.1))
+    }
+
+    /// Whether there was such a call, this step included.
+    fn before(&self, wanted: impl Fn(&Call) -> bool) -> bool {
+        let calls = self.steps.iter().filter_map(|step| call_of(step.1));
+        calls.into_iter().any(|call| wanted(&call))
+    }
+
+    /// Whether the step does not end on the real kernel.
+    fn hangs(&self) -> bool {
+        matches!(self.what, [What::Hang(_)])
+    }
+
+    /// Whether all that differs is that Linux maps more pages of objects.
+    fn maps_more(&self) -> bool {
+        maps_more(self.what.iter())
+    }
+
+    /// The page that the step accesses.
+    fn page(&self) -> Option<MappingPage> {
+        let statement = self.steps.last()?.1;
+        match statement.kind {
+            StatementKind::Load { page, .. } | StatementKind::Store { page, .. } => Some(page),
+            StatementKind::Call {
+                call: Call::Gup(page) | Call::GupWrite(page, _),
+                ..
+            } => Some(page),
+            StatementKind::Call {
+                call: Call::Madvise(range, Advice::PopulateRead | Advice::PopulateWrite),
+                ..
+            } => {
+                let (first, pages) = self.scenario.pages_of(range);
+                Some(MappingPage {
+                    mapping: range.mapping,
+                    page: first + pages - 1,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the step is about pages behind where an object was cut, whichever is mapped there by now, and all that differs is
+    /// what it gives, or that Linux maps more.
+    fn is_behind_end(&self, page: MappingPage) -> bool {
+        let cut =
+            |call: &Call| matches!(call, Call::Truncate(_, pages) if *pages as usize <= page.page);
+        let given = |what: &&What| matches!(what, What::Given(_));
+        self.before(cut) && maps_more(self.what.iter().filter(|what| !given(what)))
+    }
+}
+
+/// Whether all that differs is that Linux maps more pages of objects.
+fn maps_more<'w>(what: impl IntoIterator<Item = &'w What>) -> bool {
+    let small = PRESENT | OF_OBJECT;
+    what.into_iter().all(|what| match what {
+        What::Entries { kernel, engine, .. } => {
+            let more = kernel & (small | HUGE | UFFD_WP) == small && *engine == 0;
+            // That somebody maps more pages means that others have fewer for themselves.
+            let shared = kernel ^ engine == EXCLUSIVE && kernel & small == small;
+            more || shared
+        }
+        _ => false,
+    })
+}
+
+fn call_of(statement: &Statement) -> Option<Call> {
+    match statement.kind {
+        StatementKind::Call { call, .. } => Some(call),
+        _ => None,
+    }
+}
