@@ -80,6 +80,8 @@ pub trait RefCount: Sized + 'static {
     /// Gives back `n` references that the caller has, after everything that was read and written before it (release).
     /// Whether they were the last; if so, all that follows comes after everybody's use (acquire).
     fn put(&self, n: u64) -> bool;
+    /// Gives back `n` references that are not the last, in no order to anything else: where the count only tells that somebody is there.
+    fn put_relaxed(&self, n: u64);
     /// Makes the count zero if it is exactly `expected`: nobody gets a reference until [`unfreeze`](Self::unfreeze). Whether it
     /// did; if so, everybody's use that is over has happened before (acquire).
     fn freeze(&self, expected: u64) -> bool;

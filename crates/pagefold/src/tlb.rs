@@ -184,7 +184,8 @@ impl<P: Platform> PendingFlush<P> {
 impl<P: Platform> Drop for PendingFlush<P> {
     fn drop(&mut self) {
         P::step(Step::Mm("dec_tlb_flush_pending", self.mm.id));
-        self.mm.tlb_flush_pending.put(1);
+        // The flush is over, and waited for those it concerns: nothing else comes by this number.
+        self.mm.tlb_flush_pending.put_relaxed(1);
     }
 }
 

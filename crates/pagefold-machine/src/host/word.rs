@@ -143,6 +143,10 @@ impl RefCount for HostRefCount {
         last
     }
     #[inline(always)]
+    fn put_relaxed(&self, n: u64) {
+        self.0.fetch_sub(n, Relaxed);
+    }
+    #[inline(always)]
     fn is_zero(&self) -> bool {
         self.0.load(Relaxed) == 0
     }

@@ -167,6 +167,9 @@ impl RefCount for ModelRefCount {
         };
         self.0.put_ordered(n, order)
     }
+    fn put_relaxed(&self, n: u64) {
+        self.0.put_ordered(n, Relaxed);
+    }
     fn is_zero(&self) -> bool {
         self.0.is_zero()
     }
