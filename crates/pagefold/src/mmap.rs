@@ -231,7 +231,8 @@ impl<P: Platform> Detached<P> {
             unlink();
         }
         for vma in self.vmas() {
-            free_pgtables(vma.mm, vma);
+            let next = vma.next.load_protected().filter(|_| vma != self.last);
+            free_pgtables(vma.mm, vma, next);
         }
         if !first {
             unlink();
@@ -309,7 +310,7 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
         unlink_anon_vma(vma);
         unlink_vma(vma);
         P::observe(Fact::Unregistered(mm.id, vma.range));
-        free_pgtables(mm, vma);
+        free_pgtables(mm, vma, None);
         free_vma(vma);
     }
     mm.mmap_write_unlock();

@@ -307,12 +307,17 @@ fn huge_range_of<P: Platform>(pmd: PmdRef<P>) -> AddrRange {
     AddrRange::pages(pmd.addr.huge_start(pages), pages as u64)
 }
 
-/// Frees the page tables of a VMA that is not in the set of VMAs any more, and whose pages are unmapped.
+/// Frees the page tables of a VMA that is not in the set of VMAs any more, and whose pages are unmapped. `next` is the one behind it
+/// whose tables will be freed after that: an upper table that names some of them stays until then.
 ///
 /// The VMA has left the lists of its family and of its object before, and so have all others that are unmapped with it and may share
 /// a table with it: whoever walks the tables on behalf of a page holds that list's semaphore and has left then. Tables that
 /// a VMA in the set needs stay.
-pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>) {
+pub(crate) fn free_pgtables<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    vma: Ref<P, Vma<P>>,
+    next: Option<Ref<P, Vma<P>>>,
+) {
     let mut gather = Gather::<P>::new(mm, vma.range);
     let mut addr = vma.range.start;
     while vma.range.contains(addr) {
@@ -333,7 +338,8 @@ pub(crate) fn free_pgtables<P: Platform>(mm: Ref<P, Mm<P>>, vma: Ref<P, Vma<P>>)
         }
         for level in PMD_LEVEL + 1..P::Format::levels() {
             let last = !vma.range.contains(part.end) || !same_span::<P>(addr, part.end, level);
-            if !last || is_shared_span(mm, addr, level) {
+            let needed = next.is_some_and(|next| same_span::<P>(addr, next.range.start, level));
+            if !last || needed || is_shared_span(mm, addr, level) {
                 break;
             }
             if gather.is_full() {

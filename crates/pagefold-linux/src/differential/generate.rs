@@ -4,13 +4,6 @@ use std::fmt::Write;
 
 use crate::random::Random;
 
-/// What of the choice depends on the machine.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Vocabulary {
-    /// There is no swap, so that it is known what MADV_PAGEOUT does.
-    pub(super) pageout: bool,
-}
-
 /// A mapping that statements can name.
 #[derive(Clone, Debug)]
 struct Mapping {
@@ -44,7 +37,6 @@ const MODES: [&str; 7] = [
 
 pub(super) struct Generator<'r> {
     random: &'r mut Random,
-    vocabulary: Vocabulary,
     /// Pages of each object.
     objects: Vec<usize>,
     mappings: Vec<Mapping>,
@@ -54,10 +46,9 @@ pub(super) struct Generator<'r> {
 }
 
 /// The text of a sequence.
-pub(super) fn generate(random: &mut Random, vocabulary: Vocabulary) -> String {
+pub(super) fn generate(random: &mut Random) -> String {
     let generator = Generator {
         random,
-        vocabulary,
         objects: Vec::new(),
         mappings: Vec::new(),
         forks: false,
@@ -216,11 +207,7 @@ impl Generator<'_> {
                 let advice = self.pick(&["MADV_GUARD_INSTALL", "MADV_GUARD_REMOVE"]);
                 self.advise(mapping, advice)
             }
-            19 => {
-                let pageout = self.vocabulary.pageout && self.one_in(2);
-                let advice = if pageout { "MADV_PAGEOUT" } else { "MADV_COLD" };
-                self.advise(mapping, advice)
-            }
+            19 => self.advise(mapping, "MADV_COLD"),
             20..22 => {
                 let range = self.range(mapping);
                 let permission = self.pick(&["PROT_NONE", "PROT_READ", "PROT_READ|PROT_WRITE"]);

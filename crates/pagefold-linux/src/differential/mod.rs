@@ -17,7 +17,6 @@ mod observe;
 mod sequence;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -101,9 +100,6 @@ pub(crate) fn run(
         let what = "a process of one thread to fork from: this one has more";
         return Err(Unable::Missing(what.to_owned()));
     }
-    let vocabulary = generate::Vocabulary {
-        pageout: !has_swap(),
-    };
     let mut log = running::Log::listen();
     let mut differed = Differed::default();
     let mut sides = Sides {
@@ -115,7 +111,7 @@ pub(crate) fn run(
     };
     for case in 0..wanted.cases {
         let mut random = Random::of_case(wanted.seed, case);
-        let text = generate::generate(&mut random, vocabulary);
+        let text = generate::generate(&mut random);
         let places = wanted.seed ^ case;
         let scenario = pagefold_litmus::parse(&text, "random", &VOCABULARY)
             .map_err(|error| Unable::Missing(error.render(&text, false)))?;
@@ -152,11 +148,6 @@ pub(crate) fn run(
 
 fn missing(error: rustix::io::Errno) -> Unable {
     Unable::Missing(format!("processes and memory files: {error}"))
-}
-
-/// Whether the kernel has anywhere to put pages.
-fn has_swap() -> bool {
-    fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
 }
 
 /// Both sides.

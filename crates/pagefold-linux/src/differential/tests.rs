@@ -5,10 +5,8 @@ use super::observe::{Content, EXCLUSIVE, HUGE, OF_OBJECT, PRESENT, Run, Space, S
 use super::*;
 use crate::report::Seen;
 
-const VOCABULARY_OF_CALLS: generate::Vocabulary = generate::Vocabulary { pageout: true };
-
 fn text(seed: u64, case: u64) -> String {
-    generate::generate(&mut Random::of_case(seed, case), VOCABULARY_OF_CALLS)
+    generate::generate(&mut Random::of_case(seed, case))
 }
 
 #[test]
