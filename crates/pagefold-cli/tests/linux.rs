@@ -40,6 +40,10 @@ fn scenarios(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(library.join(folder)).expect("the library is in the repository");
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.expect("it can be read").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "litmus")
+        })
         .collect();
     paths.sort();
     paths
