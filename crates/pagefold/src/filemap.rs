@@ -308,9 +308,9 @@ impl<P: Platform> Mapping<P> {
     fn count_writer(&self, change: i64) {
         P::step(Step::Named("i_rwsem"));
         let _inode = WriteGuard::write(&self.i_rwsem);
+        let changed = self.writers().wrapping_add_signed(change);
         P::step(Step::Named("change i_writecount"));
-        self.i_writecount
-            .write_once(self.writers().wrapping_add_signed(change));
+        self.i_writecount.write_once(changed);
     }
 
     fn add_nr_thps(&self, change: i64) {
@@ -321,9 +321,9 @@ impl<P: Platform> Mapping<P> {
     /// Counts huge folios of a file more or less; of other objects they are not counted. The caller has `xa_lock`.
     pub(crate) fn add_nr_thps_locked(&self, change: i64) {
         if self.is_file() {
+            let changed = self.nr_thps().wrapping_add_signed(change);
             P::step(Step::Named("change nr_thps"));
-            self.nr_thps
-                .write_once(self.nr_thps().wrapping_add_signed(change));
+            self.nr_thps.write_once(changed);
         }
     }
 }

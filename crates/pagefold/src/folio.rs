@@ -342,8 +342,7 @@ impl Folio {
         let part = self.detach_part::<P>(i);
         let anon_vma = self.anon_vma::<P>();
         let index = self.index::<P>().add(i as u64);
-        part.frame::<P>().index.store_protected(index.0);
-        part.frame::<P>().anon_vma.assign(anon_vma);
+        part.move_anon(anon_vma, index);
         part
     }
 

@@ -8,6 +8,7 @@ use crate::lock_order::LockClass;
 use crate::page_cache::Mapping;
 use crate::platform::{Counter, Link, Order, Platform, RawLock, RefCount, Word};
 use crate::rmap::AnonVma;
+use crate::step::Step;
 
 /// The metadata of one frame. For a huge folio, that of its first frame (its head) counts, but for `head` itself.
 pub struct Frame<P: Platform> {
@@ -114,7 +115,6 @@ impl<P: Platform> Frame<P> {
             P::frame(pfn.add(i)).head.store_protected(pfn.0);
         }
         let frame = P::frame(pfn);
-        debug_assert_eq!(frame.mapcount.get(), 0, "a free frame is not mapped");
         frame.mapping.store_protected(None);
         frame.index.store_protected(0);
         frame.next.store_protected(0);
@@ -122,6 +122,7 @@ impl<P: Platform> Frame<P> {
         frame.flags.store_protected(flags | huge);
         // Who found the frame before it was free, by a slot or an entry that is gone, may get a reference from here on. It
         // looks at the slot or entry again then, and must find it gone.
+        P::step(Step::Folio("set_page_refcounted", pfn));
         frame.refcount.init(1);
     }
 

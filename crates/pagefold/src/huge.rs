@@ -13,7 +13,7 @@
 //! its place. To software it is a huge page all the time, so that who looks at it without the lock does not take the pages for gone.
 
 use crate::accounting::{self, Fact, PageKind};
-use crate::addr::AddrRange;
+use crate::addr::{AddrRange, Pfn};
 use crate::arch::Pte;
 use crate::folio::Folio;
 use crate::handle::Ref;
@@ -32,7 +32,6 @@ use crate::vma::Vma;
 /// (Linux: `__split_huge_pmd_locked`)
 pub(crate) fn split_private<P: Platform>(pmd: PmdRef<P>, value: Pte, range: AddrRange) {
     let table = withdraw_table(pmd);
-    let folio = Folio::of::<P>(value.pfn());
     let invalidates = P::enforces(Safeguard::SplitInvalidate);
     let value = if invalidates {
         let old = pmd.invalidate();
@@ -42,11 +41,11 @@ pub(crate) fn split_private<P: Platform>(pmd: PmdRef<P>, value: Pte, range: Addr
         value
     };
     if P::enforces(Safeguard::SplitFillFirst) {
-        fill_with_pieces::<P>(table, folio, value);
+        fill_with_pieces(pmd, table, value, range);
         pmd.set("pmd_populate", Pte::table(table));
     } else {
         pmd.set("pmd_populate", Pte::table(table));
-        fill_with_pieces::<P>(table, folio, value);
+        fill_with_pieces(pmd, table, value, range);
     }
     if !invalidates {
         flush_tlb_range(pmd.mm, range, FlushKind::LeavesAndTables);
@@ -54,7 +53,8 @@ pub(crate) fn split_private<P: Platform>(pmd: PmdRef<P>, value: Pte, range: Addr
 }
 
 /// The entries have references and are counted before anybody can take one of them away.
-fn fill_with_pieces<P: Platform>(table: crate::addr::Pfn, folio: Folio, value: Pte) {
+fn fill_with_pieces<P: Platform>(pmd: PmdRef<P>, table: Pfn, value: Pte, range: AddrRange) {
+    let folio = Folio::of::<P>(value.pfn());
     let pages = P::PTRS_PER_TABLE;
     folio.get::<P>(pages - 1);
     for _ in 1..pages {
@@ -71,7 +71,7 @@ fn fill_with_pieces<P: Platform>(table: crate::addr::Pfn, folio: Folio, value: P
     for page in 1..pages {
         Folio::set_exclusive::<P>(folio.pfn().add(page), exclusive);
     }
-    fill_table::<P>(table, |page| value.piece(page));
+    fill_table::<P>(table, pmd.mm.id, range, |page| value.piece(page));
 }
 
 /// Makes small folios of a huge private one, of whose pages `table` maps all that are still mapped, each for this process alone. Whether

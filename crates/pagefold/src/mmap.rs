@@ -318,6 +318,7 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
 
 /// Counts one more thread that uses the address space; the caller is one.
 pub fn mmget<P: Platform>(mm: Ref<P, Mm<P>>) {
+    P::step(Step::Mm("mm_users++", mm.id));
     mm.mm_users.get(1);
 }
 

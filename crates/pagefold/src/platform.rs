@@ -155,8 +155,6 @@ pub trait Link<P: Platform, T: 'static>: Sized + 'static {
     /// Publishes `target` to who [follows](Self::dereference) the link: as [`Word::store_release`]
     /// (Linux: `rcu_assign_pointer`).
     fn assign(&self, target: Option<Ref<P, T>>);
-    /// Names `target` where it is followed only under a lock that orders it: as [`Word::write_once`].
-    fn write_once(&self, target: Option<Ref<P, T>>);
     /// As [`Word::load_protected`].
     fn load_protected(&self) -> Option<Ref<P, T>>;
     /// As [`Word::store_protected`].

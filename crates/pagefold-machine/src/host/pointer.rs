@@ -116,10 +116,6 @@ impl<T: 'static> Link<Host, T> for HostLink<T> {
         self.target.store(pointer(target), Release);
     }
     #[inline(always)]
-    fn write_once(&self, target: Option<Ref<Host, T>>) {
-        self.target.store(pointer(target), Relaxed);
-    }
-    #[inline(always)]
     fn load_protected(&self) -> Option<Ref<Host, T>> {
         reference(self.target.load(Relaxed))
     }

@@ -328,9 +328,6 @@ impl<T: 'static> Link<Model, T> for ModelLink {
     fn assign(&self, to: Option<Ref<Model, T>>) {
         self.0.store(bits(to), site::order(Asked::Release));
     }
-    fn write_once(&self, to: Option<Ref<Model, T>>) {
-        self.0.store(bits(to), Relaxed);
-    }
     fn load_protected(&self) -> Option<Ref<Model, T>> {
         explore::label(|| READ.into());
         target(self.0.load(Relaxed))

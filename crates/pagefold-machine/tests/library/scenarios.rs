@@ -2,6 +2,7 @@
 //! that shows what it is there for.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use pagefold::protocol::{Protocol, Safeguard};
 use pagefold_litmus::Verdict;
@@ -40,7 +41,27 @@ fn assert_as_expected(folder: &str) {
                 row.verdict,
                 checked.outcome,
             );
+            assert_every_step_has_a_name(&path, &checked.outcome);
         }
+    }
+}
+
+/// The engine names what it does. Where it forgets to, a trace shows the number of a word and what is in it, which may be an
+/// address, another one in each run. Locks have the name of their class.
+fn assert_every_step_has_a_name(path: &Path, outcome: &Outcome) {
+    let (Outcome::Broken(shown) | Outcome::Allowed(shown)) = outcome else {
+        return;
+    };
+    for step in &shown.trace.steps {
+        let Some(object) = step.object.as_ref().filter(|object| !object.contains('#')) else {
+            continue;
+        };
+        assert!(
+            step.label.split(' ').all(|word| word != object),
+            "{}: {}",
+            path.display(),
+            step.label
+        );
     }
 }
 

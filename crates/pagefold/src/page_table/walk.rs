@@ -1,7 +1,7 @@
 //! Finding, making and mapping page tables.
 
 use crate::accounting::{self, Fact};
-use crate::addr::{Pfn, VirtAddr};
+use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Format, Marker, PMD_LEVEL, PTE_LEVEL, Pte, Swap};
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -25,11 +25,18 @@ pub(crate) fn new_table<P: Platform>() -> Option<Pfn> {
     Some(table)
 }
 
-/// Writes each entry of a table of small-page entries that nobody else uses yet.
-pub(crate) fn fill_table<P: Platform>(table: Pfn, entry: impl Fn(usize) -> Pte) {
+/// Writes each entry of a table of small-page entries that nobody else uses yet, and that is to serve `range` of address space `mm`.
+pub(crate) fn fill_table<P: Platform>(
+    table: Pfn,
+    mm: u32,
+    range: AddrRange,
+    entry: impl Fn(usize) -> Pte,
+) {
     for index in 0..P::PTRS_PER_TABLE {
-        let word = P::Format::encode(entry(index), PTE_LEVEL);
-        P::entry(table, index).write_once(word);
+        let value = entry(index);
+        let addr = range.start.add_pages(index as u64);
+        P::step(Step::SetPte("set_pte", mm, addr, value));
+        P::entry(table, index).write_once(P::Format::encode(value, PTE_LEVEL));
     }
 }
 

@@ -141,9 +141,11 @@ pub(crate) fn unlink_anon_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
 
 /// Gives back the reference of a VMA that left the list a grace period ago, and is being freed.
 pub(crate) fn put_anon_vma_of_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
-    if let Some(anon_vma) = vma.anon_vma_protected()
-        && anon_vma.references.put(1)
-    {
+    let Some(anon_vma) = vma.anon_vma_protected() else {
+        return;
+    };
+    P::step(Step::Named("put anon_vma"));
+    if anon_vma.references.put(1) {
         // SAFETY: who finds it by a folio finds the folio mapped, within an RCU section that began before the pages of the last VMA
         // were unmapped; all of these are over. Who has a reference keeps this from being the last.
         unsafe { anon_vma.free() };
@@ -157,11 +159,13 @@ fn get_anon_vma<P: Platform>(folio: Folio) -> Option<Ref<P, AnonVma<P>>> {
         return None;
     }
     let anon_vma = folio.anon_vma::<P>()?;
+    P::step(Step::Named("get anon_vma"));
     anon_vma.references.try_get().then_some(anon_vma)
 }
 
 /// Gives back what [`get_anon_vma`] gave.
 fn put_anon_vma<P: Platform>(anon_vma: Ref<P, AnonVma<P>>) {
+    P::step(Step::Named("put anon_vma"));
     if anon_vma.references.put(1) {
         P::call_rcu(move || {
             // SAFETY: no VMA names it any more, nor does anybody have a reference. Who is trying to get one is in an RCU section that

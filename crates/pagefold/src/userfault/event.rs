@@ -190,8 +190,9 @@ impl<P: Platform> Userfaultfd<P> {
 
     /// Makes readers look at the list again. The caller has the lock, as readers have when they see how much they know.
     fn post_news(&self) {
+        let news = self.news.load_protected() + 1;
         P::step(Step::Named("userfaultfd news"));
-        self.news.write_once(self.news.load_protected() + 1);
+        self.news.write_once(news);
     }
 
     /// Makes faults on pages of `range` look again, after what they wait for was done.
