@@ -340,7 +340,7 @@ impl<P: Platform> Gathered<P> {
     /// Registration does not take `i_mmap_rwsem`: a VMA that registers after this finds the holes closed.
     ///
     /// No lock is common to the two: this closes the hole, then looks at the flag; the process sets the flag
-    /// ([`userfault::register`](crate::userfault::register)), then looks at the hole. Each needs a full barrier in between.
+    /// ([`userfault::register`](crate::userfault::register())), then looks at the hole. Each needs a full barrier in between.
     fn check_missing_vmas(&self) -> Result<(), ScanResult> {
         P::smp_mb();
         for index in self.indices() {
