@@ -23,6 +23,11 @@ fn main() {
         Trial::ignorable_test("a_difference_is_found", a_difference_is_found),
         Trial::ignorable_test("a_hang_is_found", a_hang_is_found),
         Trial::ignorable_test("poison", poison),
+        Trial::ignorable_test("random_sequences", random_sequences),
+        Trial::ignorable_test(
+            "random_sequences_of_other_rules",
+            random_sequences_of_other_rules,
+        ),
         Trial::ignorable_test("settings_are_put_back", settings_are_put_back),
     ];
     for folder in ["thread", "selftests"] {
@@ -145,6 +150,39 @@ P0 (A) { e = uffdio_poison(a[0]); r = a[0]; s = a[1]; }
     }
     check(status == 0, &run)?;
     Ok(Completion::Completed)
+}
+
+/// What `--random` says, and the status; or why it cannot be run.
+fn random(arguments: &[&str]) -> Result<Result<(String, i32), Completion>, Failed> {
+    let Output { status, stdout, .. } = command(&["--random", "1"]).args(arguments).output()?;
+    let stdout = String::from_utf8(stdout)?;
+    Ok(match status.code() {
+        Some(4) => Err(Completion::ignored_with(
+            stdout.lines().last().unwrap_or_default(),
+        )),
+        Some(status) => Ok((stdout, status)),
+        None => return Err("ended by a signal".into()),
+    })
+}
+
+/// The kernel and the engine do the same, step by step.
+fn random_sequences() -> Result<Completion, Failed> {
+    match random(&["--cases", "300"])? {
+        Err(ignored) => Ok(ignored),
+        Ok((said, 0)) if said.contains("300 sequences of ") => Ok(Completion::Completed),
+        Ok((said, _)) => Err(said.into()),
+    }
+}
+
+/// An engine with the rules of another kernel does not, and the difference is shown as a scenario: page tables that became empty
+/// are freed from 6.14 on.
+fn random_sequences_of_other_rules() -> Result<Completion, Failed> {
+    match random(&["--cases", "3000", "--protocol", "linux-6.6"])? {
+        Err(ignored) => Ok(ignored),
+        Ok((_, 0)) => Ok(Completion::ignored_with("Linux 6.14")),
+        Ok((said, 1)) if said.contains("\nMM random\n") => Ok(Completion::Completed),
+        Ok((said, _)) => Err(said.into()),
+    }
 }
 
 const READ: &str = "MM read

@@ -111,6 +111,23 @@ fn names_that_do_not_exist() {
 }
 
 #[test]
+fn random_sequences_stand_alone() {
+    let place = Place::with(&[("uffd.litmus", &uffd())]);
+    for (arguments, right) in [
+        ("linux --cases 5", "--random <SEED>"),
+        ("linux --random 1 --cases 0", "0 is not in 1.."),
+        ("linux --random one", "invalid digit"),
+        ("linux --random 1 uffd.litmus", "cannot be used with"),
+        ("linux --random 1 --kernel bzImage", "cannot be used with"),
+        ("linux --random 1 --seed 2", "cannot be used with"),
+        ("linux --random 1 --format json", "cannot be used with"),
+    ] {
+        let message = refusal(&place, arguments);
+        assert!(message.contains(right), "{arguments}: {message}");
+    }
+}
+
+#[test]
 fn a_place_where_no_traces_can_be_saved() {
     let place = Place::with(&[("uffd.litmus", &uffd())]);
     let message = refusal(&place, "check uffd.litmus --save uffd.litmus/traces");

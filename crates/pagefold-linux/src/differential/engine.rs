@@ -21,6 +21,7 @@ use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::{Platform, Word};
 use pagefold::protocol::Protocol;
 use pagefold::userfault::{self, Features, Modes, UffdError, Userfaultfd};
+use pagefold::vma::{VM_MAYBE_GUARD, Vma};
 use pagefold::{gup, madvise, mremap, reclaim, truncate};
 use pagefold_litmus::{
     Advice, Call, Created, MappingId, MappingPage, MappingRange, MmId, Permission, Protection,
@@ -596,6 +597,8 @@ fn state_of(pte: Pte, huge: Option<Pfn>, maps: &HashMap<Pfn, u32>) -> State {
 /// Whether two mappings that follow on each other are alike. Whether they have private pages in common, which Linux asks
 /// for as well, is not looked at.
 fn has_joinable(mm: Process) -> bool {
+    // Before 6.19 Linux has no such flag, and then it does not keep mappings apart.
+    let flags = |vma: Ref<Host, Vma<Host>>| vma.flags_protected() & !VM_MAYBE_GUARD;
     mm.vmas_protected()
         .zip(mm.vmas_protected().skip(1))
         .any(|(first, second)| {
@@ -604,7 +607,7 @@ fn has_joinable(mm: Process) -> bool {
             first.range.end == second.range.start
                 && first.mapping == second.mapping
                 && follows
-                && first.flags_protected() == second.flags_protected()
+                && flags(first) == flags(second)
         })
 }
 

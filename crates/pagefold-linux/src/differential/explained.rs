@@ -102,7 +102,7 @@ const EXPLAINED: &[Explained] = &[
     Explained {
         known: Known {
             name: "part-of-a-huge-page-grows-cold",
-            why: "MADV_COLD and MADV_PAGEOUT of a part of a huge page split it in Linux; pagefold leaves it alone",
+            why: "MADV_COLD and MADV_PAGEOUT of a part of a huge page split it in Linux, with its entries; pagefold leaves it alone",
         },
         applies: |at| {
             let cold = Advice::Cold;
@@ -110,11 +110,11 @@ const EXPLAINED: &[Explained] = &[
                 Some(Call::Madvise(_, advice)) => advice,
                 _ => return false,
             };
-            let was_huge = |what: &What| match what {
-                What::Entries { engine, .. } => engine & HUGE != 0,
-                _ => false,
-            };
-            (advice == cold || advice == Advice::PageOut) && at.what.iter().all(was_huge)
+            let entries = |what: &What| matches!(what, What::Entries { .. });
+            let collapses = |call: &Call| matches!(call, Call::Madvise(_, Advice::Collapse));
+            (advice == cold || advice == Advice::PageOut)
+                && at.before(collapses)
+                && at.what.iter().all(entries)
         },
     },
     Explained {

@@ -133,7 +133,7 @@ fn observed(state: State, value: u64) -> Observed {
 #[test]
 fn the_first_difference_counts_and_what_is_known_ends_a_sequence() {
     let source = "MM one
-{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } A: x[0]; }
+{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } A: madvise(x, MADV_COLLAPSE); }
 P0 (A) { madvise(x[0], MADV_COLD); }
 ";
     let sequence = Sequence::parse(source).unwrap();

@@ -312,7 +312,10 @@ pub(crate) fn do_set_pmd<P: Platform>(
         return false;
     }
     add_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
-    let mut entry = Pte::huge(folio.pfn(), vma.is_shared() && !vma.wants_writenotify());
+    // Where writes may have to be heard of, only one that is under way is allowed. (Linux: `vma_wants_writenotify`)
+    let quiet = write || !vma.is_uffd_wp_protected();
+    let writable = vma.is_shared() && !vma.wants_writenotify() && quiet;
+    let mut entry = Pte::huge(folio.pfn(), writable);
     if write {
         entry = entry.mk_dirty();
     }

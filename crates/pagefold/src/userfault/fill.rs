@@ -34,8 +34,8 @@ pub fn copy<P: Platform>(
     protect: bool,
     fill: impl FnOnce(Pfn),
 ) -> Result<(), UffdError> {
-    fill_page(mm, addr, |vma, pmd| {
-        let manner = Manner::new(vma, protect)?;
+    let manner = |vma| Manner::new(vma, protect);
+    fill_page(mm, addr, manner, |vma, pmd, manner| {
         fill_new(vma, pmd, addr, fill, manner)
     })
 }
@@ -50,14 +50,19 @@ pub fn zeropage<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), Uf
         room: Room::None,
         protect: false,
     };
-    fill_page(mm, addr, |vma, pmd| {
-        if !vma.is_anonymous() {
-            return fill_new(vma, pmd, addr, P::clear_page, manner);
-        }
-        let table = writable_table(vma, pmd, addr, manner.room)?;
-        table.set(addr, vma.protect(Pte::page(P::zero_page(), false)));
-        Ok(())
-    })
+    fill_page(
+        mm,
+        addr,
+        |_| Ok(manner),
+        |vma, pmd, manner| {
+            if !vma.is_anonymous() {
+                return fill_new(vma, pmd, addr, P::clear_page, manner);
+            }
+            let table = writable_table(vma, pmd, addr, manner.room)?;
+            table.set(addr, vma.protect(Pte::page(P::zero_page(), false)));
+            Ok(())
+        },
+    )
 }
 
 /// Fills a missing page with a new one; a private one where there is `room`, in a shared VMA also where a marker is.
@@ -87,21 +92,28 @@ fn fill_new<P: Platform>(
 /// # Errors
 /// As [`copy`].
 pub fn poison<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), UffdError> {
-    fill_page(mm, addr, |vma, pmd| {
-        let table = writable_table(vma, pmd, addr, Room::None)?;
-        P::observe(Fact::Poisoned(vma.mm.id, addr));
-        table.set_marker(addr, Marker::Poison);
-        Ok(())
-    })
+    fill_page(
+        mm,
+        addr,
+        |_| Ok(()),
+        |vma, pmd, ()| {
+            let table = writable_table(vma, pmd, addr, Room::None)?;
+            P::observe(Fact::Poisoned(vma.mm.id, addr));
+            table.set_marker(addr, Marker::Poison);
+            Ok(())
+        },
+    )
 }
 
-/// The frame of all fillers (Linux: `mfill_atomic`): finds the VMA, makes a table, has it filled, wakes waiters.
+/// The frame of all fillers (Linux: `mfill_atomic`): finds the VMA, asks `check` whether it is one for that, makes a table, has it filled,
+/// wakes waiters.
 ///
 /// What is private gets its `anon_vma` first, even if it turns out not to be registered.
-pub(super) fn fill_page<P: Platform>(
+pub(super) fn fill_page<P: Platform, C>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
-    fill: impl FnOnce(Ref<P, Vma<P>>, PmdRef<P>) -> Result<(), UffdError>,
+    check: impl FnOnce(Ref<P, Vma<P>>) -> Result<C, UffdError>,
+    fill: impl FnOnce(Ref<P, Vma<P>>, PmdRef<P>, C) -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
     with_mm(mm, || {
         let vma = mm.find_vma(addr).ok_or(UffdError::NoEntry)?;
@@ -113,7 +125,8 @@ pub(super) fn fill_page<P: Platform>(
         if !vma.is_uffd_armed_protected() {
             return Err(UffdError::NoEntry);
         }
-        fill(vma, upper_entry(mm, addr)?)?;
+        let checked = check(vma)?;
+        fill(vma, upper_entry(mm, addr)?, checked)?;
         if !first && !vma.is_shared() {
             anon_vma_prepare(vma);
         }

@@ -17,6 +17,7 @@ use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::userfault::UffdError;
 use crate::userfault::fill::{Manner, fill_page, install};
+use crate::vma::Vma;
 
 /// Maps the page at `addr`, which the object has; with `protect`, write-protected. (Linux: `UFFDIO_CONTINUE`,
 /// `UFFDIO_CONTINUE_MODE_WP`)
@@ -29,9 +30,11 @@ pub fn continue_page<P: Platform>(
     addr: VirtAddr,
     protect: bool,
 ) -> Result<(), UffdError> {
-    fill_page(mm, addr, |vma, pmd| {
-        let manner = Manner::new(vma, protect)?;
+    let check = |vma: Ref<P, Vma<P>>| {
         let mapping = vma.mapping.ok_or(UffdError::Invalid)?;
+        Ok((mapping, Manner::new(vma, protect)?))
+    };
+    fill_page(mm, addr, check, |vma, pmd, (mapping, manner)| {
         let index = vma.index_of(addr);
         if index.0 >= mapping.i_size() {
             return Err(UffdError::Invalid);

@@ -35,6 +35,11 @@ pub fn writeprotect<P: Platform>(
         if protect {
             return protect_page(vma, addr);
         }
+        // No part of a huge page is changed.
+        let pmd = pmd_offset(mm, addr).filter(|pmd| pmd.read_once("read pmd").is_huge());
+        if let Some(pmd) = pmd {
+            split_huge_pmd(vma, pmd);
+        }
         unprotect(vma, addr);
         wake(vma, addr);
         Ok(())
