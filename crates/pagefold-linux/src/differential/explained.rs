@@ -136,22 +136,6 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         known: Known {
-            name: "pages-behind-the-end",
-            why: "when a huge folio is split, Linux drops the part behind the end of its object; in pagefold that is left to truncation",
-        },
-        applies: |at| {
-            let cuts = |call: &Call| matches!(call, Call::Truncate(..));
-            let has = |what: &What| matches!(what, What::Pages(_));
-            matches!(at.call(), Some(Call::Truncate(..)))
-                && at.steps[..at.steps.len() - 1]
-                    .iter()
-                    .filter_map(|step| call_of(step.1))
-                    .any(|call| cuts(&call))
-                && at.what.iter().all(has)
-        },
-    },
-    Explained {
-        known: Known {
             name: "huge-page-behind-the-end",
             why: "since 6.18 a fault on a huge page of shmem that reaches behind the end maps also what is there, by small entries; \
               pagefold raises SIGBUS",
