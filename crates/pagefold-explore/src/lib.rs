@@ -145,7 +145,7 @@
 //! * [`Memory::Ra`] is that of C11, as far as threads run in order: `Relaxed`, `Acquire`, `Release` and
 //!   fences mean what they say, by the rules of RC11. A load may see any write that is not older than what its
 //!   thread knows of, and a store may be overtaken. Locks, joins, grace periods and counters hand over what is
-//!   known (listed in `engine/memory/ra.rs`).
+//!   known (listed in `engine/memory/ra/mod.rs`).
 //!
 //! ```
 //! use pagefold_explore::sync::Arc;
