@@ -6,6 +6,7 @@
 //! [`Fact`]s tell an oracle of the machine what a step meant, where the words alone do not say it.
 
 use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
+use crate::collapse::{Part, ScanResult};
 use crate::mm::Mm;
 use crate::mprotect::Protection;
 use crate::platform::{Counter, Platform};
@@ -86,6 +87,10 @@ pub enum Fact {
     Permitted(u32, AddrRange, Protection),
     /// The page at an address is missing and a userfaultfd event for it was raised.
     MissingEvent(u32, VirtAddr),
+    /// Followers of an address space are told that the entries of a range will change.
+    Invalidates(u32, AddrRange),
+    /// A part of a collapse ended so.
+    Ended(Part, ScanResult),
 }
 
 /// Counts `pages` more (or, negative, less) resident pages.

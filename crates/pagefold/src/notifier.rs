@@ -9,6 +9,7 @@
 //! addressing), which have no use for start and end and are flushed like another CPU,
 //! see [`SecondaryTlb`].
 
+use crate::accounting::Fact;
 use crate::addr::AddrRange;
 use crate::handle::Ref;
 use crate::kvm::Kvm;
@@ -34,6 +35,7 @@ impl<P: Platform> NotifierRange<P> {
     /// Announces that entries of `range` will change. (Linux: `mmu_notifier_invalidate_range_start`)
     pub(crate) fn start(mm: Ref<P, Mm<P>>, range: AddrRange) -> Self {
         P::step(Step::Mm("mmu_notifier start", mm.id));
+        P::observe(Fact::Invalidates(mm.id, range));
         for kvm in subscribers(mm) {
             kvm.invalidate_range_start(range);
         }

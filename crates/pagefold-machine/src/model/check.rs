@@ -21,6 +21,7 @@ use pagefold_explore::{Bound, Trace, Violation};
 use pagefold_litmus::{Memory, Quantifier, Scenario, Value};
 
 use super::format::EntryFormat;
+use super::order::Collapse;
 use super::site::Site;
 use super::violation::Kind;
 use layout::Layout;
@@ -223,6 +224,41 @@ pub fn outcomes(scenario: &Scenario, config: &RunConfig) -> Result<Outcomes, Sce
                 .map_or(Outcome::Holds, Outcome::Exception),
         },
     })
+}
+
+/// What comes of a scenario whose threads run one after the other, in the order in which they are written.
+#[derive(Clone, Debug)]
+pub struct Alone {
+    /// What the registers are at the end.
+    pub registers: Vec<Option<Value>>,
+    /// Each collapse that a process asked for.
+    pub collapses: Vec<Collapse>,
+}
+
+/// Runs the threads of a scenario one after the other, to the end of each; `None` if one of them has to wait for a later one, or
+/// something breaks.
+///
+/// # Errors
+/// If the scenario needs a larger machine than the model has.
+pub fn one_by_one(scenario: &Scenario, config: &RunConfig) -> Result<Option<Alone>, ScenarioLimit> {
+    let mut plan = Plan::new(scenario, config, Goal::Invariants)?;
+    plan.ends = Some(Mutex::default());
+    plan.collapses = Some(Mutex::default());
+    let mut config = config.clone();
+    config.workers = NonZeroUsize::MIN;
+    if let explore::Verdict::Broken(_) = plan.explore(&config, &|_| ()).verdict {
+        return Ok(None);
+    }
+    let ends = plan.ends.take().unwrap_or_default();
+    let mut ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let collapses = plan.collapses.take().unwrap_or_default();
+    let collapses = collapses
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    Ok(ends.pop_first().map(|registers| Alone {
+        registers,
+        collapses,
+    }))
 }
 
 /// Runs a scenario along a recorded trace. Whether the trace is of this scenario, its

@@ -17,6 +17,7 @@ mod free_list;
 mod held;
 mod names;
 mod oracle;
+mod order;
 mod orderings;
 mod site;
 mod violation;
@@ -24,10 +25,11 @@ mod word;
 mod world;
 
 pub use check::{
-    Checked, Outcome, Outcomes, RunConfig, ScenarioLimit, Tick, check, check_observed, fits,
-    outcomes, replay, sites,
+    Alone, Checked, Outcome, Outcomes, RunConfig, ScenarioLimit, Tick, check, check_observed, fits,
+    one_by_one, outcomes, replay, sites,
 };
 pub use format::EntryFormat;
+pub use order::{Collapse, Step as CollapseStep};
 pub use orderings::{Finding, orderings};
 pub use site::{Asked, Site};
 pub use violation::Kind;
@@ -190,6 +192,7 @@ impl Platform for Model {
     }
 
     fn flush_tlb(mm: Ref<Self, Mm<Self>>, range: AddrRange, kind: FlushKind) {
+        order::note(order::Note::Flush(mm.id));
         cpu::flush_cpus(mm.id, range, kind);
     }
 
@@ -219,6 +222,7 @@ impl Platform for Model {
     }
 
     fn observe(fact: Fact) {
+        order::note_fact(fact);
         World::current().observe(fact);
     }
 }

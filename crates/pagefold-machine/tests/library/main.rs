@@ -2,6 +2,7 @@
 
 mod formats;
 mod history;
+mod order;
 mod orderings;
 mod read;
 mod rewind;

@@ -25,7 +25,7 @@
 use crate::accounting::{Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Marker, Pte};
-use crate::collapse::{Caller, ScanResult, find_pmd};
+use crate::collapse::{Caller, Part, ScanResult, find_pmd};
 use crate::fault::{Force, Want, fault_in};
 use crate::folio::Folio;
 use crate::handle::Ref;
@@ -44,7 +44,7 @@ use crate::tlb::pmdp_collapse_flush;
 use crate::vma::Vma;
 
 /// Makes one huge page of the private pages around `addr`. The caller has no lock.
-pub(super) fn collapse_huge_page<P: Platform>(
+pub(super) fn scan_and_collapse<P: Platform>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
     caller: Caller,
@@ -52,17 +52,32 @@ pub(super) fn collapse_huge_page<P: Platform>(
     mm.mmap_read_lock();
     let seen = scan(mm, addr, caller);
     mm.mmap_read_unlock();
-    // `mmap_lock` is not held while a huge page is looked for: all may be different afterwards.
-    let seen = match seen {
-        Ok(seen) => seen,
-        Err(refusal) => return refusal,
+    let result = match seen {
+        Ok(seen) => {
+            let result = collapse_huge_page(mm, addr, caller, &seen);
+            Part::CollapseHugePage.ended::<P>(result);
+            result
+        }
+        Err(refusal) => refusal,
     };
+    Part::ScanPmd.ended::<P>(result);
+    result
+}
+
+/// What is done when the table was found fit. The caller has no lock: `mmap_lock` is not held while a huge page is looked for, and all
+/// may be different afterwards.
+fn collapse_huge_page<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    caller: Caller,
+    seen: &Seen<P>,
+) -> ScanResult {
     let Some(new) = Folio::alloc::<P>(Order::Huge, true) else {
         return ScanResult::AllocHugePageFail;
     };
     if seen.swapped {
         mm.mmap_read_lock();
-        let brought = swap_in(mm, addr, &seen);
+        let brought = swap_in(mm, addr, seen);
         mm.mmap_read_unlock();
         if let Err(refusal) = brought {
             new.put::<P>(1);
@@ -70,7 +85,7 @@ pub(super) fn collapse_huge_page<P: Platform>(
         }
     }
     mm.mmap_write_lock();
-    let result = collapse_locked(mm, addr, caller, &seen, new);
+    let result = collapse_locked(mm, addr, caller, seen, new);
     mm.mmap_write_unlock();
     match result {
         Ok(()) => ScanResult::Succeed,
@@ -338,6 +353,7 @@ impl<P: Platform> Taken<P> {
         if result.is_err() {
             isolated.unlock::<P>();
         }
+        Part::Isolate.ended::<P>(result.err().unwrap_or(ScanResult::Succeed));
         result.map(|()| isolated)
     }
 

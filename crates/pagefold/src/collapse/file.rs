@@ -20,7 +20,7 @@ use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_cache::{CacheError, Entry, Mapping};
 use crate::platform::{Order, Platform};
-use crate::protocol::Safeguard;
+use crate::protocol::{Exclusion, Safeguard};
 use crate::rmap::try_to_unmap;
 use crate::step::Step;
 use crate::sync::ReadGuard;
@@ -65,7 +65,12 @@ pub(super) fn collapse_file<P: Platform>(
     gathered.release(Release::Replaced);
     // The cache has its own references.
     new.put::<P>(1);
-    ScanResult::Succeed
+    if target.is_some() && P::protocol().exclusion != Exclusion::MmapWrite {
+        // Whoever asked for it has its table taken like all others, and no huge entry yet.
+        ScanResult::PteMappedHugepage
+    } else {
+        ScanResult::Succeed
+    }
 }
 
 /// Reads the pages of a file into the cache, with no lock held. (Linux does it page by page while it gathers them.)

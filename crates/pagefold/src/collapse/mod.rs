@@ -18,6 +18,7 @@ pub mod retract;
 
 use core::fmt;
 
+use crate::accounting::Fact;
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::filemap;
 use crate::handle::Ref;
@@ -119,6 +120,28 @@ scan_results! {
     StoreFailed = "SCAN_STORE_FAILED" => "EINVAL", stop;
     /// There is no huge page.
     AllocHugePageFail = "SCAN_ALLOC_HUGE_PAGE_FAIL" => "ENOMEM", stop;
+}
+
+/// The parts of a collapse that end in a result of their own, each the name of a tracepoint of Linux.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    /// All of it, for pages of an object (`mm_khugepaged_scan_file`).
+    ScanFile,
+    /// From gathering the pages of an object to the retraction of tables (`mm_khugepaged_collapse_file`).
+    CollapseFile,
+    /// All of it, for private pages (`mm_khugepaged_scan_pmd`).
+    ScanPmd,
+    /// What is done of that without the lock of the table (`mm_collapse_huge_page`).
+    CollapseHugePage,
+    /// Locking private pages and finding them fit (`mm_collapse_huge_page_isolate`).
+    Isolate,
+}
+
+impl Part {
+    /// Tells that it ended so.
+    fn ended<P: Platform>(self, result: ScanResult) {
+        P::observe(Fact::Ended(self, result));
+    }
 }
 
 impl fmt::Display for ScanResult {
@@ -225,11 +248,7 @@ pub fn collapse_mapping<P: Platform>(
     start: PageIndex,
     limits: Limits,
 ) -> ScanResult {
-    let caller = Caller::Khugepaged(limits);
-    match scan_file(mapping, start, caller) {
-        ScanResult::Succeed => file::collapse_file(mapping, start, None),
-        other => other,
-    }
+    scan_and_collapse(mapping, start, Caller::Khugepaged(limits), None)
 }
 
 /// The first huge page's worth of the VMAs of `mm` at or behind `addr`. The caller has `mmap_lock`.
@@ -299,14 +318,11 @@ fn collapse_subject<P: Platform>(
 ) -> ScanResult {
     let (mapping, start) = match *subject {
         Subject::Object(mapping, start) => (mapping, start),
-        Subject::Private => return anon::collapse_huge_page(mm, addr, caller),
+        Subject::Private => return anon::scan_and_collapse(mm, addr, caller),
     };
     let install = caller == Caller::Madvise;
     let target = install.then_some(Target { mm, addr });
-    let collapse = || match scan_file(mapping, start, caller) {
-        ScanResult::Succeed => file::collapse_file(mapping, start, target.as_ref()),
-        other => other,
-    };
+    let collapse = || scan_and_collapse(mapping, start, caller, target.as_ref());
     let mut result = collapse();
     if result == ScanResult::PageDirtyOrWriteback && caller == Caller::Madvise {
         filemap::write_and_wait(mapping, start..start.add(P::PTRS_PER_TABLE as u64));
@@ -321,7 +337,23 @@ fn collapse_subject<P: Platform>(
     }
 }
 
-/// A look, without locks, at whether a collapse is worth trying. (Linux: `hpage_collapse_scan_file`)
+/// The part about the object. (Linux: `hpage_collapse_scan_file`)
+fn scan_and_collapse<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+    caller: Caller,
+    target: Option<&Target<P>>,
+) -> ScanResult {
+    let mut result = scan_file(mapping, start, caller);
+    if result == ScanResult::Succeed {
+        result = file::collapse_file(mapping, start, target);
+        Part::CollapseFile.ended::<P>(result);
+    }
+    Part::ScanFile.ended::<P>(result);
+    result
+}
+
+/// A look, without locks, at whether a collapse is worth trying.
 fn scan_file<P: Platform>(
     mapping: Ref<P, Mapping<P>>,
     start: PageIndex,

@@ -159,14 +159,23 @@ impl Layout {
         near: MappingId,
         addr: VirtAddr,
     ) -> MappingPage {
-        let mut mappings = scenario.mappings_of(scenario[near].mm).map(|(id, _)| id);
-        let mapping = mappings
-            .find(|id| self.range(*id).contains(addr))
-            .unwrap_or(near);
-        MappingPage {
-            mapping,
-            page: (addr.page() - self.range(mapping).start.page()) as usize,
-        }
+        let (mapping, page) = self
+            .place(scenario, scenario[near].mm, addr)
+            .unwrap_or_else(|| (near, (addr.page() - self.range(near).start.page()) as usize));
+        MappingPage { mapping, page }
+    }
+
+    /// The page of a mapping that is at an address.
+    pub(super) fn place(
+        &self,
+        scenario: &Scenario,
+        mm: MmId,
+        addr: VirtAddr,
+    ) -> Option<(MappingId, usize)> {
+        let mut mappings = scenario.mappings_of(mm).map(|(id, _)| id);
+        let mapping = mappings.find(|id| self.range(*id).contains(addr))?;
+        let page = addr.page() - self.range(mapping).start.page();
+        Some((mapping, page as usize))
     }
 
     pub(super) fn range(&self, mapping: MappingId) -> AddrRange {

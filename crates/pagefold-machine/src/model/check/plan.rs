@@ -14,6 +14,7 @@ use super::layout::{Layout, ScenarioLimit};
 use super::session::{Saved, Session};
 use super::{RunConfig, Tick};
 use crate::model::format::EntryFormat;
+use crate::model::order::Collapse;
 use crate::model::site::Site;
 use crate::model::violation::Kind;
 use crate::model::world::{Rules, World};
@@ -47,6 +48,8 @@ pub(super) struct Plan<'a> {
     pub(super) sites: Option<Mutex<BTreeSet<Site>>>,
     /// What the registers were at the ends of executions, if that is to be noted instead of judged.
     pub(super) ends: Option<Mutex<BTreeSet<Vec<Option<Value>>>>>,
+    /// What collapses do, if the threads are to run one after the other for that.
+    pub(super) collapses: Option<Mutex<Vec<Collapse>>>,
 }
 
 /// What was found besides violations, in any execution.
@@ -134,6 +137,7 @@ impl<'a> Plan<'a> {
                 .any(|thread| matches!(thread.actor, Actor::Monitor(_))),
             sites: None,
             ends: None,
+            collapses: None,
         })
     }
 

@@ -15,6 +15,7 @@ use super::plan::{Goal, Plan};
 use crate::model::arena::Arena;
 use crate::model::names;
 use crate::model::oracle::{self, Subjects};
+use crate::model::order::{self, Collapse};
 use crate::model::site;
 use crate::model::violation::{self, Kind};
 use crate::model::world::World;
@@ -104,6 +105,11 @@ impl<'a> Session<'a> {
     /// One execution: the body of the explorer's main thread.
     pub(super) fn execution(&self) {
         let machine = self.begin();
+        if let Some(collapses) = &self.plan.collapses {
+            let noted = explore::quiet(|| self.one_by_one(&machine));
+            *collapses.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+            return;
+        }
         let world = World::current();
         self.spawn_threads(&machine, None);
         world.join_spawned();
@@ -117,6 +123,18 @@ impl<'a> Session<'a> {
         }
         world.rcu_barrier();
         explore::quiet(|| self.finish(&machine));
+    }
+
+    /// All threads, one after the other, and the end; with nobody else there is nothing to choose.
+    fn one_by_one(&self, machine: &Machine) -> Vec<Collapse> {
+        let notes = order::noted(|| {
+            for thread in &self.plan.scenario.threads {
+                let _ = self.run_body(machine, thread.actor, None, &thread.body);
+            }
+        });
+        self.finish(machine);
+        let place = |mm, addr| self.plan.layout.place(self.plan.scenario, mm, addr);
+        order::collapses(self.plan.scenario, place, &notes)
     }
 
     /// Begins the threads that belong to `child`, or else all that do not belong to an address space that is yet to be forked.

@@ -112,6 +112,8 @@ impl World {
                 }
             }
             Fact::MissingEvent(mm, addr) => books.page(mm, addr).hole_seen.set(false),
+            // Nothing that could be true or false.
+            Fact::Invalidates(..) | Fact::Ended(..) => {}
         }
     }
 

@@ -9,10 +9,13 @@ use pagefold_explore as explore;
 use pagefold_litmus::{Limit, MappingId, ObjectId, Scope, Value};
 
 use super::{Session, Who, status};
+use crate::model::order::{self, Note};
 use crate::model::{Model, PTRS_PER_TABLE};
 
 pub(super) fn madvise_collapse(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> Value {
+    order::note(Note::Begin(mm.id));
     let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
+    order::note(Note::End);
     status(result.map_err(CollapseError::errno))
 }
 
