@@ -105,8 +105,13 @@ The kernel itself has references to pages now and then. MADV_COLLAPSE then says 
 held against it.
 
 Needs root, and a kernel that makes huge pages when it is asked to (Linux 6.1); says what is missing. A scenario with
-something that no kernel does when it is asked to, or with what is not run yet (devices, virtual CPUs, khugepaged,
+something that no kernel does when it is asked to, or with what is not run yet (devices, khugepaged,
 monitors ...), is skipped with the reason. Touches nothing but its own processes and memory files; one at a time.
+
+--events compares the order of what a collapse does, not outcomes of races: the ranges that followers of an address space are told
+of (a virtual machine without a CPU makes them visible), flushes, and the names of results, as the kernel's trace events
+tell them, with the steps of the model under the same protocol. The threads run one after the other. Flushes may be put off and
+joined; but what is taken from the process that collapses has to be flushed in time. It uses a tracing instance of its own.
 
 --kernel boots a bzImage in QEMU, with this program as its first process, and nothing from any disk. What the kernel says
 against itself in its log (bad counts, warnings, lockdep, KASAN, a panic) is a verdict, too. If it dies, or does not
@@ -146,7 +151,9 @@ JSON (--format json), one object:
               iterations, seconds, registers: [name],
               outcomes: [{ values: [number | word | null: not written], seen, disturbed: how many of these
                            while MADV_COLLAPSE said EAGAIN, allowed: true|false|null: not known }],
-              complaints: [part of the kernel's log], remarks: [what stands for something else] }]
+              complaints: [part of the kernel's log], remarks: [what stands for something else],
+              order: null: without --events | { expected: [event], seen: [{ events: [event], iterations,
+                                                difference: text | null }] } }]
   besides  [{ during: scenario | null: before the first, text }]: what else the log of the guest complains of
   summary  { runs, allowed, forbidden, open, skipped, seconds, status }";
 
@@ -353,6 +360,9 @@ pub(crate) struct LinuxArgs {
         value_parser = vocabulary::protocol_parser(), hide_possible_values = true,
     )]
     pub(crate) protocol: Option<Protocol>,
+    /// Do not race: run the threads one after the other, and compare the order of what collapses do by the kernel's trace events
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) events: bool,
     #[command(flatten)]
     pub(crate) race: RaceArgs,
     /// Give the search for what is allowed up after so many executions
@@ -479,6 +489,9 @@ pub(crate) struct GuestArgs {
 pub(crate) struct LinuxGuestArgs {
     /// Scenarios
     pub(crate) paths: Vec<PathBuf>,
+    /// As in `pagefold linux`
+    #[arg(long)]
+    pub(crate) events: bool,
     #[command(flatten)]
     pub(crate) race: RaceArgs,
 }

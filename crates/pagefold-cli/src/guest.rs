@@ -13,6 +13,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pagefold_linux::events::Collapse;
 use pagefold_linux::kernel_log::Complaint;
 use pagefold_linux::qemu::{self, Accelerator, Config, End, Event, Payload};
 use pagefold_linux::{Count, Kernel, Machine, Outcome, Ran, Unable};
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{Accel, GuestArgs, LinuxGuestArgs};
 use crate::exit::{Failure, Status};
-use crate::linux::Session;
+use crate::linux::{Session, run, unfit};
 use crate::load::{self, Loaded};
 
 /// A guest is up within this.
@@ -45,6 +46,8 @@ struct Raced {
     counts: Vec<(Outcome, Count)>,
     stuck: Option<String>,
     complaints: Vec<Complaint>,
+    collapses: Vec<(Vec<Collapse>, u64)>,
+    events: Vec<String>,
     hides_poison: bool,
 }
 
@@ -54,6 +57,8 @@ impl From<Ran> for Raced {
             counts: ran.counts.into_iter().collect(),
             stuck: ran.stuck,
             complaints: ran.complaints,
+            collapses: ran.collapses.into_iter().collect(),
+            events: ran.events,
             hides_poison: ran.hides_poison,
         }
     }
@@ -65,6 +70,8 @@ impl From<Raced> for Ran {
             counts: raced.counts.into_iter().collect(),
             stuck: raced.stuck,
             complaints: raced.complaints,
+            collapses: raced.collapses.into_iter().collect(),
+            events: raced.events,
             hides_poison: raced.hides_poison,
         }
     }
@@ -79,14 +86,17 @@ pub(crate) fn race(args: &LinuxGuestArgs, out: &mut dyn Write) -> Result<Status,
         qemu::mark(&loaded.scenario.name);
         let begin = Instant::now();
         let ran = match &machine {
-            Ok(machine) => machine.run(&loaded.scenario, args.race.limits(), aim),
+            Ok(machine) => {
+                let limits = args.race.limits();
+                run(machine, &loaded.scenario, args.events, limits, aim)
+            }
             Err(why) => Err(why.clone()),
         };
         let line = Line {
             time: begin.elapsed(),
             result: ran.map(Raced::from).map_err(|why| match why {
                 Unable::NoCounterpart(reason) => reason.to_string(),
-                Unable::Missing(what) => what,
+                Unable::Missing(what) | Unable::Pointless(what) => what,
             }),
         };
         serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
@@ -111,16 +121,14 @@ pub(crate) fn linux<'a>(
 ) -> Result<(), Failure> {
     qemu::examine(image).map_err(Failure::input)?;
     let mut left: Vec<&Loaded> = scenarios.iter().collect();
-    while left.iter().any(|loaded| fits(loaded)) {
+    while left
+        .iter()
+        .any(|loaded| unfit(loaded, session.args).is_none())
+    {
         left = boot(image, left, session)?;
     }
     skip_unfit(&mut left.into_iter().peekable(), session)?;
     Ok(())
-}
-
-/// Whether a guest is asked to run it.
-fn fits(loaded: &Loaded) -> bool {
-    pagefold_linux::has_counterpart(&loaded.scenario).is_ok()
 }
 
 /// Up to the first that a guest runs.
@@ -128,13 +136,12 @@ fn skip_unfit<'a>(
     left: &mut Peekable<impl Iterator<Item = &'a Loaded>>,
     session: &mut Session<'a, '_>,
 ) -> io::Result<()> {
-    while let Some(loaded) = left.next_if(|loaded| !fits(loaded)) {
-        let ran = pagefold_linux::has_counterpart(&loaded.scenario);
-        session.take(
-            loaded,
-            ran.map(|()| Ran::default()).map_err(Unable::from),
-            Duration::ZERO,
-        )?;
+    while let Some((loaded, why)) = left
+        .peek()
+        .and_then(|loaded| Some((*loaded, unfit(loaded, session.args)?)))
+    {
+        left.next();
+        session.take(loaded, Err(why), Duration::ZERO)?;
     }
     Ok(())
 }
@@ -239,7 +246,13 @@ fn payload(scenarios: &[&Loaded], session: &Session<'_, '_>) -> Result<Payload, 
         files.push((PathBuf::from(TRACE), load::read(trace)?.into_bytes()));
         args.extend([format!("--from={TRACE}"), format!("--delay={}", race.delay)]);
     }
-    for (index, loaded) in scenarios.iter().filter(|loaded| fits(loaded)).enumerate() {
+    if session.args.events {
+        args.push("--events".to_owned());
+    }
+    let fit = scenarios
+        .iter()
+        .filter(|loaded| unfit(loaded, session.args).is_none());
+    for (index, loaded) in fit.enumerate() {
         let name = format!("{index}.litmus");
         files.push((PathBuf::from(&name), loaded.source.clone().into_bytes()));
         args.push(name);

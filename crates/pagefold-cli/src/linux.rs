@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pagefold::protocol::Protocol;
 use pagefold_linux::kernel_log::Complaint;
 use pagefold_linux::qemu::Accelerator;
-use pagefold_linux::{Kernel, Machine, Outcome, Ran, Unable};
+use pagefold_linux::{Aim, Kernel, Limits, Machine, Outcome, Ran, Unable};
 use pagefold_litmus::Scenario;
 use pagefold_machine::model::{self, RunConfig};
 
@@ -18,6 +18,7 @@ use crate::done;
 use crate::exit::{Failure, Status};
 use crate::guest;
 use crate::load::{self, Loaded};
+use crate::order::{self, Order};
 use crate::report::{linux as report, target as target_report};
 use crate::reproduce::Target;
 use crate::terminal::Terminal;
@@ -44,6 +45,16 @@ pub(crate) struct Compared {
     pub(crate) allowed: BTreeSet<Outcome>,
     /// Why there may be more that is allowed.
     pub(crate) open: Option<String>,
+    /// How the order of events compares, if that was asked for.
+    pub(crate) order: Option<Order>,
+}
+
+impl Compared {
+    /// Whether the kernel did something that is not known to be allowed.
+    fn differs(&self) -> bool {
+        let order = self.order.as_ref().is_some_and(Order::differs);
+        order || self.ran.forbidden(&self.allowed).next().is_some()
+    }
 }
 
 /// What is to be said of a scenario, in a word.
@@ -78,7 +89,7 @@ impl Done<'_> {
             return Verdict::Skipped;
         };
         let ran = &compared.ran;
-        let others = ran.forbidden(&compared.allowed).next().is_some();
+        let others = compared.differs();
         if ran.stuck.is_some() || !ran.complaints.is_empty() {
             Verdict::Forbidden
         } else if !others {
@@ -135,15 +146,47 @@ fn here<'a>(scenarios: &'a [Loaded], session: &mut Session<'a, '_>) -> io::Resul
     for loaded in scenarios {
         let begin = Instant::now();
         let ran = match &machine {
-            Ok(machine) => {
-                let aim = session.target.map(|target| &target.aim);
-                machine.run(&loaded.scenario, session.args.race.limits(), aim)
-            }
+            Ok(machine) => match unfit(loaded, session.args) {
+                None => {
+                    let limits = session.args.race.limits();
+                    let aim = session.target.map(|target| &target.aim);
+                    run(machine, &loaded.scenario, session.args.events, limits, aim)
+                }
+                Some(why) => Err(why),
+            },
             Err(why) => Err(why.clone()),
         };
         session.take(loaded, ran, begin.elapsed())?;
     }
     Ok(())
+}
+
+/// Races a scenario, or has its events traced.
+pub(crate) fn run(
+    machine: &Machine,
+    scenario: &Scenario,
+    events: bool,
+    limits: Limits,
+    aim: Option<&Aim>,
+) -> Result<Ran, Unable> {
+    if events {
+        machine.trace(scenario, limits)
+    } else {
+        machine.run(scenario, limits, aim)
+    }
+}
+
+/// Why a scenario is not even tried on a kernel.
+pub(crate) fn unfit(loaded: &Loaded, args: &LinuxArgs) -> Option<Unable> {
+    let scenario = &loaded.scenario;
+    if let Err(why) = pagefold_linux::has_counterpart(scenario) {
+        return Some(why.into());
+    }
+    if args.events {
+        // Whether it is one that can be compared is the same under each.
+        return order::expected(scenario, Protocol::DEFAULT).err();
+    }
+    None
 }
 
 /// What came out so far, and where it is told.
@@ -199,7 +242,7 @@ impl<'a> Session<'a, '_> {
         let done = Done {
             loaded,
             protocol,
-            result: ran.map(|ran| self.compare(&loaded.scenario, ran)),
+            result: ran.and_then(|ran| self.compare(&loaded.scenario, ran)),
             time,
         };
         if self.args.format == Format::Text {
@@ -211,19 +254,23 @@ impl<'a> Session<'a, '_> {
     }
 
     /// Nobody says of a kernel that is older than all protocols what it may do.
-    fn compare(&self, scenario: &Scenario, ran: Ran) -> Compared {
-        let mut compared = compare(scenario, ran, self.protocol, self.args);
+    fn compare(&self, scenario: &Scenario, ran: Ran) -> Result<Compared, Unable> {
+        let mut compared = if self.args.events {
+            compare_order(scenario, ran, self.protocol)?
+        } else {
+            compare(scenario, ran, self.protocol, self.args)
+        };
         let kernel = self.kernel.as_ref();
         if let Some(kernel) = kernel.filter(|kernel| kernel.is_older_than_all())
             && self.args.protocol.is_none()
-            && compared.ran.forbidden(&compared.allowed).next().is_some()
+            && compared.differs()
         {
             compared.open.get_or_insert_with(|| {
                 let (version, protocol) = (kernel.version, self.protocol.name);
                 format!("Linux {version} is older than all protocols; {protocol} is the oldest")
             });
         }
-        compared
+        Ok(compared)
     }
 
     /// All scenarios are through.
@@ -299,5 +346,23 @@ fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, args: &LinuxArgs) 
                 .collect()
         })
         .collect();
-    Compared { ran, allowed, open }
+    Compared {
+        ran,
+        allowed,
+        open,
+        order: None,
+    }
+}
+
+/// Runs the threads one after the other, of which one thing comes, in one order.
+fn compare_order(scenario: &Scenario, ran: Ran, protocol: Protocol) -> Result<Compared, Unable> {
+    let alone = order::expected(scenario, protocol)?;
+    let registers = alone.registers.iter();
+    let outcome = registers.map(|value| value.map(|value| ran.shows(value)));
+    Ok(Compared {
+        allowed: BTreeSet::from([outcome.collect()]),
+        order: Some(order::compare(scenario, &alone, &ran)),
+        ran,
+        open: None,
+    })
 }

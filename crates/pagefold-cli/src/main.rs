@@ -15,6 +15,7 @@ mod guest;
 mod linux;
 mod list;
 mod load;
+mod order;
 mod orderings;
 mod plan;
 mod progress;

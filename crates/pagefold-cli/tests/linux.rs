@@ -2,7 +2,7 @@
 //!
 //! One test after the other, as the command wants the machine for itself.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ fn main() {
             random_sequences_of_other_rules,
         ),
         Trial::ignorable_test("settings_are_put_back", settings_are_put_back),
+        Trial::ignorable_test("order_of_events", order_of_events),
+        Trial::ignorable_test("another_order_is_found", another_order_is_found),
+        Trial::ignorable_test("no_instance_is_left", no_instance_is_left),
     ];
     for folder in ["thread", "selftests"] {
         for path in scenarios(folder) {
@@ -182,6 +185,91 @@ fn random_sequences_of_other_rules() -> Result<Completion, Failed> {
         Ok((_, 0)) => Ok(Completion::ignored_with("Linux 6.14")),
         Ok((said, 1)) if said.contains("\nMM random\n") => Ok(Completion::Completed),
         Ok((said, _)) => Err(said.into()),
+    }
+}
+
+/// What others see of a collapse is in the model's order.
+fn order_of_events() -> Result<Completion, Failed> {
+    for name in [
+        "thread/uffd-copy-vs-retract",
+        "system/anon-collapse-vs-fault",
+    ] {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../litmus/{name}.litmus"));
+        let (run, status) = run(&path, &["--events", "--iterations", "5"])?;
+        if let Some(ignored) = skipped(&run) {
+            return Ok(ignored);
+        }
+        let expected = run["order"]["expected"].as_array();
+        check(
+            status == 0 && expected.is_some_and(|events| events.len() > 2),
+            &run,
+        )?;
+    }
+    Ok(Completion::Completed)
+}
+
+/// A kernel from 6.6 on takes everybody's page tables, not only those of who asks, and calls the result otherwise.
+fn another_order_is_found() -> Result<Completion, Failed> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../litmus/thread/kvm-vs-collapse.litmus");
+    let short = ["--events", "--iterations", "3"];
+    let (own, status) = run(&path, &short)?;
+    if let Some(ignored) = skipped(&own) {
+        return Ok(ignored);
+    }
+    check(status == 0, &own)?;
+    if own["protocol"] == "linux-6.4" {
+        return Ok(Completion::ignored_with("Linux 6.6"));
+    }
+    let (run, status) = run(&path, &[&short[..], &["--protocol", "linux-6.4"]].concat())?;
+    check(status == 1 && run["verdict"] == "forbidden", &run)?;
+    check(run["order"]["seen"][0]["difference"].is_string(), &run)?;
+    Ok(Completion::Completed)
+}
+
+/// Where a killed command has traced, nothing is left: the next one, which may begin when all is taken away, finds nothing to remove.
+fn no_instance_is_left() -> Result<Completion, Failed> {
+    let text = READ.replace("r = x[0];", "r = madvise(x, MADV_COLLAPSE);");
+    let short = ["--events", "--iterations", "1"];
+    let (run, status) = run_text(&text, &short)?;
+    if let Some(ignored) = skipped(&run) {
+        return Ok(ignored);
+    }
+    check(status == 0, &run)?;
+    let file = tempfile::Builder::new().suffix(".litmus").tempfile()?;
+    fs::write(file.path(), &text)?;
+    let mut other = command(&["--events", "--seconds", "60", "--iterations", "1000000000"])
+        .arg(file.path())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let instance = format!("pagefold-{}", other.id());
+    // The command's own namespace has tracefs, also where this process' has not.
+    let instances = PathBuf::from(format!(
+        "/proc/{}/root/sys/kernel/tracing/instances",
+        other.id()
+    ));
+    let began = (0..TRIES).any(|_| {
+        thread::sleep(PAUSE);
+        instances.join(&instance).is_dir()
+    });
+    let held = File::open(&instances)?;
+    other.kill()?;
+    other.wait()?;
+    let gone = (0..TRIES).any(|_| {
+        thread::sleep(PAUSE);
+        let names = rustix::fs::Dir::read_from(&held)
+            .into_iter()
+            .flatten()
+            .flatten();
+        !names
+            .into_iter()
+            .any(|entry| entry.file_name().to_bytes() == instance.as_bytes())
+    });
+    if began && gone {
+        Ok(Completion::Completed)
+    } else {
+        Err(format!("began: {began}, gone: {gone}").into())
     }
 }
 

@@ -46,6 +46,10 @@ pub(crate) struct Board {
     arrived: AtomicU32,
     /// Threads that wait for each other there.
     starters: AtomicU32,
+    /// Not 0: the threads do not race, but run one after the other.
+    pub(crate) in_turn: AtomicU32,
+    /// The thread whose turn it is then.
+    turn: AtomicU32,
     /// Threads that have not ended.
     pub(crate) left: AtomicU32,
     /// Those of them that are no monitors.
@@ -255,6 +259,7 @@ impl Board {
         self.sectors.store(0, Relaxed);
         self.disturbed.store(0, Relaxed);
         self.arrived.store(0, Relaxed);
+        self.turn.store(0, Relaxed);
         self.starters.store(starters as u32, Relaxed);
         self.racers.store(racers as u32, Relaxed);
         self.left.store(threads as u32, Release);
@@ -295,6 +300,21 @@ impl Board {
     /// Whether nothing comes any more that a monitor could wait for.
     pub(crate) fn racers_ended(&self) -> bool {
         self.racers.load(Acquire) == 0
+    }
+
+    /// Waits for the turn of a thread, if threads do not race.
+    pub(crate) fn await_turn(&self, thread: usize) {
+        if self.in_turn.load(Relaxed) != 0 {
+            wait_until(&self.turn, None, |turn| turn as usize == thread);
+        }
+    }
+
+    /// It is the next one's turn.
+    pub(crate) fn end_turn(&self) {
+        if self.in_turn.load(Relaxed) != 0 {
+            self.turn.fetch_add(1, AcqRel);
+            wake(&self.turn);
+        }
     }
 
     /// So many threads have ended, or will never begin.

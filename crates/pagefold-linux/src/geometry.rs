@@ -114,6 +114,43 @@ impl Spread {
     }
 }
 
+/// Pages of a scenario by where they are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The place of the mapping.
+    pub(crate) slot: usize,
+    /// The first page.
+    pub(crate) page: usize,
+    /// How many.
+    pub(crate) pages: usize,
+}
+
+impl Spread {
+    /// What is at the addresses from `start` to before `end`: the page that is represented by just that, or whole huge pages.
+    pub(crate) fn place(&self, start: usize, end: usize) -> Option<Place> {
+        let offset = start
+            .checked_sub(REGION.start)
+            .filter(|_| end <= REGION.end)?;
+        let bytes = end.checked_sub(start)?;
+        let (slot, within) = (offset / STRIDE, offset % STRIDE);
+        if bytes == PAGE {
+            let mut pages = 0..MAX_PAGES;
+            let page = pages.find(|page| self.representative(*page) == within / PAGE)?;
+            return Some(Place {
+                slot,
+                page,
+                pages: 1,
+            });
+        }
+        let whole = bytes > 0 && bytes.is_multiple_of(HUGE) && within.is_multiple_of(HUGE);
+        whole.then(|| Place {
+            slot,
+            page: within / HUGE * HALVES,
+            pages: bytes / HUGE * HALVES,
+        })
+    }
+}
+
 /// The first huge page of the mapping in a slot, however much of it is mapped.
 pub(crate) fn first_huge(slot: usize) -> Pages {
     Pages::new(start_of(slot), HUGE)

@@ -17,6 +17,7 @@ mod aim;
 mod board;
 mod differential;
 pub mod engine;
+pub mod events;
 mod execute;
 mod geometry;
 mod kernel;
@@ -39,7 +40,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use pagefold_litmus::Scenario;
+use pagefold_litmus::{Scenario, Span};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -50,8 +51,11 @@ pub use plan::NoCounterpart;
 pub use race::Limits;
 pub use report::{Count, Outcome, Ran, Seen};
 
+use events::Instance;
 use khugepaged::Khugepaged;
 use plan::Program;
+use race::Threads;
+use sys::kvm;
 
 /// How often, and after what time, is looked whether other threads are gone.
 const LOOKS: u32 = 200;
@@ -74,6 +78,8 @@ pub enum Unable {
     NoCounterpart(NoCounterpart),
     /// This machine does not have what is needed.
     Missing(String),
+    /// Nothing would come of it.
+    Pointless(String),
 }
 
 impl fmt::Display for Unable {
@@ -81,6 +87,7 @@ impl fmt::Display for Unable {
         match self {
             Self::NoCounterpart(reason) => reason.fmt(f),
             Self::Missing(what) => write!(f, "missing: {what}"),
+            Self::Pointless(why) => f.write_str(why),
         }
     }
 }
@@ -125,8 +132,41 @@ impl Machine {
         limits: Limits,
         aim: Option<&Aim>,
     ) -> Result<Ran, Unable> {
+        self.run_program(&Program::new(scenario)?, limits, Threads::Race(aim))
+    }
+
+    /// Runs a scenario in the same way, but its threads one after the other, and notes the events of collapses.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run), or if the kernel does not trace.
+    pub fn trace(&self, scenario: &Scenario, limits: Limits) -> Result<Ran, Unable> {
         let program = Program::new(scenario)?;
-        if let Some(what) = self.kernel.lacks_for(&program) {
+        if !program.can_take_turns() {
+            let reason =
+                "threads of a process that is forked meanwhile do not run one after the other";
+            return Err(NoCounterpart {
+                reason: reason.to_owned(),
+                span: Span::START,
+            }
+            .into());
+        }
+        let instance = Instance::new().map_err(Unable::Missing)?;
+        let mut ran = self.run_program(&program, limits, Threads::InTurn(&instance))?;
+        ran.events.clone_from(&instance.enabled);
+        if !kvm::is_there() {
+            // Nobody follows, so nobody is told.
+            ran.events.retain(|event| event != events::RANGE);
+        }
+        Ok(ran)
+    }
+
+    fn run_program(
+        &self,
+        program: &Program<'_>,
+        limits: Limits,
+        threads: Threads<'_>,
+    ) -> Result<Ran, Unable> {
+        if let Some(what) = self.kernel.lacks_for(program) {
             return Err(Unable::Missing(what));
         }
         if !is_alone() {
@@ -144,7 +184,7 @@ impl Machine {
             _ => None,
         };
         let mut log = kernel::Log::listen();
-        let mut ran = race::run(&program, self.zero_page, limits, aim)
+        let mut ran = race::run(program, self.zero_page, limits, threads)
             .map_err(|error| Unable::Missing(format!("processes and memory files: {error}")))?;
         ran.complaints = log.complaints();
         ran.hides_poison = !kernel::tells_of_poison();

@@ -8,10 +8,9 @@ use rustix::io::Errno;
 
 use crate::board::{Board, Given};
 use crate::geometry;
-use crate::plan::Program;
 use crate::sys::Address;
 use crate::sys::access;
-use crate::sys::kvm::{Vcpu, Vm};
+use crate::sys::kvm::{self, Vcpu, Vm};
 use crate::worker::Context;
 
 /// Who makes an access.
@@ -60,9 +59,12 @@ impl<'vm> Processor<'vm> {
     }
 }
 
-/// The virtual machine of a worker, if threads of it are virtual CPUs.
-pub(crate) fn virtual_machine(program: &Program<'_>, worker: usize) -> Result<Option<Vm>, Errno> {
-    if !program.runs_guest(worker) {
+/// The virtual machine of a worker, if threads of it are virtual CPUs. One without CPUs, if there can be one, where events are traced: it is told of
+/// ranges, which is an event.
+pub(crate) fn virtual_machine(context: &Context<'_>, worker: usize) -> Result<Option<Vm>, Errno> {
+    let program = context.program;
+    let taps = context.marker.is_some() && worker < program.scenario.mms.len() && kvm::is_there();
+    if !taps && !program.runs_guest(worker) {
         return Ok(None);
     }
     let mappings = program.scenario.mappings_of(MmId::new(worker));

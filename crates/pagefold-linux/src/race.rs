@@ -18,6 +18,7 @@ use rustix::process::Pid;
 
 use crate::aim::Aim;
 use crate::board::{Board, Task, WORKERS};
+use crate::events::{self, Instance};
 use crate::geometry::Spread;
 use crate::plan::Program;
 use crate::random::Random;
@@ -50,14 +51,28 @@ pub struct Limits {
     pub khugepaged: bool,
 }
 
+/// How the threads of a scenario run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Threads<'a> {
+    /// All at once; so that they meet there, if that is known.
+    Race(Option<&'a Aim>),
+    /// One after the other, and what the instance notes is kept.
+    InTurn(&'a Instance),
+}
+
 /// Runs a program until a limit is met.
 pub(crate) fn run(
     program: &Program<'_>,
     zero_page: u64,
     limits: Limits,
-    aim: Option<&Aim>,
+    threads: Threads<'_>,
 ) -> Result<Ran, Errno> {
     let board = Shared::<Board>::new()?;
+    let (aim, instance) = match threads {
+        Threads::Race(aim) => (aim, None),
+        Threads::InTurn(instance) => (None, Some(instance)),
+    };
+    board.in_turn.store(instance.is_some().into(), Relaxed);
     let files = objects(program.scenario)?;
     let sectors = program.pins_fast().then(Sectors::new).transpose()?;
     let hang_up = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -70,7 +85,8 @@ pub(crate) fn run(
             &hang_up,
             zero_page,
             limits.khugepaged,
-        ),
+        )
+        .with_marker(instance.map(|instance| &instance.marker)),
         living: [None; WORKERS],
         forked: BTreeSet::new(),
         random: Random::new(limits.seed),
@@ -85,10 +101,17 @@ pub(crate) fn run(
         match controller.iteration()? {
             Ok(outcome) => {
                 let count = ran.counts.entry(outcome).or_default();
-                if board.disturbed.load(Relaxed) == 0 {
-                    count.clean += 1;
-                } else {
+                let disturbed = board.disturbed.load(Relaxed) != 0;
+                if disturbed {
                     count.disturbed += 1;
+                } else {
+                    count.clean += 1;
+                }
+                if let Some(instance) = instance
+                    && let Err(why) = note_collapses(instance, &board, disturbed, &mut ran)
+                {
+                    ran.stuck = Some(why);
+                    break;
                 }
             }
             Err(Stuck(why)) => {
@@ -98,6 +121,23 @@ pub(crate) fn run(
         }
     }
     Ok(ran)
+}
+
+/// Keeps what an instance noted of an iteration; not if somebody else was in the way of a collapse.
+fn note_collapses(
+    instance: &Instance,
+    board: &Board,
+    disturbed: bool,
+    ran: &mut Ran,
+) -> Result<(), String> {
+    let trace = instance
+        .take()
+        .map_err(|error| format!("the trace: {error}"))?;
+    if !disturbed {
+        let collapses = events::collapses(&trace, |start, end| board.spread.place(start, end))?;
+        *ran.collapses.entry(collapses).or_default() += 1;
+    }
+    Ok(())
 }
 
 /// A memory file for each object, or one on a disk that is open for reading.
@@ -195,7 +235,7 @@ impl Controller<'_> {
             let others = others.filter(|(other, _)| *other != thread);
             let longest = others.map(|(_, took)| *took).max().unwrap_or(0);
             let bound = longest.min(LONGEST_DELAY) as usize;
-            let waits = self.random.below(2) == 0;
+            let waits = self.random.below(2) == 0 && board.in_turn.load(Relaxed) == 0;
             let delay = self.random.below(bound + 1);
             let delay = if waits { delay as u64 } else { 0 };
             board.seats[thread].delay.store(delay, Relaxed);
@@ -205,7 +245,15 @@ impl Controller<'_> {
     fn race(&mut self) -> Result<Outcome, Stuck> {
         let Context { program, board, .. } = self.context;
         let scenario = program.scenario;
-        self.ask_living(Task::Build)?;
+        if board.in_turn.load(Relaxed) == 0 {
+            self.ask_living(Task::Build)?;
+        } else {
+            // The last one first, as each does with its mappings.
+            let workers: Vec<usize> = program.living().collect();
+            for worker in workers.into_iter().rev() {
+                self.ask(worker, Task::Build)?;
+            }
+        }
         for (phase, setup) in scenario.setup.iter().enumerate() {
             self.ask(setup.mm.index(), Task::Setup(phase))?;
             self.note_forked();

@@ -7,6 +7,7 @@ use pagefold_litmus::{Symbol, Value};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::events::Collapse;
 use crate::kernel_log::Complaint;
 
 /// What a register holds after an iteration.
@@ -103,6 +104,10 @@ pub struct Ran {
     pub stuck: Option<String>,
     /// What the kernel complained of meanwhile.
     pub complaints: Vec<Complaint>,
+    /// How often collapses were seen to do what, one after the other in an iteration; empty if that was not looked at.
+    pub collapses: BTreeMap<Vec<Collapse>, u64>,
+    /// The trace events that were looked at.
+    pub events: Vec<String>,
     /// The kernel does not tell an access to a poisoned page from another one that ends in SIGBUS: it is built without
     /// `CONFIG_MEMORY_FAILURE`.
     pub hides_poison: bool,

@@ -51,6 +51,8 @@ pub(crate) struct Context<'a> {
     pub(crate) by_khugepaged: bool,
     /// The userfaultfd of each mapping, of this process only.
     pub(crate) uffds: Vec<Userfaultfd>,
+    /// Where collapses are marked in a trace, if there is one.
+    pub(crate) marker: Option<&'a File>,
     /// One that nothing is registered with.
     pub(crate) spare_uffd: Userfaultfd,
     /// The process of each address space that this one has forked.
@@ -77,6 +79,7 @@ impl<'a> Context<'a> {
             hang_up,
             zero_page,
             by_khugepaged,
+            marker: None,
             uffds: scenario
                 .mappings
                 .iter()
@@ -85,6 +88,11 @@ impl<'a> Context<'a> {
             spare_uffd: Userfaultfd::default(),
             children: scenario.mms.iter().map(|_| AtomicI32::new(0)).collect(),
         }
+    }
+
+    /// One that marks collapses of the race in a trace.
+    pub(crate) fn with_marker(self, marker: Option<&'a File>) -> Self {
+        Self { marker, ..self }
     }
 
     /// All pages of a mapping.
@@ -165,7 +173,10 @@ impl<'a> Context<'a> {
         if self.program.uses_uffd {
             self.spare_uffd.open(Modes::default())?;
         }
-        for (id, mapping) in scenario.mappings_of(MmId::new(worker)) {
+        // The last one first: so the kernel, which puts the newest at the end, visits the mappings of an object in the order of the
+        // model, which puts it at the front.
+        let mappings: Vec<_> = scenario.mappings_of(MmId::new(worker)).collect();
+        for (id, mapping) in mappings.into_iter().rev() {
             if mapping.created != Created::Start {
                 continue;
             }
@@ -250,8 +261,7 @@ pub(crate) fn serve(context: &Context<'_>, worker: usize, last: u32, late: bool)
     access::catch_faults().expect("signals can be handled");
     let pid = rustix::process::getpid().as_raw_pid();
     context.board.desks[worker].pid.store(pid, Relaxed);
-    let vm =
-        processor::virtual_machine(context.program, worker).expect("a virtual machine can be made");
+    let vm = processor::virtual_machine(context, worker).expect("a virtual machine can be made");
     thread::scope(|scope| work(context, worker, vm.as_ref(), last, late, scope));
 }
 
@@ -337,7 +347,9 @@ fn race_once(context: &Context<'_>, worker: usize, processor: &Processor<'_>, th
     }
     let begin = Instant::now();
     let body = &context.program.scenario.threads[thread].body;
+    board.await_turn(thread);
     let ended = run_body(context, processor, Moment::Race, body);
+    board.end_turn();
     let took = begin.elapsed();
     seat.took
         .store(took.as_nanos().try_into().unwrap_or(u64::MAX), Relaxed);

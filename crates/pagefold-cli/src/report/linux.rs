@@ -13,6 +13,7 @@ use super::text::seconds;
 use crate::exit::Status;
 use crate::grid::{Cell, Grid};
 use crate::linux::{Compared, Done, Verdict};
+use crate::order::Order;
 use crate::reproduce::{Place, Target};
 use crate::terminal::{Ink, Terminal};
 
@@ -56,7 +57,12 @@ pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write)
             return writeln!(out, "\n{name}: {word}, {why}");
         }
     };
-    let Compared { ran, allowed, open } = compared;
+    let Compared {
+        ran,
+        allowed,
+        open,
+        order,
+    } = compared;
     writeln!(
         out,
         "\n{name}: {}, {} iterations in {}",
@@ -73,6 +79,9 @@ pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write)
     }
     for remark in pagefold_linux::remarks(&done.loaded.scenario) {
         writeln!(out, "  {}", terminal.paint(Ink::Faint, remark))?;
+    }
+    if let Some(order) = order {
+        write_order(order, terminal, out)?;
     }
     if done.loaded.scenario.registers.is_empty() {
         return Ok(());
@@ -93,6 +102,23 @@ pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write)
         grid.row(row("    never".to_owned(), outcome, Cell::default()));
     }
     grid.write(terminal, out)
+}
+
+/// What the kernel did; and what the model does, if it is something else.
+fn write_order(order: &Order, terminal: Terminal, out: &mut dyn Write) -> io::Result<()> {
+    for seen in &order.seen {
+        let times = seen.iterations;
+        match &seen.difference {
+            Some(difference) => {
+                let text = format!("ANOTHER ORDER: {difference}");
+                writeln!(out, "  {}", terminal.paint(Ink::Bad, text))?;
+                writeln!(out, "{times:9}  kernel  {}", seen.events.join(", "))?;
+                writeln!(out, "           model   {}", order.expected.join(", "))?;
+            }
+            None => writeln!(out, "{times:9}  {}", seen.events.join(", "))?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether what was seen may be.
@@ -157,6 +183,7 @@ fn verdict_in_words(compared: &Compared, verdict: Verdict) -> String {
             format!("FORBIDDEN, {others} of {seen} outcomes seen not allowed")
         }
         Verdict::Forbidden => "FORBIDDEN".to_owned(),
+        Verdict::Allowed if compared.order.is_some() => "allowed, in the model's order".to_owned(),
         Verdict::Open => "open".to_owned(),
         Verdict::Allowed | Verdict::Skipped => format!(
             "allowed, {} of {} outcomes seen",
@@ -242,6 +269,20 @@ struct Run<'a> {
     outcomes: Vec<Row<'a>>,
     complaints: Vec<String>,
     remarks: Vec<&'static str>,
+    order: Option<OrderOf<'a>>,
+}
+
+#[derive(Serialize)]
+struct OrderOf<'a> {
+    expected: &'a [String],
+    seen: Vec<OrderSeen<'a>>,
+}
+
+#[derive(Serialize)]
+struct OrderSeen<'a> {
+    events: &'a [String],
+    iterations: u64,
+    difference: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -355,6 +396,24 @@ fn run<'a>(done: &'a Done<'_>) -> Run<'a> {
             },
         ),
         remarks: pagefold_linux::remarks(scenario),
+        order: compared
+            .ok()
+            .and_then(|compared| compared.order.as_ref())
+            .map(order_of),
+    }
+}
+
+fn order_of(order: &Order) -> OrderOf<'_> {
+    let seen = order.seen.iter();
+    OrderOf {
+        expected: &order.expected,
+        seen: seen
+            .map(|seen| OrderSeen {
+                events: &seen.events,
+                iterations: seen.iterations,
+                difference: seen.difference.as_deref(),
+            })
+            .collect(),
     }
 }
 

@@ -18,6 +18,7 @@ use pagefold_litmus::{
 use rustix::io::Errno;
 
 use crate::board::Given;
+use crate::events;
 use crate::plan::modes;
 use crate::processor::Processor;
 use crate::sys::Address;
@@ -215,7 +216,16 @@ impl<'c> Who<'c> {
             Advice::PopulateWrite => raw::MADV_POPULATE_WRITE,
         };
         let pages = self.range(range);
+        let traced = advice == Advice::Collapse && self.moment == Moment::Race;
+        let marker = self.context.marker.filter(|_| traced);
+        if let Some(marker) = marker {
+            let mm = self.context.program.scenario[range.mapping].mm;
+            events::mark(marker, &format!("{}{}", events::BEGIN, mm.index()));
+        }
         let mut result = memory::madvise(pages, number);
+        if let Some(marker) = marker {
+            events::mark(marker, events::END);
+        }
         if self.moment == Moment::Setup && advice == Advice::Collapse {
             // Nobody of the scenario is in the way.
             for _ in 1..TRIES {

@@ -35,7 +35,7 @@ impl fmt::Display for NoCounterpart {
 pub(crate) struct Program<'a> {
     /// The scenario.
     pub(crate) scenario: &'a Scenario,
-    /// The place of each mapping in its address space. A copy that fork makes has that of what it is a copy of.
+    /// The place of each mapping. A copy that fork makes has that of what it is a copy of.
     pub(crate) slots: Vec<usize>,
     /// The worker that each thread belongs to.
     pub(crate) worker_of: Vec<usize>,
@@ -203,6 +203,11 @@ impl<'a> Program<'a> {
             .map(|(thread, _)| thread)
     }
 
+    /// Whether all threads are there from the start, so that they can run one after the other.
+    pub(crate) fn can_take_turns(&self) -> bool {
+        self.forked_in_race.is_empty()
+    }
+
     /// Whether a worker is forked in the race, so that its threads begin when that is done.
     pub(crate) fn joins_late(&self, worker: usize) -> bool {
         self.forked_in_race.contains(&MmId::new(worker))
@@ -273,17 +278,16 @@ fn any_call(body: &[Statement], wanted: fn(&Call) -> bool) -> bool {
     })
 }
 
-/// The places of the mappings, one after the other in each address space.
+/// The places of the mappings, one after the other: so an address tells which mapping it is of, also if it is not known of which process.
 pub(crate) fn slots(scenario: &Scenario) -> Vec<usize> {
-    let mut next = vec![0; scenario.mms.len()];
+    let mut next = 0;
     let mut slots: Vec<usize> = Vec::with_capacity(scenario.mappings.len());
     for mapping in &scenario.mappings {
-        let mm = mapping.mm.index();
         let slot = match mapping.created {
             Created::Fork(of) => slots[of.index()],
-            _ => next[mm],
+            _ => next,
         };
-        next[mm] = next[mm].max(slot + 1);
+        next = next.max(slot + 1);
         slots.push(slot);
     }
     slots

@@ -221,6 +221,11 @@ fn errno(error: kvm_ioctls::Error) -> Errno {
     Errno::from_raw_os_error(error.errno())
 }
 
+/// Whether virtual machines can be made, whatever they can run.
+pub(crate) fn is_there() -> bool {
+    Kvm::new().is_ok_and(|kvm| kvm.create_vm().is_ok())
+}
+
 /// Whether such guests run here, and why not if they do not. Nobody else uses the region meanwhile.
 ///
 /// It is tried in a process of its own: under a hypervisor that promises more than it does, a guest may run for ever.

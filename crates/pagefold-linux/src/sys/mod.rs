@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod disk;
+pub(crate) mod keeper;
 pub(crate) mod kvm;
 pub(crate) mod memory;
 pub(crate) mod proc_mem;

@@ -3,9 +3,10 @@
 use std::process;
 
 use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::errno;
+use super::{errno, result};
 
 /// Ends the process if it is dropped, by a panic.
 struct NoWayBack;
@@ -54,6 +55,15 @@ pub(crate) fn fork_alone(child: impl FnOnce()) -> Result<Pid, Errno> {
         }
         pid => Ok(Pid::from_raw(pid).expect("a child has a number")),
     }
+}
+
+/// Mounts a file system so that only this process sees it, and those that it forks later.
+pub(crate) fn mount_for_us_alone(kind: &str, place: &str) -> Result<(), Errno> {
+    // SAFETY: the process gets a copy of what is mounted; no descriptor and no memory changes.
+    result(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private)?;
+    rustix::mount::mount(kind, place, kind, MountFlags::empty(), None)
 }
 
 /// Ends this process at once, with all its threads.

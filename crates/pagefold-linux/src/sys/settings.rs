@@ -1,27 +1,17 @@
 //! Settings of the machine that are others for a while.
 //!
-//! Guarantee: each is what it was when this process has gone, whichever way it goes. A *keeper*, a process that is told what they were,
-//! waits at a pipe, and puts them back when the last one is gone that has the other end: this process, and those it made, which die with
-//! it. No terminal reaches the keeper, and it dies with nobody. It is a copy of this process, so that the lock on the machine
-//! (`lib.rs`), too, stays taken until it is through.
+//! Guarantee: each is what it was when this process has gone, whichever way it goes: a [`Keeper`] puts them back, and nobody else.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
-
-use super::process;
+use super::keeper::Keeper;
 
 /// Settings that are put back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    saved: Vec<(PathBuf, String)>,
-    /// The end of the pipe that the keeper waits at.
-    line: File,
-    keeper: Pid,
+    _keeper: Keeper,
 }
 
 impl Settings {
@@ -34,31 +24,9 @@ impl Settings {
                 Ok((path.clone(), chosen(&text).to_owned()))
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let (wait, line) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (mut wait, line) = (File::from(wait), File::from(line));
-        let number = line.as_raw_fd();
-        let keeper = process::fork_alone(|| {
-            // SAFETY: the number is that of the keeper's copy of the pipe's other end, which nothing in it uses: `line` is the maker's,
-            // and the keeper ends without dropping its copy of that.
-            unsafe { rustix::io::close(number) };
-            // Somebody writes there who has put them back; or the end comes.
-            if !matches!(wait.read(&mut [0]), Ok(1)) {
-                put_back(&saved);
-            }
-        })?;
         Ok(Self {
-            saved,
-            line,
-            keeper,
+            _keeper: Keeper::new(|| put_back(&saved))?,
         })
-    }
-}
-
-impl Drop for Settings {
-    fn drop(&mut self) {
-        put_back(&self.saved);
-        let _ = self.line.write(&[1]);
-        process::wait(self.keeper);
     }
 }
 

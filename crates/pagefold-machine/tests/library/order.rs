@@ -60,19 +60,15 @@ fn pages_go_then_tables() {
         range(X, 1, 1),
     ];
     let flushes = [CollapseStep::Flush(B), CollapseStep::Flush(A)];
-    let tables = [
-        range(Y, 0, 2),
-        CollapseStep::Flush(B),
-        range(X, 0, 2),
-        CollapseStep::Flush(A),
-    ];
+    let theirs = [range(Y, 0, 2), CollapseStep::Flush(B)];
+    let own = [range(X, 0, 2), CollapseStep::Flush(A)];
     let ended =
         |result| [Part::CollapseFile, Part::ScanFile].map(|part| CollapseStep::Ended(part, result));
-    for (protocol, result) in [
-        ("linux-6.4", ScanResult::Succeed),
-        ("linux-6.6", ScanResult::PteMappedHugepage),
+    for (protocol, theirs, result) in [
+        ("linux-6.4", &[][..], ScanResult::Succeed),
+        ("linux-6.6", &theirs[..], ScanResult::PteMappedHugepage),
     ] {
-        let expected = [&pages[..], &flushes, &tables, &ended(result)].concat();
+        let expected = [&pages[..], &flushes, theirs, &own, &ended(result)].concat();
         assert_eq!(steps(FILE, protocol), expected, "{protocol}");
     }
 }

@@ -12,10 +12,16 @@ use super::{Session, Who, status};
 use crate::model::order::{self, Note};
 use crate::model::{Model, PTRS_PER_TABLE};
 
+/// On behalf of a process itself.
 pub(super) fn madvise_collapse(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> Value {
     order::note(Note::Begin(mm.id));
-    let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
+    let result = collapse_range(mm, range);
     order::note(Note::End);
+    result
+}
+
+fn collapse_range(mm: Ref<Model, Mm<Model>>, range: AddrRange) -> Value {
+    let result = collapse::madvise_collapse(mm, range, |_, result| note_scan(result));
     status(result.map_err(CollapseError::errno))
 }
 
@@ -49,7 +55,7 @@ impl Session<'_> {
             let mm = who.machine.mm(of.mm);
             if mmap::mmget_not_zero(mm) {
                 let range = self.plan.layout.range(MappingId::new(index));
-                huge += u64::from(madvise_collapse(mm, range) == Value::SUCCESS);
+                huge += u64::from(collapse_range(mm, range) == Value::SUCCESS);
                 mmap::exit_mm(mm);
             }
         }
