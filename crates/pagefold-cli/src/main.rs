@@ -2,27 +2,27 @@
 //!
 //! A thin layer over the libraries. `check` goes through these modules in this order: [`load`] (files to scenarios),
 //! [`plan`] (scenarios to runs), [`run`] (workers), [`done`] (what came out, against what was expected), [`report`].
-//! [`linux`] races scenarios on the running kernel instead, and [`guest`] on one in QEMU; [`reproduce`] aims at what a trace shows.
+//! [`linux`] races scenarios on a real kernel instead, where there is one.
 //! [`replay`], [`shrink`] and [`orderings`] are the other commands that run something.
 
 mod args;
 mod check;
-mod differential;
 mod done;
 mod exit;
 mod grid;
-mod guest;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod linux;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[path = "elsewhere.rs"]
 mod linux;
 mod list;
 mod load;
-mod order;
 mod orderings;
 mod plan;
 mod progress;
 mod recording;
 mod replay;
 mod report;
-mod reproduce;
 mod run;
 mod shrink;
 mod tables;
@@ -39,9 +39,7 @@ use exit::{Failure, Status};
 use terminal::Terminal;
 
 fn main() -> ExitCode {
-    if let Some(job) = pagefold_linux::qemu::job() {
-        pagefold_linux::qemu::serve(&job);
-    }
+    linux::serve_as_guest();
     let args = Args::parse();
     let mut out = io::stdout().lock();
     match execute(&args.command, &mut out) {
@@ -57,7 +55,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Replay(args) => replay::replay(args, terminal, out)?,
         Command::Shrink(args) => shrink::shrink(args, terminal, out)?,
         Command::Linux(args) => linux::linux(args, terminal, out)?,
-        Command::LinuxGuest(args) => guest::race(args, out)?,
+        Command::LinuxGuest(args) => linux::race(args, out)?,
         Command::Orderings(args) => orderings::orderings(args, terminal, out)?,
         Command::Protocols => tables::print(&tables::protocols(), terminal, out)?,
         Command::Safeguards => tables::print(&tables::safeguards(), terminal, out)?,

@@ -2,6 +2,4 @@
 
 pub(crate) mod columns;
 pub(crate) mod json;
-pub(crate) mod linux;
-pub(crate) mod target;
 pub(crate) mod text;

@@ -19,9 +19,9 @@ use pagefold_linux::qemu::{self, Accelerator, Config, End, Event, Payload};
 use pagefold_linux::{Count, Kernel, Machine, Outcome, Ran, Unable};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Accel, GuestArgs, LinuxGuestArgs};
+use super::args::{Accel, GuestArgs, LinuxGuestArgs};
+use super::{Session, run, unfit};
 use crate::exit::{Failure, Status};
-use crate::linux::{Session, run, unfit};
 use crate::load::{self, Loaded};
 
 /// A guest is up within this.

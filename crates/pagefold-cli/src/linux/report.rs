@@ -9,12 +9,12 @@ use pagefold_linux::qemu::Accelerator;
 use pagefold_linux::{Count, Kernel, Outcome, Seen, Unable};
 use serde::Serialize;
 
-use super::text::seconds;
+use super::order::Order;
+use super::reproduce::{Place, Target};
+use super::{Compared, Done, Verdict};
 use crate::exit::Status;
 use crate::grid::{Cell, Grid};
-use crate::linux::{Compared, Done, Verdict};
-use crate::order::Order;
-use crate::reproduce::{Place, Target};
+use crate::report::text::seconds;
 use crate::terminal::{Ink, Terminal};
 
 /// The version of the format.

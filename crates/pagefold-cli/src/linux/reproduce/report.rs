@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::reproduce::{Place, Step, Target};
+use super::{Place, Step, Target};
 use crate::terminal::{Ink, Terminal};
 
 /// What is to be reproduced, and where a delay in the kernel would help.

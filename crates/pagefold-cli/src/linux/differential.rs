@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use pagefold_linux::{Cases, Differed, Differing, Machine};
 
-use crate::args::LinuxArgs;
+use super::args::LinuxArgs;
+use super::report;
 use crate::exit::{Failure, Status};
-use crate::report::linux as report;
 use crate::terminal::{Ink, Terminal};
 
 /// How often is told how far it is, at most.

@@ -1,4 +1,14 @@
-//! `pagefold linux`: what the running kernel does, against what is allowed.
+//! `pagefold linux`: what a real kernel does, against what is allowed.
+//!
+//! The running kernel is raced on here, one in QEMU by [`guest`]; [`reproduce`] aims at what a trace shows, [`order`] compares the order of
+//! trace events, and [`differential`] runs random sequences.
+
+pub(crate) mod args;
+mod differential;
+mod guest;
+mod order;
+mod report;
+mod reproduce;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -12,16 +22,18 @@ use pagefold_linux::{Aim, Kernel, Limits, Machine, Outcome, Ran, Unable};
 use pagefold_litmus::Scenario;
 use pagefold_machine::model::{self, RunConfig};
 
-use crate::args::{Format, LinuxArgs};
-use crate::differential::differential;
+use crate::args::Format;
 use crate::done;
 use crate::exit::{Failure, Status};
-use crate::guest;
 use crate::load::{self, Loaded};
-use crate::order::{self, Order};
-use crate::report::{linux as report, target as target_report};
-use crate::reproduce::Target;
 use crate::terminal::Terminal;
+
+use args::LinuxArgs;
+use differential::differential;
+use order::Order;
+use reproduce::Target;
+
+pub(crate) use guest::race;
 
 /// A scenario that is through.
 #[derive(Debug)]
@@ -99,6 +111,13 @@ impl Done<'_> {
         } else {
             Verdict::Forbidden
         }
+    }
+}
+
+/// If this process is the first one of a guest, serves there, and does not return.
+pub(crate) fn serve_as_guest() {
+    if let Some(job) = pagefold_linux::qemu::job() {
+        pagefold_linux::qemu::serve(&job);
     }
 }
 
@@ -225,7 +244,7 @@ impl<'a> Session<'a, '_> {
             let seed = self.args.race.seed;
             report::head(kernel, guest, self.protocol, seed, self.terminal, self.out)?;
             if let Some(target) = self.target {
-                target_report::target(target, self.terminal, self.out)?;
+                reproduce::report::target(target, self.terminal, self.out)?;
             }
         }
         Ok(())

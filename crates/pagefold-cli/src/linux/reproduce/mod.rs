@@ -1,10 +1,11 @@
 //! `pagefold linux --from`: a trace becomes a race on a real kernel that is aimed at what the trace shows.
 //!
 //! [`threads`] says of each step whose it is, in which statement and in which function of Linux ([`functions`]); [`places`] where a
-//! thread has to stop for others, and where they should meet it.
+//! thread has to stop for others, and where they should meet it; [`report`] what is said of that.
 
 mod functions;
 mod places;
+pub(crate) mod report;
 mod threads;
 
 use std::path::{Path, PathBuf};
