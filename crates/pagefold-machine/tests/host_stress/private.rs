@@ -63,6 +63,15 @@ struct Tally {
     children: u64,
 }
 
+/// Touches all pages and moves them out. How many.
+fn begin_in_swap(view: View) -> usize {
+    let mut cpu = HostCpu::run(view.mm);
+    for page in 0..PAGES {
+        cpu.store(view.word(page, CHILD_WORD), 0).unwrap();
+    }
+    reclaim::pageout(view.mm, view.range)
+}
+
 /// What can be done to the memory.
 const OPERATIONS: u64 = 16;
 
@@ -126,6 +135,7 @@ fn private_memory_stays_what_it_is() {
     let mut total = Tally::default();
     for number in 0..ROUNDS {
         let view = View::private(mm, 4);
+        total.moved_out += begin_in_swap(view);
         let busy = AtomicUsize::new(0);
         let (counts, tally) = thread::scope(|scope| {
             let writers = [0, 1].map(|word| {
