@@ -17,28 +17,31 @@ use pagefold::reclaim;
 use pagefold_machine::host::{Host, HostCpu};
 
 use crate::work::{
-    AtWork, HUGE, Object, PAGES, Random, Space, View, WRITERS, Writer, check_counts, count_in, end,
-    machine, tagged,
+    AtWork, Done, HUGE, Object, PAGES, Random, Space, View, WRITERS, Writer, check_counts,
+    count_in, end, machine, tagged,
 };
 
 const ROUNDS: u64 = 20;
 const ACCESSES: u64 = 20_000;
 
 /// Counts through the entries of a process.
-fn write(view: View, seed: u64) -> Vec<u64> {
+fn write(view: View, done: &Done, seed: u64) -> Vec<u64> {
     let mut random = Random::new(seed);
     let mut writer = Writer::new(view, 0);
-    for _ in 0..ACCESSES {
+    let mut access = 0;
+    while done.goes_on(access, ACCESSES) {
         writer.count_up(random.below(PAGES));
+        access += 1;
     }
     writer.counts
 }
 
 /// Counts by calls.
-fn write_by_calls(file: Object, seed: u64) -> Vec<u64> {
+fn write_by_calls(file: Object, done: &Done, seed: u64) -> Vec<u64> {
     let mut random = Random::new(seed);
     let mut counts = vec![0; PAGES as usize];
-    for _ in 0..ACCESSES / 8 {
+    let mut call = 0;
+    while done.goes_on(call, ACCESSES / 8) {
         let page = random.below(PAGES);
         let count = &mut counts[page as usize];
         filemap::write(file, PageIndex(page), |pfn| {
@@ -53,42 +56,46 @@ fn write_by_calls(file: Object, seed: u64) -> Vec<u64> {
             word.store_release(tagged(page, 1, *count));
         })
         .unwrap();
+        call += 1;
     }
     counts
 }
 
 /// Looks that no count goes back.
-fn read(view: View, seed: u64) {
+fn read(view: View, done: &Done, seed: u64) {
     let mut random = Random::new(seed);
     let mut cpu = HostCpu::run(view.mm);
     let mut seen = vec![0; (PAGES * WRITERS) as usize];
-    for _ in 0..ACCESSES {
+    let mut access = 0;
+    while done.goes_on(access, ACCESSES) {
         let (page, word) = (random.below(PAGES), random.below(WRITERS));
         let count = count_in(page, word, cpu.load(view.word(page, word)).unwrap());
         let seen = &mut seen[(page * WRITERS + word) as usize];
         assert!(count >= *seen, "page {page} word {word} went back");
         *seen = count;
+        access += 1;
     }
 }
 
 /// What can be done to the pages.
 const OPERATIONS: u64 = 8;
 
-/// Does to the pages what can be done to them, each at least once, until the others are done. How many were moved out.
-fn disturb(file: Object, views: [View; 2], busy: &AtomicUsize, seed: u64) -> usize {
+/// Does to the pages what can be done to them, until it is enough and the others are done. How many were moved out.
+fn disturb(file: Object, views: [View; 2], busy: &AtomicUsize, done: &Done, seed: u64) -> usize {
     let mut random = Random::new(seed);
     let mut moved_out = 0;
-    let mut done = 0;
-    while busy.load(Acquire) > 0 || done < OPERATIONS {
+    let mut operation = 0;
+    while busy.load(Acquire) > 0 || !done.is_enough() {
         let view = views[random.below(2) as usize];
-        match done % OPERATIONS {
+        match operation % OPERATIONS {
             0 => filemap::fsync(file),
             1 => madvise::cold(view.mm, view.some(&mut random, 64)).unwrap(),
             2 => moved_out += reclaim::shrink(view.mm, view.some(&mut random, 64)),
             3 | 4 => madvise::dontneed(view.mm, view.some(&mut random, 64)).unwrap(),
             _ => moved_out += reclaim::pageout(view.mm, view.some(&mut random, 16)),
         }
-        done += 1;
+        operation += 1;
+        done.one_more();
         thread::yield_now();
     }
     moved_out
@@ -100,24 +107,25 @@ fn round(writer: Space, reader: Space, number: u64) -> (usize, usize) {
     filemap::open_write(file).unwrap();
     let written = View::of_object(writer, file, Sharing::SharedWritable);
     let seen = View::of_object(reader, file, Sharing::Shared);
-    let busy = AtomicUsize::new(0);
+    let (busy, done) = (AtomicUsize::new(0), Done::until(4 * OPERATIONS));
+    let done = &done;
     let seed = number * 8;
     let (counts, moved_out) = thread::scope(|scope| {
         let work = [0, 1, 2].map(|_| AtWork::begin(&busy));
         let [first, second, third] = work;
         let mapped = scope.spawn(move || {
             let _at_work = first;
-            write(written, seed)
+            write(written, done, seed)
         });
         let called = scope.spawn(move || {
             let _at_work = second;
-            write_by_calls(file, seed + 1)
+            write_by_calls(file, done, seed + 1)
         });
         scope.spawn(move || {
             let _at_work = third;
-            read(seen, seed + 2);
+            read(seen, done, seed + 2);
         });
-        let moved_out = disturb(file, [written, seen], &busy, seed + 3);
+        let moved_out = disturb(file, [written, seen], &busy, done, seed + 3);
         ([mapped.join().unwrap(), called.join().unwrap()], moved_out)
     });
     check_counts(seen, &counts);

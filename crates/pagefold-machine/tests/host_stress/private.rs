@@ -17,8 +17,8 @@ use pagefold::reclaim;
 use pagefold_machine::host::{Host, HostCpu};
 
 use crate::work::{
-    AtWork, PAGES, Random, Space, View, WRITERS, Writer, check_counts, count_in, end, machine,
-    tagged,
+    AtWork, Done, PAGES, Random, Space, View, WRITERS, Writer, check_counts, count_in, end,
+    machine, tagged,
 };
 
 const ROUNDS: u64 = 20;
@@ -26,17 +26,17 @@ const ACCESSES: u64 = 30_000;
 const CHILD_WORD: u64 = 7;
 const PIN_EACH: u64 = 500;
 const PINNED: u64 = 100;
-const _: () = assert!(ACCESSES.is_multiple_of(PIN_EACH), "no pin is left over");
 
 /// Counts in its word of random pages; at times has one of them pinned, and counts through the pin.
-fn write(view: View, word: u64, seed: u64) -> Vec<u64> {
+fn write(view: View, word: u64, done: &Done, seed: u64) -> Vec<u64> {
     let mut random = Random::new(seed);
     let mut writer = Writer::new(view, word);
     let mut pin: Option<(u64, Pfn)> = None;
-    for access in 0..ACCESSES {
+    let mut access = 0_u64;
+    while !access.is_multiple_of(PIN_EACH) || done.goes_on(access, ACCESSES) {
         let page = random.below(PAGES);
         writer.count_up(page);
-        if access % PIN_EACH == 0 {
+        if access.is_multiple_of(PIN_EACH) {
             let pfn = gup::pin_user_page(view.mm, view.page(page), true).unwrap();
             pin = Some((page, pfn));
         }
@@ -51,6 +51,7 @@ fn write(view: View, word: u64, seed: u64) -> Vec<u64> {
             place.store_release(tagged(page, word, *count));
             gup::unpin_user_page_dirty::<Host>(pfn);
         }
+        access += 1;
     }
     writer.counts
 }
@@ -63,19 +64,28 @@ struct Tally {
     children: u64,
 }
 
+/// Touches all pages and moves them out. How many.
+fn begin_in_swap(view: View) -> usize {
+    let mut cpu = HostCpu::run(view.mm);
+    for page in 0..PAGES {
+        cpu.store(view.word(page, CHILD_WORD), 0).unwrap();
+    }
+    reclaim::pageout(view.mm, view.range)
+}
+
 /// What can be done to the memory.
 const OPERATIONS: u64 = 16;
 
-/// Does to the memory what can be done to it, each at least once, until the others are done.
-fn disturb(view: View, busy: &AtomicUsize, seed: u64) -> Tally {
+/// Does to the memory what can be done to it, until it is enough and the others are done.
+fn disturb(view: View, busy: &AtomicUsize, done: &Done, seed: u64) -> Tally {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
-    let mut done = 0;
-    while busy.load(Acquire) > 0 || done < OPERATIONS {
+    let mut operation = 0;
+    while busy.load(Acquire) > 0 || !done.is_enough() {
         let mut note = |_: VirtAddr, result| {
             tally.collapsed += u64::from(result == ScanResult::Succeed);
         };
-        match done % OPERATIONS {
+        match operation % OPERATIONS {
             // The error is the last refusal, which is noted.
             0 | 1 => drop(collapse::madvise_collapse(view.mm, view.range, note)),
             2 => collapse::khugepaged_scan_mm(view.mm, Limits::default_of::<Host>(), &mut note),
@@ -87,7 +97,8 @@ fn disturb(view: View, busy: &AtomicUsize, seed: u64) -> Tally {
             5 | 6 => tally.moved_out += reclaim::shrink(view.mm, view.some(&mut random, 64)),
             _ => tally.moved_out += reclaim::pageout(view.mm, view.some(&mut random, 64)),
         }
-        done += 1;
+        operation += 1;
+        done.one_more();
         thread::yield_now();
     }
     tally
@@ -126,16 +137,18 @@ fn private_memory_stays_what_it_is() {
     let mut total = Tally::default();
     for number in 0..ROUNDS {
         let view = View::private(mm, 4);
-        let busy = AtomicUsize::new(0);
+        total.moved_out += begin_in_swap(view);
+        let (busy, done) = (AtomicUsize::new(0), Done::until(2 * OPERATIONS));
+        let done = &done;
         let (counts, tally) = thread::scope(|scope| {
             let writers = [0, 1].map(|word| {
                 let at_work = AtWork::begin(&busy);
                 scope.spawn(move || {
                     let _at_work = at_work;
-                    write(view, word, number * 4 + word)
+                    write(view, word, done, number * 4 + word)
                 })
             });
-            let tally = disturb(view, &busy, number * 4 + 2);
+            let tally = disturb(view, &busy, done, number * 4 + 2);
             (writers.map(|writer| writer.join().unwrap()), tally)
         });
         check_counts(view, &counts);

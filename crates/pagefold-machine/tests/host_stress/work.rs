@@ -1,7 +1,7 @@
 //! What all rounds have in common.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pagefold::Ref;
@@ -134,6 +134,39 @@ impl<'a> AtWork<'a> {
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, AcqRel);
+    }
+}
+
+/// How many things have been done to the memory of a round.
+///
+/// Threads that have done their own part go on until it is enough: else they may be through before the first thing is done to their memory,
+/// and the round is no race. So that a round ends whatever comes of it, they go on for `MOST` times their own part at the longest.
+pub(crate) struct Done {
+    count: AtomicU64,
+    enough: u64,
+}
+
+const MOST: u64 = 200;
+
+impl Done {
+    pub(crate) fn until(enough: u64) -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            enough,
+        }
+    }
+
+    pub(crate) fn one_more(&self) {
+        self.count.fetch_add(1, AcqRel);
+    }
+
+    pub(crate) fn is_enough(&self) -> bool {
+        self.count.load(Acquire) >= self.enough
+    }
+
+    /// Whether a thread goes on that has made so many accesses.
+    pub(crate) fn goes_on(&self, access: u64, own_part: u64) -> bool {
+        access < own_part || access < MOST * own_part && !self.is_enough()
     }
 }
 
