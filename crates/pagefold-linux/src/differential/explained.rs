@@ -3,11 +3,14 @@
 //! Each row says when a difference is of its sort. The two sides are not in the same state any more then, so that the sequence ends
 //! there, and is counted under the name of the row. What is not in this table is a bug of one side.
 
-use pagefold_litmus::{Advice, Call, MappingPage, MmId, Scenario, Statement, StatementKind};
+use pagefold_litmus::{
+    Advice, Backing, Call, MappingId, MappingPage, MmId, Scenario, Statement, StatementKind,
+    UffdMode,
+};
 
 use super::compare::What;
 use super::observe::{EXCLUSIVE, HUGE, OF_OBJECT, Observed, PRESENT, UFFD_WP, ZERO};
-use crate::report::Seen;
+use crate::geometry::HALVES;
 
 /// A way in which the two are known to differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +32,6 @@ pub(super) struct Situation<'a> {
     pub(super) scenario: &'a Scenario,
     /// The steps up to this one.
     pub(super) steps: &'a [(MmId, &'a Statement)],
-    pub(super) kernel: &'a Observed,
     pub(super) engine: &'a Observed,
     pub(super) what: &'a [What],
 }
@@ -41,12 +43,8 @@ const EXPLAINED: &[Explained] = &[
             name: "mremap-of-several",
             why: "Linux moves several mappings by one mremap since 6.17; pagefold moves one, and says EFAULT",
         },
-        applies: |at| {
-            matches!(at.call(), Some(Call::Mremap(..)))
-                && !at.hangs()
-                && at.engine.given != Some(Seen::Number(0))
-                && at.kernel.given != Some(Seen::Word("EFAULT".to_owned()))
-        },
+        // Where the two gave the same all the same, mappings may be elsewhere from then on.
+        applies: |at| at.engine.moves_several,
     },
     Explained {
         known: Known {
@@ -136,6 +134,25 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         known: Known {
+            name: "large-folio-at-a-write",
+            why: "since 6.11 a write that faults on a page of a huge page of shmem, where a table is, maps all of it by small entries; \
+                  pagefold maps the page",
+        },
+        applies: |at| at.page().is_some() && at.maps_whole_folios(),
+    },
+    Explained {
+        known: Known {
+            name: "registered-right-behind",
+            why: "collapse of a range with holes also asks who is registered for the page right behind it in Linux, whose interval has its \
+                  end in it; pagefold asks those of the range",
+        },
+        applies: |at| {
+            matches!(at.call(), Some(Call::Madvise(_, Advice::Collapse)))
+                && at.is_registered_behind()
+        },
+    },
+    Explained {
+        known: Known {
             name: "huge-page-behind-the-end",
             why: "since 6.18 a fault on a huge page of shmem that reaches behind the end maps also what is there, by small entries; \
               pagefold raises SIGBUS",
@@ -169,6 +186,30 @@ impl Situation<'_> {
     /// Whether all that differs is that Linux maps more pages of objects.
     fn maps_more(&self) -> bool {
         maps_more(self.what.iter())
+    }
+
+    /// Whether all that differs is that Linux maps more pages, none of which was there, where a huge page of an object was made.
+    fn maps_whole_folios(&self) -> bool {
+        let collapses = |call: &Call| matches!(call, Call::Madvise(_, Advice::Collapse));
+        self.before(collapses) && self.maps_more()
+    }
+
+    /// Whether somebody hears of missing pages of an object behind its first huge page, by a registration that there is or was.
+    fn is_registered_behind(&self) -> bool {
+        let reaches = |id: MappingId| {
+            self.scenario.pages(id) > HALVES
+                && matches!(self.scenario[id].backing, Backing::Object(_))
+        };
+        let from_start = self.scenario.mappings.iter().enumerate();
+        let from_start =
+            from_start.filter_map(|(id, mapping)| Some((MappingId::new(id), mapping.uffd?)));
+        let calls = self.steps.iter().filter_map(|step| match call_of(step.1)? {
+            Call::UffdRegister(id, modes) => Some((id, modes)),
+            _ => None,
+        });
+        from_start
+            .chain(calls)
+            .any(|(id, modes)| modes.has(UffdMode::Missing) && reaches(id))
     }
 
     /// The page that the step accesses.

@@ -127,6 +127,7 @@ fn observed(state: State, value: u64) -> Observed {
             joinable: false,
         })],
         objects: Vec::new(),
+        moves_several: false,
     }
 }
 
@@ -168,7 +169,7 @@ P0 (A) { r1 = madvise(x, MADV_COLLAPSE); r2 = fork(C); }
 final(C) { r3 = x[1]; }
 ";
     let sequence = Sequence::parse(source).unwrap();
-    let seen = engine::run(&sequence, 1);
+    let seen = server::run(&sequence, 1);
     let given: Vec<Option<Seen>> = seen.iter().map(|seen| seen.given.clone()).collect();
     let numbers = [1, 0, 0, 0].map(|number| Some(Seen::Number(number)));
     assert_eq!(given, numbers);
