@@ -51,12 +51,8 @@ const EXPLAINED: &[Explained] = &[
             name: "guards-and-collapse",
             why: "until 6.19 Linux has no mark for mappings that may have guards, so that collapse goes on where pagefold refuses it",
         },
-        applies: |at| {
-            let guards = |call: &Call| matches!(call, Call::Madvise(_, Advice::GuardInstall));
-            matches!(at.call(), Some(Call::Madvise(_, Advice::Collapse)))
-                && !at.hangs()
-                && at.before(guards)
-        },
+        // Which pages of objects became huge may be seen later.
+        applies: |at| !at.hangs() && at.collapses_after_guards(),
     },
     Explained {
         known: Known {
@@ -65,7 +61,12 @@ const EXPLAINED: &[Explained] = &[
                   pagefold puts the guard there",
         },
         applies: |at| {
-            let protects = |call: &Call| matches!(call, Call::UffdioWriteprotect(..));
+            // What was there leaves its protection behind.
+            let protects = |call: &Call| match call {
+                Call::UffdioWriteprotect(..) => true,
+                Call::UffdioCopy(_, _, mode) | Call::UffdioContinue(_, mode) => mode.0,
+                _ => false,
+            };
             matches!(at.call(), Some(Call::Madvise(_, Advice::GuardInstall)))
                 && at.before(protects)
                 && at.hangs()
@@ -153,6 +154,14 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         known: Known {
+            name: "huge-page-after-a-registration",
+            why: "when a registration for protections ends, Linux takes the right to write from huge pages that are not dirty, so that the \
+                  next write takes such a page out of the table first; pagefold leaves them as they are",
+        },
+        applies: |at| at.ends_registration() && at.loses_huge_pages(),
+    },
+    Explained {
+        known: Known {
             name: "huge-page-behind-the-end",
             why: "since 6.18 a fault on a huge page of shmem that reaches behind the end maps also what is there, by small entries; \
               pagefold raises SIGBUS",
@@ -178,6 +187,14 @@ impl Situation<'_> {
         calls.into_iter().any(|call| wanted(&call))
     }
 
+    /// Whether a collapse came after guards were put up.
+    fn collapses_after_guards(&self) -> bool {
+        let calls = self.steps.iter().filter_map(|step| call_of(step.1));
+        calls
+            .skip_while(|call| !matches!(call, Call::Madvise(_, Advice::GuardInstall)))
+            .any(|call| matches!(call, Call::Madvise(_, Advice::Collapse)))
+    }
+
     /// Whether the step does not end on the real kernel.
     fn hangs(&self) -> bool {
         matches!(self.what, [What::Hang(_)])
@@ -192,6 +209,27 @@ impl Situation<'_> {
     fn maps_whole_folios(&self) -> bool {
         let collapses = |call: &Call| matches!(call, Call::Madvise(_, Advice::Collapse));
         self.before(collapses) && self.maps_more()
+    }
+
+    /// Whether a registration has ended, by itself or by another one.
+    fn ends_registration(&self) -> bool {
+        self.before(|call| {
+            matches!(
+                call,
+                Call::UffdUnregister(_) | Call::UffdClose(_) | Call::UffdRegister(..)
+            )
+        })
+    }
+
+    /// Whether it begins with huge pages of objects that are there no more on Linux.
+    fn loses_huge_pages(&self) -> bool {
+        let huge = PRESENT | HUGE | OF_OBJECT;
+        let mut entries = self.what.iter().filter_map(|what| match what {
+            What::Entries { kernel, engine, .. } => Some((kernel, engine)),
+            _ => None,
+        });
+        entries.clone().next().is_some()
+            && entries.all(|(kernel, engine)| kernel & HUGE == 0 && engine & huge == huge)
     }
 
     /// Whether somebody hears of missing pages of an object behind its first huge page, by a registration that there is or was.

@@ -27,7 +27,7 @@ use crate::sys::process;
 use crate::worker::{self, Context};
 
 /// How long a step may take before it counts as hanging. What hangs without a known reason is tried again.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often is looked whether a process that is waited for is still there.
 const LOOK: Duration = Duration::from_millis(100);

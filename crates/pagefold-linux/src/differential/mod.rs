@@ -222,7 +222,7 @@ impl Sides<'_> {
 
     /// The kernel's side, or how it broke.
     fn kernel(
-        &self,
+        &mut self,
         sequence: &Sequence,
         places: u64,
     ) -> Result<Result<Vec<Observed>, (usize, String)>, Unable> {
@@ -233,7 +233,11 @@ impl Sides<'_> {
         let zero_page = self.machine.zero_page;
         match kernel::run(sequence, &program, &self.board, zero_page, places) {
             Ok(seen) => Ok(Ok(seen)),
-            Err(Trouble::Stuck(step, why)) => Ok(Err((step.unwrap_or(0), why))),
+            Err(Trouble::Stuck(step, why)) => {
+                // Children of who was killed may still look at the old one for a while.
+                self.board = Shared::new().map_err(missing)?;
+                Ok(Err((step.unwrap_or(0), why)))
+            }
             Err(Trouble::System(error)) => Err(missing(error)),
         }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::observe::Observed;
 use super::sequence::{Sequence, result_of};
-use crate::engine::{Engine, Pins};
+use crate::engine::{Engine, Reach};
 
 /// Frames of the machine: 256 MiB, of which the largest sequence uses a part.
 const FRAMES: usize = 64 * 1024;
@@ -69,7 +69,7 @@ pub(super) fn serve(stream: &UnixStream, protocol: Protocol) {
 
 /// Runs a sequence from beginning to end, and takes everything away.
 pub(super) fn run(sequence: &Sequence, places: u64) -> Vec<Observed> {
-    let mut engine = Engine::new(&sequence.scenario, Pins::OfRepresentatives, places);
+    let mut engine = Engine::new(&sequence.scenario, Reach::AsKernelSide, places);
     let steps = sequence.steps();
     let seen = steps
         .map(|(mm, statement)| {

@@ -11,7 +11,7 @@ use pagefold_litmus::{Backing, MappingId, MappingPage, MappingRange, Sharing, Sy
 use pagefold_machine::host::{Host, HostCpu};
 
 use super::calls::mapped;
-use super::{Engine, Pins};
+use super::{Engine, Reach};
 use crate::report::Seen;
 
 pub(super) fn write_frame(pfn: Pfn, value: u64) {
@@ -56,7 +56,8 @@ impl Engine<'_> {
             Err(error) => signal(&error),
         };
         let first = one(self.representative(page));
-        for addr in self.others(page) {
+        let goes_on = matches!(first, Seen::Number(_)) || self.reach == Reach::Groups;
+        for addr in self.others(page).take_while(|_| goes_on) {
             let other = one(addr);
             self.compare(page, addr, &first, &other);
         }
@@ -109,8 +110,10 @@ impl Engine<'_> {
 
     pub(super) fn mremap(&mut self, from: MappingRange, to: MappingRange) -> Seen {
         let (mm, old) = (self.mm_of(from.mapping), self.range(from));
-        let vmas = mm.vmas_protected();
-        self.moves_several |= vmas.filter(|vma| vma.range.overlaps(old)).count() > 1;
+        let first = mm
+            .vmas_protected()
+            .find(|vma| vma.range.contains(old.start));
+        self.moves_several |= first.is_some_and(|vma| !vma.range.covers(old));
         mapped(mremap::mremap(mm, old, self.range(to).start))
     }
 
@@ -123,7 +126,7 @@ impl Engine<'_> {
     ) -> Seen {
         let mm = self.mm_of(page.mapping);
         let first = one(mm, self.representative(page));
-        if self.pins == Pins::OfGroups {
+        if self.reach == Reach::Groups {
             for addr in self.others(page) {
                 let other = one(mm, addr);
                 self.compare(page, addr, &first, &other);

@@ -2,7 +2,7 @@
 //!
 //! An [`Engine`] does one statement after the other, each to the groups and at the addresses where the kernel's side does it
 //! (`geometry.rs`, `execute/`): accesses and what fills pages begin with the representative, which says how it went, and go on
-//! to the rest of its group; pins are those of the representative ([`Pins`]); other calls are on whole groups. So what a step gives, and what is seen
+//! to the rest of its group; pins are those of the representative ([`Reach`]); other calls are on whole groups. So what a step gives, and what is seen
 //! after it, can be held against a real kernel's.
 //!
 //! It has two users. [`run`] runs whole scenarios of one actor at a time, whose outcomes are held against the model's, which has two
@@ -41,13 +41,14 @@ use crate::report::{Outcome, Seen};
 use memory::write_frame;
 pub use scenario::{PROTOCOL, run};
 
-/// Which pages a pin is of.
+/// How far accesses and pins reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pins {
-    /// The representative alone, as on a real kernel.
-    OfRepresentatives,
-    /// All of the group, so that its pages hold the same afterwards.
-    OfGroups,
+pub(crate) enum Reach {
+    /// As far as on the kernel's side: pins are of the representative alone, and where it raises a signal, the rest of the group
+    /// is left alone.
+    AsKernelSide,
+    /// All of the group, so that its pages hold the same afterwards, and are seen to do the same.
+    Groups,
 }
 
 /// A process.
@@ -62,7 +63,7 @@ struct Process {
 /// The engine with a scenario's things.
 pub(crate) struct Engine<'a> {
     scenario: &'a Scenario,
-    pins: Pins,
+    reach: Reach,
     slots: Vec<usize>,
     spread: Spread,
     /// Who runs; a thread of the machine is one CPU.
@@ -77,7 +78,7 @@ pub(crate) struct Engine<'a> {
     registers: Outcome,
     /// Where a page did not do as the representative of its group, if one did not.
     uneven: Option<String>,
-    /// An mremap was of several mappings.
+    /// An mremap was of more than the mapping that it began in.
     moves_several: bool,
     /// Frames that were in use before.
     frames: usize,
@@ -96,7 +97,7 @@ pub(crate) struct Ended {
 
 impl<'a> Engine<'a> {
     /// Makes what is there from the start. Places of pages are drawn from `seed`.
-    pub(crate) fn new(scenario: &'a Scenario, pins: Pins, seed: u64) -> Self {
+    pub(crate) fn new(scenario: &'a Scenario, reach: Reach, seed: u64) -> Self {
         Host::rcu_barrier();
         let frames = Host::frames_in_use();
         let spread = Spread::default();
@@ -116,7 +117,7 @@ impl<'a> Engine<'a> {
         });
         let mut engine = Self {
             scenario,
-            pins,
+            reach,
             slots: slots(scenario),
             spread,
             cpu: None,

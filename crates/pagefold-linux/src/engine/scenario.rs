@@ -11,7 +11,7 @@ use pagefold_litmus::{
     Actor, Call, MappingId, MmId, Scenario, Span, Statement, UffdMode, UffdModes,
 };
 
-use super::{Engine, Pins};
+use super::{Engine, Reach};
 use crate::geometry::MAX_PAGES;
 use crate::plan::NoCounterpart;
 use crate::report::{Outcome, Seen};
@@ -30,7 +30,7 @@ static MACHINE: Mutex<()> = Mutex::new(());
 pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, NoCounterpart> {
     check(scenario)?;
     let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut engine = Engine::new(scenario, Pins::OfGroups, seed);
+    let mut engine = Engine::new(scenario, Reach::Groups, seed);
     for phase in &scenario.setup {
         engine.body(Some(phase.mm), &phase.body);
     }
