@@ -71,7 +71,6 @@ pub(super) fn compare(sequence: &Sequence, kernel: &[Observed], engine: &[Observ
         let situation = Situation {
             scenario: &sequence.scenario,
             steps: &steps[..=step],
-            kernel,
             engine,
             what: &what,
         };
@@ -90,7 +89,6 @@ pub(super) fn hang(sequence: &Sequence, step: usize, why: &str) -> Compared {
     let situation = Situation {
         scenario: &sequence.scenario,
         steps: &steps[..=step],
-        kernel: &Observed::default(),
         engine: &Observed::default(),
         what: &what,
     };

@@ -3,11 +3,14 @@
 //! Each row says when a difference is of its sort. The two sides are not in the same state any more then, so that the sequence ends
 //! there, and is counted under the name of the row. What is not in this table is a bug of one side.
 
-use pagefold_litmus::{Advice, Call, MappingPage, MmId, Scenario, Statement, StatementKind};
+use pagefold_litmus::{
+    Advice, Backing, Call, MappingId, MappingPage, MmId, Scenario, Statement, StatementKind,
+    UffdMode,
+};
 
 use super::compare::What;
 use super::observe::{EXCLUSIVE, HUGE, OF_OBJECT, Observed, PRESENT, UFFD_WP, ZERO};
-use crate::report::Seen;
+use crate::geometry::HALVES;
 
 /// A way in which the two are known to differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +32,6 @@ pub(super) struct Situation<'a> {
     pub(super) scenario: &'a Scenario,
     /// The steps up to this one.
     pub(super) steps: &'a [(MmId, &'a Statement)],
-    pub(super) kernel: &'a Observed,
     pub(super) engine: &'a Observed,
     pub(super) what: &'a [What],
 }
@@ -41,24 +43,16 @@ const EXPLAINED: &[Explained] = &[
             name: "mremap-of-several",
             why: "Linux moves several mappings by one mremap since 6.17; pagefold moves one, and says EFAULT",
         },
-        applies: |at| {
-            matches!(at.call(), Some(Call::Mremap(..)))
-                && !at.hangs()
-                && at.engine.given != Some(Seen::Number(0))
-                && at.kernel.given != Some(Seen::Word("EFAULT".to_owned()))
-        },
+        // Where the two gave the same all the same, mappings may be elsewhere from then on.
+        applies: |at| at.engine.moves_several,
     },
     Explained {
         known: Known {
             name: "guards-and-collapse",
             why: "until 6.19 Linux has no mark for mappings that may have guards, so that collapse goes on where pagefold refuses it",
         },
-        applies: |at| {
-            let guards = |call: &Call| matches!(call, Call::Madvise(_, Advice::GuardInstall));
-            matches!(at.call(), Some(Call::Madvise(_, Advice::Collapse)))
-                && !at.hangs()
-                && at.before(guards)
-        },
+        // Which pages of objects became huge may be seen later.
+        applies: |at| !at.hangs() && at.collapses_after_guards(),
     },
     Explained {
         known: Known {
@@ -67,7 +61,12 @@ const EXPLAINED: &[Explained] = &[
                   pagefold puts the guard there",
         },
         applies: |at| {
-            let protects = |call: &Call| matches!(call, Call::UffdioWriteprotect(..));
+            // What was there leaves its protection behind.
+            let protects = |call: &Call| match call {
+                Call::UffdioWriteprotect(..) => true,
+                Call::UffdioCopy(_, _, mode) | Call::UffdioContinue(_, mode) => mode.0,
+                _ => false,
+            };
             matches!(at.call(), Some(Call::Madvise(_, Advice::GuardInstall)))
                 && at.before(protects)
                 && at.hangs()
@@ -136,6 +135,33 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         known: Known {
+            name: "large-folio-at-a-write",
+            why: "since 6.11 a write that faults on a page of a huge page of shmem, where a table is, maps all of it by small entries; \
+                  pagefold maps the page",
+        },
+        applies: |at| at.page().is_some() && at.maps_whole_folios(),
+    },
+    Explained {
+        known: Known {
+            name: "registered-right-behind",
+            why: "collapse of a range with holes also asks who is registered for the page right behind it in Linux, whose interval has its \
+                  end in it; pagefold asks those of the range",
+        },
+        applies: |at| {
+            matches!(at.call(), Some(Call::Madvise(_, Advice::Collapse)))
+                && at.is_registered_behind()
+        },
+    },
+    Explained {
+        known: Known {
+            name: "huge-page-after-a-registration",
+            why: "when a registration for protections ends, Linux takes the right to write from huge pages that are not dirty, so that the \
+                  next write takes such a page out of the table first; pagefold leaves them as they are",
+        },
+        applies: |at| at.ends_registration() && at.loses_huge_pages(),
+    },
+    Explained {
+        known: Known {
             name: "huge-page-behind-the-end",
             why: "since 6.18 a fault on a huge page of shmem that reaches behind the end maps also what is there, by small entries; \
               pagefold raises SIGBUS",
@@ -161,6 +187,14 @@ impl Situation<'_> {
         calls.into_iter().any(|call| wanted(&call))
     }
 
+    /// Whether a collapse came after guards were put up.
+    fn collapses_after_guards(&self) -> bool {
+        let calls = self.steps.iter().filter_map(|step| call_of(step.1));
+        calls
+            .skip_while(|call| !matches!(call, Call::Madvise(_, Advice::GuardInstall)))
+            .any(|call| matches!(call, Call::Madvise(_, Advice::Collapse)))
+    }
+
     /// Whether the step does not end on the real kernel.
     fn hangs(&self) -> bool {
         matches!(self.what, [What::Hang(_)])
@@ -169,6 +203,51 @@ impl Situation<'_> {
     /// Whether all that differs is that Linux maps more pages of objects.
     fn maps_more(&self) -> bool {
         maps_more(self.what.iter())
+    }
+
+    /// Whether all that differs is that Linux maps more pages, none of which was there, where a huge page of an object was made.
+    fn maps_whole_folios(&self) -> bool {
+        let collapses = |call: &Call| matches!(call, Call::Madvise(_, Advice::Collapse));
+        self.before(collapses) && self.maps_more()
+    }
+
+    /// Whether a registration has ended, by itself or by another one.
+    fn ends_registration(&self) -> bool {
+        self.before(|call| {
+            matches!(
+                call,
+                Call::UffdUnregister(_) | Call::UffdClose(_) | Call::UffdRegister(..)
+            )
+        })
+    }
+
+    /// Whether it begins with huge pages of objects that are there no more on Linux.
+    fn loses_huge_pages(&self) -> bool {
+        let huge = PRESENT | HUGE | OF_OBJECT;
+        let mut entries = self.what.iter().filter_map(|what| match what {
+            What::Entries { kernel, engine, .. } => Some((kernel, engine)),
+            _ => None,
+        });
+        entries.clone().next().is_some()
+            && entries.all(|(kernel, engine)| kernel & HUGE == 0 && engine & huge == huge)
+    }
+
+    /// Whether somebody hears of missing pages of an object behind its first huge page, by a registration that there is or was.
+    fn is_registered_behind(&self) -> bool {
+        let reaches = |id: MappingId| {
+            self.scenario.pages(id) > HALVES
+                && matches!(self.scenario[id].backing, Backing::Object(_))
+        };
+        let from_start = self.scenario.mappings.iter().enumerate();
+        let from_start =
+            from_start.filter_map(|(id, mapping)| Some((MappingId::new(id), mapping.uffd?)));
+        let calls = self.steps.iter().filter_map(|step| match call_of(step.1)? {
+            Call::UffdRegister(id, modes) => Some((id, modes)),
+            _ => None,
+        });
+        from_start
+            .chain(calls)
+            .any(|(id, modes)| modes.has(UffdMode::Missing) && reaches(id))
     }
 
     /// The page that the step accesses.

@@ -188,7 +188,7 @@ impl Generator<'_> {
 
     fn statement(&mut self, mapping: &Mapping) -> String {
         let name = mapping.name;
-        match self.random.below(if mapping.registered { 44 } else { 36 }) {
+        match self.random.below(if mapping.registered { 46 } else { 38 }) {
             0..3 => {
                 let page = self.page(mapping);
                 self.result(&page)
@@ -248,23 +248,36 @@ impl Generator<'_> {
                 let modes = self.modes(mapping.object);
                 self.result(&format!("uffd_register({name}, {modes}|SIGBUS_ON_FAULT)"))
             }
-            35 => self.result(&format!("uffd_unregister({name})")),
-            36..38 => {
-                let (page, value) = (self.page(mapping), self.value());
-                self.result(&format!("uffdio_copy({page}, {value})"))
+            35 => {
+                let end = self.pick(&["uffd_unregister", "uffd_unregister", "uffd_close"]);
+                self.result(&format!("{end}({name})"))
             }
-            38..41 => {
+            36 => {
+                let page = self.page(mapping);
+                self.result(&format!("proc_mem_read({page})"))
+            }
+            37 => {
+                let (page, value) = (self.page(mapping), self.value());
+                self.result(&format!("proc_mem_write({page}, {value})"))
+            }
+            38..40 => {
+                let (page, value) = (self.page(mapping), self.value());
+                let mode = self.pick(&["", "", ", MODE_WP"]);
+                self.result(&format!("uffdio_copy({page}, {value}{mode})"))
+            }
+            40..43 => {
                 let page = self.page(mapping);
                 let off = self.pick(&["", "", ", 0"]);
                 self.result(&format!("uffdio_writeprotect({page}{off})"))
             }
-            41 => {
+            43 => {
                 let page = self.page(mapping);
                 self.result(&format!("uffdio_zeropage({page})"))
             }
-            42 => {
+            44 => {
                 let page = self.page(mapping);
-                self.result(&format!("uffdio_continue({page})"))
+                let mode = self.pick(&["", "", ", MODE_WP"]);
+                self.result(&format!("uffdio_continue({page}{mode})"))
             }
             _ => {
                 let page = self.page(mapping);
@@ -327,7 +340,7 @@ impl Generator<'_> {
         format!("r{number} = {statement};")
     }
 
-    /// Reads every page at the end.
+    /// Reads a page of each mapping at the end.
     fn looks(&mut self, mms: usize, text: &mut String) {
         let mut there: Vec<usize> = (0..mms).collect();
         there.extend(self.forked.then_some(CHILD));
@@ -336,10 +349,8 @@ impl Generator<'_> {
             let mappings = self.mappings.clone();
             let mut body = String::new();
             for mapping in mappings.iter().filter(|mapping| mapping.mm == of) {
-                for page in 0..mapping.pages {
-                    let load = format!("{}[{page}]", mapping.name);
-                    write!(body, " {}", self.result(&load)).expect("a string");
-                }
+                let load = self.page(mapping);
+                write!(body, " {}", self.result(&load)).expect("a string");
             }
             writeln!(text, "final({}) {{{body} }}", MMS[mm]).expect("a string");
         }

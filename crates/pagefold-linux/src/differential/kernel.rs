@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::observe::{self, Cache, Content, Observed, Run, Space, State};
-use super::sequence::Sequence;
+use super::sequence::{Sequence, result_of};
 use crate::board::{Board, Task, WORKERS};
 use crate::plan::Program;
 use crate::race;
@@ -26,8 +26,8 @@ use crate::sys::memory::{self, HUGE, PAGE, REGION};
 use crate::sys::process;
 use crate::worker::{self, Context};
 
-/// How long a step may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a step may take before it counts as hanging. What hangs without a known reason is tried again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often is looked whether a process that is waited for is still there.
 const LOOK: Duration = Duration::from_millis(100);
@@ -188,11 +188,7 @@ impl Side<'_> {
 
     fn observe(&self, statement: &Statement) -> Result<Observed, Trouble> {
         let scenario = self.context.program.scenario;
-        let result = match &statement.kind {
-            StatementKind::Load { result, .. } | StatementKind::Call { result, .. } => *result,
-            _ => None,
-        };
-        let given: Option<Seen> = result.and_then(|register| {
+        let given: Option<Seen> = result_of(statement).and_then(|register| {
             let registers = self.context.board.registers(scenario.registers.len());
             registers[register.index()].clone()
         });
@@ -211,6 +207,7 @@ impl Side<'_> {
             objects: objects
                 .map(|id| self.cache(id))
                 .collect::<Result<_, Trouble>>()?,
+            moves_several: false,
         })
     }
 

@@ -5,23 +5,23 @@
 //! says (page by page, not only those that represent others), what mapped pages hold, which pages objects have. A difference is
 //! shrunk to the shortest sequence that still has one, and is a scenario.
 //!
-//! `sequence.rs` says what a sequence is, `generate.rs` draws one; `kernel.rs` and `engine.rs` run it, `observe.rs` says what is
-//! looked at; `compare.rs` compares; `explained.rs` is the list of what is known to differ, and why.
+//! `sequence.rs` says what a sequence is, `generate.rs` draws one; `kernel.rs` and, in a process of its own, `server.rs` with the crate's
+//! `engine` run it, `observe.rs` says what is looked at; `compare.rs` compares; `explained.rs` is the list of what is known to differ, and why.
 
 mod compare;
-mod engine;
 mod explained;
 mod generate;
 mod kernel;
-mod observe;
+pub(crate) mod observe;
 mod sequence;
+mod server;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use pagefold::protocol::Protocol;
-use pagefold_litmus::{Scenario, StatementKind, shrink};
+use pagefold_litmus::{Scenario, shrink};
 use rustix::process::Pid;
 
 use crate::board::Board;
@@ -34,10 +34,10 @@ use crate::{Machine, Unable, is_alone, kernel as running};
 pub use explained::Known;
 
 use compare::{Compared, Difference, What};
-use engine::{Answer, Request};
 use kernel::Trouble;
 use observe::Observed;
-use sequence::{Sequence, VOCABULARY};
+use sequence::{Sequence, VOCABULARY, result_of};
+use server::{Answer, Request};
 
 /// How long the engine may take for a sequence.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -211,7 +211,7 @@ impl Sides<'_> {
             match compared {
                 Compared::Same => return Ok(Outcome::Same),
                 Compared::Explained(known) => return Ok(Outcome::Explained(known)),
-                Compared::Different(difference) if tries == TRIES || kernel.is_err() => {
+                Compared::Different(difference) if tries == TRIES => {
                     let kernel = kernel.unwrap_or_default();
                     return Ok(Outcome::Different((difference, kernel)));
                 }
@@ -222,7 +222,7 @@ impl Sides<'_> {
 
     /// The kernel's side, or how it broke.
     fn kernel(
-        &self,
+        &mut self,
         sequence: &Sequence,
         places: u64,
     ) -> Result<Result<Vec<Observed>, (usize, String)>, Unable> {
@@ -233,7 +233,11 @@ impl Sides<'_> {
         let zero_page = self.machine.zero_page;
         match kernel::run(sequence, &program, &self.board, zero_page, places) {
             Ok(seen) => Ok(Ok(seen)),
-            Err(Trouble::Stuck(step, why)) => Ok(Err((step.unwrap_or(0), why))),
+            Err(Trouble::Stuck(step, why)) => {
+                // Children of who was killed may still look at the old one for a while.
+                self.board = Shared::new().map_err(missing)?;
+                Ok(Err((step.unwrap_or(0), why)))
+            }
             Err(Trouble::System(error)) => Err(missing(error)),
         }
     }
@@ -245,11 +249,11 @@ impl Sides<'_> {
             let (here, there) = UnixStream::pair().map_err(say)?;
             here.set_read_timeout(Some(PATIENCE)).map_err(say)?;
             let protocol = self.protocol;
-            let pid = process::fork(|| engine::serve(&there, protocol)).map_err(missing)?;
+            let pid = process::fork(|| server::serve(&there, protocol)).map_err(missing)?;
             self.engine = Some((pid, here));
         }
         if let Some((_, stream)) = &self.engine
-            && engine::send(stream, request).is_err()
+            && server::send(stream, request).is_err()
         {
             self.dismiss();
         }
@@ -259,7 +263,7 @@ impl Sides<'_> {
     /// The engine's answer; an error if it broke.
     fn answer(&mut self) -> Answer {
         let answer = match &self.engine {
-            Some((_, stream)) => engine::receive::<Answer>(stream)
+            Some((_, stream)) => server::receive::<Answer>(stream)
                 .unwrap_or_else(|error| Err(format!("the engine does not answer: {error}"))),
             None => Err("the engine is gone".to_owned()),
         };
@@ -348,12 +352,7 @@ fn describe(
     });
     let given = sequence.steps().zip(kernel);
     let given = given.filter_map(|((_, statement), seen)| {
-        let (StatementKind::Load { result, .. } | StatementKind::Call { result, .. }) =
-            &statement.kind
-        else {
-            return None;
-        };
-        let register = &sequence.scenario[(*result)?].name;
+        let register = &sequence.scenario[result_of(statement)?].name;
         Some(format!("{register} = {}", seen.given.as_ref()?))
     });
     let given: Vec<String> = given.collect();

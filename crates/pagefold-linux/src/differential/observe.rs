@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::report::Seen;
 
 /// What an entry says of its page: some of the following.
-pub(super) type State = u16;
+pub(crate) type State = u16;
 
 /// A page is mapped.
-pub(super) const PRESENT: State = 1;
+pub(crate) const PRESENT: State = 1;
 /// By a huge page.
-pub(super) const HUGE: State = 1 << 1;
+pub(crate) const HUGE: State = 1 << 1;
 /// It is one of an object.
-pub(super) const OF_OBJECT: State = 1 << 2;
+pub(crate) const OF_OBJECT: State = 1 << 2;
 /// It is the page of zeros.
-pub(super) const ZERO: State = 1 << 3;
+pub(crate) const ZERO: State = 1 << 3;
 /// It is protected by userfaultfd; so is the place of one that is not there.
-pub(super) const UFFD_WP: State = 1 << 4;
+pub(crate) const UFFD_WP: State = 1 << 4;
 /// Accesses raise SIGSEGV.
-pub(super) const GUARD: State = 1 << 5;
+pub(crate) const GUARD: State = 1 << 5;
 /// Accesses raise SIGBUS.
-pub(super) const POISON: State = 1 << 6;
+pub(crate) const POISON: State = 1 << 6;
 /// It is in swap.
-pub(super) const SWAPPED: State = 1 << 7;
+pub(crate) const SWAPPED: State = 1 << 7;
 /// Nobody else maps it.
-pub(super) const EXCLUSIVE: State = 1 << 8;
+pub(crate) const EXCLUSIVE: State = 1 << 8;
 
 /// Their names, in the order of the bits.
 const NAMES: [&str; 9] = [
@@ -42,7 +42,7 @@ const NAMES: [&str; 9] = [
 ];
 
 /// A state in words.
-pub(super) fn describe(state: State) -> String {
+pub(crate) fn describe(state: State) -> String {
     let names = NAMES.iter().enumerate();
     let names: Vec<&str> = names
         .filter(|(bit, _)| state >> bit & 1 != 0)
@@ -57,14 +57,14 @@ pub(super) fn describe(state: State) -> String {
 
 /// Pages one after the other, counted from the start of the region, whose entries say the same; never nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Run {
-    pub(super) first: usize,
-    pub(super) pages: usize,
-    pub(super) state: State,
+pub(crate) struct Run {
+    pub(crate) first: usize,
+    pub(crate) pages: usize,
+    pub(crate) state: State,
 }
 
 /// Adds a page, behind those that were added before.
-pub(super) fn push(runs: &mut Vec<Run>, page: usize, state: State) {
+pub(crate) fn push(runs: &mut Vec<Run>, page: usize, state: State) {
     if state == 0 {
         return;
     }
@@ -80,44 +80,46 @@ pub(super) fn push(runs: &mut Vec<Run>, page: usize, state: State) {
 
 /// What a page that represents others holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Content {
+pub(crate) struct Content {
     /// The mapping, or the object.
-    pub(super) of: usize,
+    pub(crate) of: usize,
     /// The page of the scenario.
-    pub(super) page: usize,
+    pub(crate) page: usize,
     /// The word at its beginning.
-    pub(super) value: u64,
+    pub(crate) value: u64,
 }
 
 /// An address space.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Space {
+pub(crate) struct Space {
     /// What entries say.
-    pub(super) runs: Vec<Run>,
+    pub(crate) runs: Vec<Run>,
     /// What mapped pages hold.
-    pub(super) contents: Vec<Content>,
+    pub(crate) contents: Vec<Content>,
     /// There are neighbours among its mappings that Linux would have joined; only the engine says so.
-    pub(super) joinable: bool,
+    pub(crate) joinable: bool,
 }
 
 /// An object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     /// Its size in pages.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// The pages that it has.
-    pub(super) runs: Vec<Run>,
+    pub(crate) runs: Vec<Run>,
     /// What they hold.
-    pub(super) contents: Vec<Content>,
+    pub(crate) contents: Vec<Content>,
 }
 
 /// All of it, after a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Observed {
+pub(crate) struct Observed {
     /// What the step gave.
-    pub(super) given: Option<Seen>,
+    pub(crate) given: Option<Seen>,
     /// The address spaces that there are.
-    pub(super) spaces: Vec<Option<Space>>,
+    pub(crate) spaces: Vec<Option<Space>>,
     /// The objects.
-    pub(super) objects: Vec<Cache>,
+    pub(crate) objects: Vec<Cache>,
+    /// There was an mremap of more than the mapping that it began in; only the engine says so.
+    pub(crate) moves_several: bool,
 }

@@ -3,7 +3,7 @@
 //! What its set-up, its threads and its `final`s do is done one after the other, in this order.
 
 use pagefold_litmus::{
-    Call, MmId, Phase, Scenario, Span, Statement, StatementKind, Vocabulary, parse,
+    Call, MmId, Phase, RegisterId, Scenario, Span, Statement, StatementKind, Vocabulary, parse,
 };
 
 /// What a sequence can name: nothing but its own things.
@@ -90,5 +90,13 @@ impl Sequence {
             }
             there[mm.index()] && !matches!(statement.kind, StatementKind::Repeat { .. })
         })
+    }
+}
+
+/// Where a step writes what it gives.
+pub(super) fn result_of(statement: &Statement) -> Option<RegisterId> {
+    match statement.kind {
+        StatementKind::Load { result, .. } | StatementKind::Call { result, .. } => result,
+        _ => None,
     }
 }

@@ -26,7 +26,7 @@ fn what_is_drawn_is_a_sequence_and_depends_on_the_seed_alone() {
     }
     assert_ne!(text(1, 0), text(2, 0));
     assert!(refused < 200, "{refused} of 2000 have no counterpart");
-    assert_eq!(calls.len(), 17, "{calls:?}");
+    assert_eq!(calls.len(), 20, "{calls:?}");
 }
 
 #[test]
@@ -127,6 +127,7 @@ fn observed(state: State, value: u64) -> Observed {
             joinable: false,
         })],
         objects: Vec::new(),
+        moves_several: false,
     }
 }
 
@@ -168,7 +169,7 @@ P0 (A) { r1 = madvise(x, MADV_COLLAPSE); r2 = fork(C); }
 final(C) { r3 = x[1]; }
 ";
     let sequence = Sequence::parse(source).unwrap();
-    let seen = engine::run(&sequence, 1);
+    let seen = server::run(&sequence, 1);
     let given: Vec<Option<Seen>> = seen.iter().map(|seen| seen.given.clone()).collect();
     let numbers = [1, 0, 0, 0].map(|number| Some(Seen::Number(number)));
     assert_eq!(given, numbers);

@@ -1,69 +1,32 @@
-//! What accesses and calls do: those of the language, to whole groups.
+//! What calls do: those of the language, to whole groups. Those of userfaultfd are in `uffd`, pins in `memory`.
 
 use pagefold::Ref;
-use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
+use pagefold::addr::{AddrRange, PageIndex};
 use pagefold::collapse::{self, CollapseError, Limits, ScanResult};
-use pagefold::fault::FaultError;
 use pagefold::filemap::{self, WriteError};
 use pagefold::fork::dup_mmap;
 use pagefold::mm::Mm;
-use pagefold::mmap::{Backing as Mapped, MmapError, Sharing as Shared};
+use pagefold::mmap::MmapError;
 use pagefold::mprotect::{Protection as Access, mprotect};
-use pagefold::platform::Word;
-use pagefold::userfault::{self, Features, Modes, UffdError, Userfaultfd};
-use pagefold::{gup, madvise, mmap, mremap, reclaim, rmap, truncate};
-use pagefold_litmus::{
-    Advice, Backing, Call, Limit, MappingId, MappingPage, MmId, ObjectId, ObjectPage, Permission,
-    Protection, Scope, Sharing, Symbol, UffdMode, UffdModes,
-};
+use pagefold::{madvise, mmap, reclaim, rmap, truncate, userfault};
+use pagefold_litmus::{Advice, Call, Limit, MmId, ObjectId, ObjectPage, Permission, Scope};
 use pagefold_machine::host::{Host, PTRS_PER_TABLE};
 
 use super::Engine;
+use super::memory::{read_frame, write_frame};
 use crate::limits;
 use crate::report::Seen;
 
-pub(super) fn write_frame(pfn: Pfn, value: u64) {
-    Host::page(pfn)[0].write_once(value);
-}
-
-fn read_frame(pfn: Pfn) -> u64 {
-    Host::page(pfn)[0].read_once()
-}
-
-fn word(name: &str) -> Seen {
+pub(super) fn word(name: &str) -> Seen {
     Seen::Word(name.to_owned())
 }
 
-fn status(result: Result<(), &'static str>) -> Seen {
+pub(super) fn status(result: Result<(), &'static str>) -> Seen {
     result.map_or_else(word, |()| Seen::Number(0))
 }
 
-fn mapped(result: Result<(), MmapError>) -> Seen {
+pub(super) fn mapped(result: Result<(), MmapError>) -> Seen {
     status(result.map_err(|error| error.errno()))
-}
-
-fn uffd(result: Result<(), UffdError>) -> Seen {
-    status(result.map_err(UffdError::errno))
-}
-
-fn signal(error: &FaultError<Host>) -> Seen {
-    match error {
-        FaultError::SigSegv => Symbol::SIGSEGV.into(),
-        FaultError::SigBus => Symbol::SIGBUS.into(),
-        FaultError::HwPoison => Symbol::HWPOISON.into(),
-        FaultError::OutOfMemory => Symbol::ENOMEM.into(),
-        FaultError::Userfault(..) | FaultError::NeedsMmapLock => {
-            unreachable!("`handle_user_fault` does not return these")
-        }
-    }
-}
-
-/// What a system call gives that could not have its page.
-fn no_pin(error: &FaultError<Host>) -> Seen {
-    match error {
-        FaultError::OutOfMemory => Symbol::ENOMEM.into(),
-        _ => Symbol::EFAULT.into(),
-    }
 }
 
 /// How many pages of the scenario so many pages of a group are.
@@ -77,105 +40,6 @@ fn of_group(pages: usize, group: AddrRange) -> Seen {
 }
 
 impl Engine<'_> {
-    fn mm(&self, id: MmId) -> Ref<Host, Mm<Host>> {
-        self.processes[id.index()].mm
-    }
-
-    fn mm_of(&self, mapping: MappingId) -> Ref<Host, Mm<Host>> {
-        self.mm(self.scenario[mapping].mm)
-    }
-
-    fn object(&self, id: ObjectId) -> Ref<Host, pagefold::page_cache::Mapping<Host>> {
-        self.objects[id.index()]
-    }
-
-    /// An access to each page of a group, the representative first. They all give the same, or what comes out is that they do not.
-    pub(super) fn each(
-        &self,
-        page: MappingPage,
-        mut access: impl FnMut(VirtAddr) -> Result<u64, FaultError<Host>>,
-    ) -> Seen {
-        self.same(page, |addr| match access(addr) {
-            Ok(value) => Seen::Number(value),
-            Err(error) => signal(&error),
-        })
-    }
-
-    /// Something that is done to each page of a group, the representative first.
-    fn same(&self, page: MappingPage, mut one: impl FnMut(VirtAddr) -> Seen) -> Seen {
-        let first = one(self.representative(page));
-        for addr in self.others(page) {
-            let other = one(addr);
-            if other != first {
-                let page = addr.page() - self.group(page).start.page();
-                return Seen::Word(format!("{first}, but {other} in page {page} of the group"));
-            }
-        }
-        first
-    }
-
-    fn others(&self, page: MappingPage) -> impl Iterator<Item = VirtAddr> + use<> {
-        let representative = self.representative(page);
-        let group = self.group(page);
-        group
-            .each_page()
-            .filter(move |addr| *addr != representative)
-    }
-
-    /// The pages of an object that a page of the scenario stands for.
-    fn indices(&self, page: ObjectPage) -> impl Iterator<Item = PageIndex> + use<> {
-        let range = self.spread.group_start(page.page)..self.spread.group_start(page.page + 1);
-        range.map(|index| PageIndex(index as u64))
-    }
-
-    /// Makes a mapping.
-    pub(super) fn map(&self, id: MappingId) {
-        let mapping = &self.scenario[id];
-        let backing = match mapping.backing {
-            Backing::Object(object) => Mapped::Object {
-                mapping: self.object(object),
-                pgoff: PageIndex(0),
-                sharing: match mapping.sharing {
-                    Sharing::Shared if mapping.writable.0 => Shared::SharedWritable,
-                    Sharing::Shared => Shared::Shared,
-                    Sharing::Private => Shared::Private,
-                },
-            },
-            Backing::Anonymous { .. } => Mapped::Anonymous,
-        };
-        // A file is opened for that, and closed.
-        let file = match mapping.backing {
-            Backing::Object(object) if mapping.writable.0 => Some(self.object(object)),
-            _ => None,
-        };
-        let file = file.filter(|file| filemap::open_write(*file).is_ok());
-        // If the range is in use, then by itself.
-        let _ = mmap::mmap(self.mm(mapping.mm), self.whole(id), backing);
-        if let Some(file) = file {
-            let _ = filemap::close_write(file);
-        }
-    }
-
-    /// Registers a mapping with a new userfaultfd.
-    pub(super) fn register(&mut self, id: MappingId, modes: UffdModes) -> Result<(), UffdError> {
-        let features = Features {
-            sigbus: modes.has(UffdMode::Sigbus),
-            wp_async: modes.has(UffdMode::WpAsync),
-            changes: modes.has(UffdMode::Changes),
-            fork: modes.has(UffdMode::EventFork),
-            remap: modes.has(UffdMode::EventRemap),
-        };
-        let events = Modes {
-            missing: modes.has(UffdMode::Missing),
-            minor: modes.has(UffdMode::Minor),
-            wp: modes.has(UffdMode::Wp),
-        };
-        let mm = self.mm_of(id);
-        let userfaultfd = Userfaultfd::new(mm, features);
-        self.userfaultfds[id.index()] = Some(userfaultfd);
-        userfault::register(mm, self.whole(id), userfaultfd, events)
-    }
-
     /// A call of a thread of `caller`, or of the kernel.
     pub(super) fn call(&mut self, caller: Option<MmId>, call: Call) -> Seen {
         match call {
@@ -198,14 +62,7 @@ impl Engine<'_> {
                     access,
                 ))
             }
-            Call::Mremap(from, to) => {
-                let to = self.range(to).start;
-                mapped(mremap::mremap(
-                    self.mm_of(from.mapping),
-                    self.range(from),
-                    to,
-                ))
-            }
+            Call::Mremap(from, to) => self.mremap(from, to),
             Call::Fork(child) => self.fork(caller, child),
             Call::Mincore(page) => {
                 match mmap::mincore(self.mm_of(page.mapping), self.representative(page)) {
@@ -221,108 +78,25 @@ impl Engine<'_> {
                 let group = self.group(page);
                 of_group(reclaim::shrink(self.mm_of(page.mapping), group), group)
             }
-            Call::UffdRegister(mapping, modes) => uffd(self.register(mapping, modes)),
-            Call::UffdUnregister(mapping) => uffd(userfault::unregister(
-                self.mm_of(mapping),
-                self.whole(mapping),
-            )),
-            Call::UffdioCopy(page, value, mode) => self.fill(page, |mm, addr| {
-                userfault::copy(mm, addr, mode.0, |pfn| write_frame(pfn, value))
-            }),
+            Call::UffdRegister(mapping, modes) => self.register(mapping, modes),
+            Call::UffdUnregister(mapping) => self.unregister(mapping),
+            Call::UffdioCopy(page, value, mode) => self.uffd_copy(page, value, mode.0),
             Call::UffdioZeropage(page) => self.fill(page, userfault::zeropage),
             Call::UffdioContinue(page, mode) => {
                 self.fill(page, |mm, addr| userfault::continue_page(mm, addr, mode.0))
             }
             Call::UffdioPoison(page) => self.fill(page, userfault::poison),
-            Call::UffdioWriteprotect(page, to) => self.fill(page, |mm, addr| {
-                userfault::writeprotect(mm, addr, to == Protection::Protect)
-            }),
-            Call::UffdioMove(to, from, mode) => {
-                let to = self.range(to).start;
-                uffd(userfault::move_pages(
-                    self.mm_of(from.mapping),
-                    to,
-                    self.range(from),
-                    mode.0,
-                ))
-            }
-            Call::UffdClose(mapping) => match self.userfaultfds[mapping.index()] {
-                Some(userfaultfd) => {
-                    userfault::close(self.mm_of(mapping), userfaultfd);
-                    Seen::Number(0)
-                }
-                None => word("EINVAL"),
-            },
+            Call::UffdioWriteprotect(page, to) => self.writeprotect(page, to),
+            Call::UffdioMove(to, from, mode) => self.move_pages(to, from, mode.0),
+            Call::UffdClose(mapping) => self.uffd_close(mapping),
             Call::UffdRead(_) | Call::UffdAnswer(..) => unreachable!("there are no monitors"),
-            Call::GupFast(page) => {
-                let mm = self.mm_of(page.mapping);
-                self.same(page, |addr| {
-                    match gup::pin_user_page_fast(mm, addr, false) {
-                        Some(pfn) => read_pinned(pfn),
-                        None => Symbol::EFAULT.into(),
-                    }
-                })
-            }
-            Call::Gup(page) => {
-                let mm = self.mm_of(page.mapping);
-                self.same(page, |addr| match gup::pin_user_page(mm, addr, false) {
-                    Ok(pfn) => read_pinned(pfn),
-                    Err(error) => no_pin(&error),
-                })
-            }
-            Call::GupFastWrite(page, value) => {
-                let mm = self.mm_of(page.mapping);
-                self.same(page, |addr| match gup::pin_user_page_fast(mm, addr, true) {
-                    Some(pfn) => write_pinned(pfn, value),
-                    None => Symbol::EFAULT.into(),
-                })
-            }
-            Call::GupWrite(page, value) => {
-                let mm = self.mm_of(page.mapping);
-                self.same(page, |addr| match gup::pin_user_page(mm, addr, true) {
-                    Ok(pfn) => write_pinned(pfn, value),
-                    Err(error) => no_pin(&error),
-                })
-            }
-            Call::Vmsplice(page) => {
-                let mm = self.mm_of(page.mapping);
-                self.same(page, |addr| {
-                    match gup::get_user_page_fast(mm, addr, false) {
-                        Some(pfn) => {
-                            let value = read_frame(pfn);
-                            gup::put_user_page::<Host>(pfn);
-                            Seen::Number(value)
-                        }
-                        None => Symbol::EFAULT.into(),
-                    }
-                })
-            }
-            Call::ProcMemRead(page) => {
-                let mm = self.mm_of(page.mapping);
-                self.same(page, |addr| {
-                    match gup::get_user_page_forced(mm, addr, false) {
-                        Ok(pfn) => {
-                            let value = read_frame(pfn);
-                            gup::put_user_page::<Host>(pfn);
-                            Seen::Number(value)
-                        }
-                        Err(_) => Symbol::EIO.into(),
-                    }
-                })
-            }
-            Call::ProcMemWrite(page, value) => {
-                let mm = self.mm_of(page.mapping);
-                self.same(page, |addr| {
-                    match gup::get_user_page_forced(mm, addr, true) {
-                        Ok(pfn) => {
-                            write_frame(pfn, value);
-                            gup::put_user_page_dirty::<Host>(pfn);
-                            Seen::Number(0)
-                        }
-                        Err(_) => Symbol::EIO.into(),
-                    }
-                })
-            }
+            Call::GupFast(page) => self.gup_fast(page),
+            Call::Gup(page) => self.gup(page),
+            Call::GupFastWrite(page, value) => self.gup_fast_write(page, value),
+            Call::GupWrite(page, value) => self.gup_write(page, value),
+            Call::Vmsplice(page) => self.vmsplice(page),
+            Call::ProcMemRead(page) => self.proc_mem_read(page),
+            Call::ProcMemWrite(page, value) => self.proc_mem_write(page, value),
             Call::Hold(..) | Call::ReadHeld(_) | Call::WriteHeld(..) | Call::LetGo(_) => {
                 unreachable!("`check` refuses it")
             }
@@ -398,22 +172,12 @@ impl Engine<'_> {
         let Some(parent) = caller.filter(|mm| self.scenario[child].parent == Some(*mm)) else {
             return word("EINVAL");
         };
-        if self.processes[child.index()].forked {
+        if std::mem::replace(&mut self.processes[child.index()].there, true) {
             return word("EAGAIN");
         }
-        self.processes[child.index()].forked = true;
         let result = dup_mmap(self.mm(parent), self.mm(child));
         result.expect("the machine is large enough");
         Seen::Number(0)
-    }
-
-    fn fill(
-        &self,
-        page: MappingPage,
-        request: impl Fn(Ref<Host, Mm<Host>>, VirtAddr) -> Result<(), UffdError>,
-    ) -> Seen {
-        let mm = self.mm_of(page.mapping);
-        self.same(page, |addr| uffd(request(mm, addr)))
     }
 
     fn truncate(&self, object: ObjectId, pages: u64) -> Seen {
@@ -475,18 +239,4 @@ impl Engine<'_> {
         }
         Seen::Number(0)
     }
-}
-
-/// Reads a page through its pin, and ends that.
-fn read_pinned(pfn: Pfn) -> Seen {
-    let value = read_frame(pfn);
-    gup::unpin_user_page::<Host>(pfn);
-    Seen::Number(value)
-}
-
-/// Writes a page through its pin, and ends that.
-fn write_pinned(pfn: Pfn, value: u64) -> Seen {
-    write_frame(pfn, value);
-    gup::unpin_user_page_dirty::<Host>(pfn);
-    Seen::Number(0)
 }

@@ -1,19 +1,24 @@
-//! Runs scenarios on the engine at full size: page tables of 512 entries, on the host machine.
+//! The engine at full size: page tables of 512 entries, on the host machine.
 //!
-//! The pages of a scenario lie as they do on a real kernel (`geometry.rs`), and what comes out is the same sort of outcome. So
-//! what the model finds with two entries a table, what the engine does with 512 and what Linux does can be held against each other.
+//! An [`Engine`] does one statement after the other, each to the groups and at the addresses where the kernel's side does it
+//! (`geometry.rs`, `execute/`): accesses and what fills pages begin with the representative, which says how it went, and go on
+//! to the rest of its group; pins are those of the representative ([`Reach`]); other calls are on whole groups. So what a step gives, and what is seen
+//! after it, can be held against a real kernel's.
 //!
-//! One statement is done after the other: the set-up, the threads in the order in which they are declared, what `final` looks at. All
-//! calls and accesses are of whole groups; pages of one group that do not hold the same are an outcome of their own, which no
-//! model allows, and so are counts of resident pages that do not agree with the page tables, and frames that are not given back. There is
-//! one host machine in a process, so one scenario runs at a time.
+//! It has two users. [`run`] runs whole scenarios of one actor at a time, whose outcomes are held against the model's, which has two
+//! entries a table. `differential/` has it do what a real kernel does, and compares after each step.
+//!
+//! There is one host machine in a process, and so one `Engine` at a time.
 
 mod calls;
 mod look;
+mod memory;
+mod observe;
 mod place;
+mod scenario;
+mod uffd;
 
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 
 use pagefold::Ref;
 use pagefold::addr::PageIndex;
@@ -21,111 +26,29 @@ use pagefold::collapse::khugepaged::Khugepaged;
 use pagefold::mm::Mm;
 use pagefold::mmap;
 use pagefold::page_cache::Mapping;
-use pagefold::protocol::Protocol;
+use pagefold::platform::Platform;
 use pagefold::userfault::Userfaultfd;
 use pagefold_litmus::{
-    Actor, Call, Created, MappingId, MmId, ObjectKind, RegisterId, Scenario, Span, Statement,
-    StatementKind, Thread, UffdMode, UffdModes,
+    Actor, Call, Created, MappingId, MmId, ObjectKind, RegisterId, Scenario, Statement,
+    StatementKind, Thread,
 };
 use pagefold_machine::host::{Host, HostCpu};
 
-use crate::geometry::{MAX_PAGES, Spread};
-use crate::plan::{NoCounterpart, slots};
+use crate::geometry::Spread;
+use crate::plan::slots;
 use crate::random::Random;
 use crate::report::{Outcome, Seen};
-use calls::write_frame;
+use memory::write_frame;
+pub use scenario::{PROTOCOL, run};
 
-/// The rules that the engine keeps to on the host machine.
-pub const PROTOCOL: Protocol = Protocol::DEFAULT;
-
-/// Who has the host machine.
-static MACHINE: Mutex<()> = Mutex::new(());
-
-/// Runs a scenario once; the places of its pages are drawn from `seed`. It must not be one that waits for ever in the model, as it does
-/// so here.
-///
-/// # Errors
-/// If it has something that cannot be done by one after the other, or at full size.
-pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, NoCounterpart> {
-    check(scenario)?;
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    Host::rcu_barrier();
-    let before = Host::frames_in_use();
-    let mut engine = Engine::new(scenario, seed);
-    engine.run_all();
-    let mut outcome = engine.end();
-    let kept = Host::frames_in_use() - before;
-    if kept > 0 {
-        outcome.push(Some(Seen::Word(format!("{kept} frames are kept"))));
-    }
-    Ok(outcome)
-}
-
-/// Whether all of a scenario can be done here.
-fn check(scenario: &Scenario) -> Result<(), NoCounterpart> {
-    let refuse = |span, reason: &str| {
-        Err(NoCounterpart {
-            reason: reason.to_owned(),
-            span,
-        })
-    };
-    if scenario.reuse_frames {
-        return refuse(Span::START, "which frame is the next is not told here");
-    }
-    for object in &scenario.objects {
-        if object.pages() > MAX_PAGES {
-            return refuse(object.span, "the object is too large");
-        }
-    }
-    for (index, mapping) in scenario.mappings.iter().enumerate() {
-        if scenario.pages(MappingId::new(index)) > MAX_PAGES {
-            return refuse(mapping.span, "the mapping is too large");
-        }
-        if mapping.uffd.is_some_and(|modes| waits(scenario, modes)) {
-            return refuse(mapping.span, NOBODY);
-        }
-    }
-    for thread in &scenario.threads {
-        let reason = match thread.actor {
-            Actor::Cpu(_) | Actor::Kernel | Actor::Khugepaged | Actor::Reclaim => continue,
-            Actor::Device(_) => "a device that walks page tables",
-            Actor::Vcpu(_) => "virtual CPUs",
-            Actor::Monitor(_) => "a monitor, which waits for others",
-        };
-        return refuse(thread.span, reason);
-    }
-    for call in crate::plan::calls(scenario) {
-        if let Call::UffdRegister(_, modes) = call
-            && waits(scenario, *modes)
-        {
-            return refuse(Span::START, NOBODY);
-        }
-        if matches!(
-            call,
-            Call::Hold(..) | Call::ReadHeld(_) | Call::WriteHeld(..) | Call::LetGo(_)
-        ) {
-            return refuse(Span::START, "pages that are held from one call to another");
-        }
-        if let Call::Mremap(from, to) | Call::UffdioMove(to, from, _) = call
-            && !crate::plan::same_shape(scenario, *from, *to)
-        {
-            return refuse(
-                Span::START,
-                "pages are not moved to other places of a huge page",
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Why accesses and calls that may wait for another thread are not run.
-const NOBODY: &str = "nobody is there to answer userfaultfd";
-
-/// Whether an access or a call may wait for another thread that has the userfaultfd.
-fn waits(scenario: &Scenario, modes: UffdModes) -> bool {
-    let told = [UffdMode::Changes, UffdMode::EventFork, UffdMode::EventRemap];
-    let answered = modes.has(UffdMode::Sigbus) || modes.has(UffdMode::WpAsync);
-    scenario.threads.len() > 1 && (!answered || told.into_iter().any(|mode| modes.has(mode)))
+/// How far accesses and pins reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// As far as on the kernel's side: pins are of the representative alone, and where it raises a signal, the rest of the group
+    /// is left alone.
+    AsKernelSide,
+    /// All of the group, so that its pages hold the same afterwards, and are seen to do the same.
+    Groups,
 }
 
 /// A process.
@@ -133,28 +56,54 @@ struct Process {
     mm: Ref<Host, Mm<Host>>,
     /// Threads that have not ended.
     users: usize,
-    forked: bool,
+    /// It is there: from the start, or since it was forked.
+    there: bool,
 }
 
-struct Engine<'a> {
+/// The engine with a scenario's things.
+pub(crate) struct Engine<'a> {
     scenario: &'a Scenario,
+    reach: Reach,
     slots: Vec<usize>,
     spread: Spread,
+    /// Who runs; a thread of the machine is one CPU.
+    cpu: Option<(MmId, HostCpu)>,
     objects: Vec<Ref<Host, Mapping<Host>>>,
     processes: Vec<Process>,
-    /// That of each mapping, if it is registered.
+    /// That of each mapping, if it was opened.
     userfaultfds: Vec<Option<Ref<Host, Userfaultfd<Host>>>>,
+    /// All that there ever were.
+    opened: Vec<Ref<Host, Userfaultfd<Host>>>,
     khugepaged: Ref<Host, Khugepaged<Host>>,
     registers: Outcome,
+    /// Where a page did not do as the representative of its group, if one did not.
+    uneven: Option<String>,
+    /// An mremap was of more than the mapping that it began in.
+    moves_several: bool,
+    /// Frames that were in use before.
+    frames: usize,
+}
+
+/// What is left of it at the end.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What the registers hold.
+    pub(crate) registers: Outcome,
+    /// Where a page did not do as the representative of its group, if one did not.
+    pub(crate) uneven: Option<String>,
+    /// Frames that were not given back.
+    pub(crate) kept: usize,
 }
 
 impl<'a> Engine<'a> {
-    /// Makes what is there from the start.
-    fn new(scenario: &'a Scenario, seed: u64) -> Self {
+    /// Makes what is there from the start. Places of pages are drawn from `seed`.
+    pub(crate) fn new(scenario: &'a Scenario, reach: Reach, seed: u64) -> Self {
+        Host::rcu_barrier();
+        let frames = Host::frames_in_use();
         let spread = Spread::default();
         spread.draw(&mut Random::new(seed));
         let khugepaged = Khugepaged::new();
-        let processes = (0..scenario.mms.len()).map(|number| {
+        let processes = scenario.mms.iter().enumerate().map(|(number, declared)| {
             let mm = Mm::new(number as u32).expect("the machine is large enough");
             Khugepaged::watch(khugepaged, mm);
             let is_user = |thread: &&Thread| thread.actor == Actor::Cpu(MmId::new(number));
@@ -163,28 +112,35 @@ impl<'a> Engine<'a> {
             Process {
                 mm,
                 users,
-                forked: false,
+                there: declared.parent.is_none(),
             }
         });
         let mut engine = Self {
             scenario,
+            reach,
             slots: slots(scenario),
             spread,
+            cpu: None,
             objects: Vec::new(),
             processes: processes.collect(),
             userfaultfds: vec![None; scenario.mappings.len()],
+            opened: Vec::new(),
             khugepaged,
             registers: vec![None; scenario.registers.len()],
+            uneven: None,
+            moves_several: false,
+            frames,
         };
         engine.make_objects();
         for (index, mapping) in scenario.mappings.iter().enumerate() {
-            let id = MappingId::new(index);
-            if mapping.created == Created::Start {
-                engine.map(id);
+            if mapping.created != Created::Start {
+                continue;
             }
+            let id = MappingId::new(index);
+            engine.map(id);
             if let Some(modes) = mapping.uffd {
-                let registered = engine.register(id, modes);
-                debug_assert_eq!(registered, Ok(()), "the mapping was just made");
+                // Real kernels refuse what they refuse here.
+                let _ = engine.register(id, modes);
             }
         }
         engine
@@ -214,88 +170,62 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn run_all(&mut self) {
-        let scenario = self.scenario;
-        for phase in &scenario.setup {
-            self.run_body(Some(phase.mm), &phase.body);
-        }
-        for thread in &scenario.threads {
-            let mm = thread.actor.mm();
-            if mm.is_none_or(|mm| self.is_there(mm)) {
-                self.run_body(mm, &thread.body);
-            }
-        }
-        for phase in &scenario.finals {
-            if self.is_there(phase.mm) {
-                self.run_body(Some(phase.mm), &phase.body);
-            }
-        }
-    }
-
     /// Whether an address space has threads: not before it is forked, nor once the last has ended.
-    fn is_there(&self, mm: MmId) -> bool {
+    pub(crate) fn is_there(&self, mm: MmId) -> bool {
         let process = &self.processes[mm.index()];
-        process.users > 0 && (self.scenario[mm].parent.is_none() || process.forked)
+        process.users > 0 && process.there
     }
 
-    fn run_body(&mut self, mm: Option<MmId>, body: &[Statement]) {
-        let mut cpu = mm.map(|mm| HostCpu::run(self.processes[mm.index()].mm));
-        let ended = self.run_statements(mm, &mut cpu, body).is_break();
-        drop(cpu);
-        if let Some(mm) = mm.filter(|_| ended) {
-            let process = &mut self.processes[mm.index()];
-            process.users -= 1;
-            mmap::exit_mm(process.mm);
-        }
+    /// What a register holds.
+    pub(crate) fn register_of(&self, register: RegisterId) -> Option<&Seen> {
+        self.registers[register.index()].as_ref()
     }
 
-    fn run_statements(
-        &mut self,
-        mm: Option<MmId>,
-        cpu: &mut Option<HostCpu>,
-        body: &[Statement],
-    ) -> ControlFlow<()> {
-        body.iter()
-            .try_for_each(|statement| self.run_statement(mm, cpu, statement))
-    }
-
-    /// Runs a statement; breaks off when the thread has ended.
-    fn run_statement(
-        &mut self,
-        mm: Option<MmId>,
-        cpu: &mut Option<HostCpu>,
-        statement: &Statement,
-    ) -> ControlFlow<()> {
-        match (&statement.kind, cpu.as_mut()) {
-            (StatementKind::Store { page, value }, Some(cpu)) => {
+    /// A statement of a thread of `mm`, or of the kernel. Breaks off when the thread has ended.
+    pub(crate) fn step(&mut self, mm: Option<MmId>, statement: &Statement) -> ControlFlow<()> {
+        self.run_on(mm);
+        match &statement.kind {
+            StatementKind::Store { page, value } => {
                 // A signal is no result of a store.
-                let _ = self.each(*page, |addr| cpu.store(addr, *value).map(|()| 0));
+                let _ = self.each(*page, |cpu, addr| cpu.store(addr, *value).map(|()| 0));
             }
-            (StatementKind::Load { result, page }, Some(cpu)) => {
-                let seen = self.each(*page, |addr| cpu.load(addr));
+            StatementKind::Load { result, page } => {
+                let seen = self.each(*page, HostCpu::load);
                 self.set(*result, seen);
             }
-            (StatementKind::Store { .. } | StatementKind::Load { .. }, None) => {
-                unreachable!("only processes have memory")
+            StatementKind::Map(mapping) => self.map(*mapping),
+            StatementKind::Call {
+                call: Call::Exit, ..
+            } => {
+                if let Some(mm) = mm {
+                    self.cpu = None;
+                    let process = &mut self.processes[mm.index()];
+                    process.users -= 1;
+                    mmap::exit_mm(process.mm);
+                }
+                return ControlFlow::Break(());
             }
-            (StatementKind::Map(mapping), _) => self.map(*mapping),
-            (
-                StatementKind::Call {
-                    call: Call::Exit, ..
-                },
-                _,
-            ) => return ControlFlow::Break(()),
-            (StatementKind::Call { result, call }, _) => {
+            StatementKind::Call { result, call } => {
                 let seen = self.call(mm, *call);
                 self.set(*result, seen);
             }
-            (StatementKind::Repeat { times, body }, _) => {
+            StatementKind::Repeat { times, body } => {
                 for _ in 0..*times {
-                    self.run_statements(mm, cpu, body)?;
+                    body.iter()
+                        .try_for_each(|statement| self.step(mm, statement))?;
                 }
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// From now on it is this one's turn.
+    fn run_on(&mut self, mm: Option<MmId>) {
+        if self.cpu.as_ref().map(|(mm, _)| *mm) != mm {
+            // The thread is no CPU of one before it is that of the next.
+            self.cpu = None;
+            self.cpu = mm.map(|id| (id, HostCpu::run(self.mm(id))));
+        }
     }
 
     fn set(&mut self, register: Option<RegisterId>, seen: Seen) {
@@ -305,7 +235,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Gives everything back.
-    fn end(self) -> Outcome {
+    pub(crate) fn end(self) -> Ended {
+        drop(self.cpu);
         for process in &self.processes {
             (0..process.users).for_each(|_| mmap::exit_mm(process.mm));
         }
@@ -314,12 +245,21 @@ impl<'a> Engine<'a> {
             // SAFETY: the processes that mapped it have ended, this is the only thread that knew of it, and `self` goes.
             unsafe { Mapping::evict(object) };
         }
+        for userfaultfd in self.opened {
+            // SAFETY: nobody waits, as there is one thread; the mappings that were registered with it are gone, and `self` goes.
+            unsafe { Host::free(userfaultfd.raw()) };
+        }
         for process in self.processes {
-            // SAFETY: it was taken apart above; its CPUs were dropped with the bodies that ran on them, and `self` goes, which
-            // was alone to know of it.
+            // SAFETY: it was taken apart above; its CPUs are gone, and `self` goes, which was alone to know of it.
             unsafe { mmap::mmdrop(process.mm) };
         }
+        // SAFETY: the address spaces that named it are gone, and each has taken its place from its list when it ended.
+        unsafe { Host::free(self.khugepaged.raw()) };
         Host::rcu_barrier();
-        self.registers
+        Ended {
+            registers: self.registers,
+            uneven: self.uneven,
+            kept: Host::frames_in_use() - self.frames,
+        }
     }
 }

@@ -1,26 +1,36 @@
-//! Where the pages of a scenario are in an address space of the engine.
+//! Where the pages of a scenario are in an address space of the engine: where they are in a real one.
 
-use pagefold::addr::{AddrRange, VirtAddr};
-use pagefold_litmus::{MappingId, MappingPage, MappingRange};
+use pagefold::Ref;
+use pagefold::addr::{AddrRange, PageIndex, VirtAddr};
+use pagefold::mm::Mm;
+use pagefold::page_cache::Mapping;
+use pagefold_litmus::{MappingId, MappingPage, MappingRange, MmId, ObjectId, ObjectPage};
+use pagefold_machine::host::Host;
 
 use super::Engine;
-use crate::geometry::{HALVES, MAX_PAGES};
-use pagefold_machine::host::PTRS_PER_TABLE;
+use crate::sys::memory::{PAGE, Pages};
 
-/// Pages from the start of a mapping to the start of the next: the largest one, and as much again that is not mapped.
-const STRIDE: usize = 2 * MAX_PAGES / HALVES * PTRS_PER_TABLE;
+fn range_of(pages: Pages) -> AddrRange {
+    let start = VirtAddr(pages.start.get() as u64);
+    AddrRange::pages(start, (pages.bytes / PAGE) as u64)
+}
 
 impl Engine<'_> {
-    fn start(&self, mapping: MappingId) -> VirtAddr {
-        VirtAddr::of_page((self.slots[mapping.index()] * STRIDE) as u64)
+    pub(super) fn mm(&self, id: MmId) -> Ref<Host, Mm<Host>> {
+        self.processes[id.index()].mm
     }
 
-    /// So many groups of a mapping, from that of `first`.
+    pub(super) fn mm_of(&self, mapping: MappingId) -> Ref<Host, Mm<Host>> {
+        self.mm(self.scenario[mapping].mm)
+    }
+
+    pub(super) fn object(&self, id: ObjectId) -> Ref<Host, Mapping<Host>> {
+        self.objects[id.index()]
+    }
+
     fn groups(&self, mapping: MappingId, first: usize, pages: usize) -> AddrRange {
-        let begin = self.spread.group_start(first);
-        let end = self.spread.group_start(first + pages);
-        let start = self.start(mapping).add_pages(begin as u64);
-        AddrRange::pages(start, (end - begin) as u64)
+        let slot = self.slots[mapping.index()];
+        range_of(self.spread.range(slot, first, pages))
     }
 
     /// All of a mapping.
@@ -39,7 +49,22 @@ impl Engine<'_> {
 
     /// The page that represents a group.
     pub(super) fn representative(&self, page: MappingPage) -> VirtAddr {
-        let number = self.spread.representative(page.page);
-        self.start(page.mapping).add_pages(number as u64)
+        let slot = self.slots[page.mapping.index()];
+        VirtAddr(self.spread.address(slot, page.page).get() as u64)
+    }
+
+    /// The others of its group.
+    pub(super) fn others(&self, page: MappingPage) -> impl Iterator<Item = VirtAddr> + use<> {
+        let representative = self.representative(page);
+        let group = self.group(page);
+        group
+            .each_page()
+            .filter(move |addr| *addr != representative)
+    }
+
+    /// The pages of an object that a page of the scenario stands for.
+    pub(super) fn indices(&self, page: ObjectPage) -> impl Iterator<Item = PageIndex> + use<> {
+        let range = self.spread.group_start(page.page)..self.spread.group_start(page.page + 1);
+        range.map(|index| PageIndex(index as u64))
     }
 }

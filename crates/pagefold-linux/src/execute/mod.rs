@@ -248,7 +248,7 @@ impl<'c> Who<'c> {
         }
     }
 
-    /// An access: to the representative, and to the rest of its group where that matters.
+    /// An access: to the representative, and, if that goes through, to the rest of its group where that matters.
     fn each<T>(
         self,
         page: MappingPage,
@@ -260,7 +260,7 @@ impl<'c> Who<'c> {
             Moment::Race => self.context.program.whole(page.mapping),
             Moment::Final => false,
         };
-        if whole {
+        if whole && value.is_ok() {
             for part in self.others(page) {
                 for at in (0..part.bytes).step_by(PAGE) {
                     let _ = access(part.start.add(at));

@@ -1,0 +1,211 @@
+//! All that can be seen after a step, as `differential/` looks at a real kernel.
+
+use std::collections::HashMap;
+
+use pagefold::Ref;
+use pagefold::addr::{PageIndex, Pfn};
+use pagefold::arch::{Marker, Pte};
+use pagefold::mm::Mm;
+use pagefold::page_cache::Entry;
+use pagefold::platform::Platform;
+use pagefold::vma::{VM_MAYBE_GUARD, Vma};
+use pagefold_litmus::{MappingPage, MmId};
+use pagefold_machine::host::{Host, PTRS_PER_TABLE};
+
+use super::Engine;
+use super::look::Upper;
+use super::memory::read_frame;
+use crate::differential::observe::{self, Cache, Content, Observed, Space, State};
+use crate::report::Seen;
+use crate::sys::memory::{PAGE, REGION};
+
+/// The first page of the region.
+const START: usize = REGION.start / PAGE;
+
+/// An entry that is not empty.
+struct Looked {
+    page: usize,
+    pte: Pte,
+    /// If it is of a huge page, the first frame of that.
+    huge: Option<Pfn>,
+}
+
+impl Engine<'_> {
+    /// All of it, and what the step gave.
+    pub(crate) fn observe(&self, given: Option<Seen>) -> Observed {
+        let mms = 0..self.processes.len();
+        let mut maps = HashMap::new();
+        let looks: Vec<Option<Vec<Looked>>> = mms
+            .map(|id| {
+                let there = self.is_there(MmId::new(id));
+                there.then(|| self.entries(MmId::new(id), &mut maps))
+            })
+            .collect();
+        let spaces = looks.iter().enumerate();
+        let spaces = spaces.map(|(id, looked)| {
+            let looked = looked.as_ref()?;
+            Some(self.space(MmId::new(id), looked, &maps))
+        });
+        Observed {
+            given,
+            spaces: spaces.collect(),
+            objects: (0..self.objects.len()).map(|id| self.cache(id)).collect(),
+            moves_several: self.moves_several,
+        }
+    }
+
+    /// The entries of an address space; counts who maps which frame.
+    fn entries(&self, id: MmId, maps: &mut HashMap<Pfn, u32>) -> Vec<Looked> {
+        let mut looked = Vec::new();
+        for (mapping, _) in self.scenario.mappings_of(id) {
+            let range = self.whole(mapping);
+            let (mut page, end) = (range.start.page() as usize, range.end.page() as usize);
+            while page < end {
+                let next = (page / PTRS_PER_TABLE + 1) * PTRS_PER_TABLE;
+                let upper = Upper::of(self.mm(id), page);
+                let huge = match upper {
+                    Upper::Nothing => {
+                        page = next;
+                        continue;
+                    }
+                    Upper::Table(_) => None,
+                    Upper::Huge(pte) => Some(pte.pfn()),
+                };
+                for page in page..next.min(end) {
+                    let pte = upper.entry(page);
+                    if pte.is_none() {
+                        continue;
+                    }
+                    if pte.is_page() {
+                        *maps.entry(pte.pfn()).or_default() += 1;
+                    }
+                    looked.push(Looked { page, pte, huge });
+                }
+                page = next;
+            }
+        }
+        looked
+    }
+
+    fn space(&self, id: MmId, looked: &[Looked], maps: &HashMap<Pfn, u32>) -> Space {
+        let mut space = Space {
+            joinable: has_joinable(self.mm(id)),
+            ..Space::default()
+        };
+        for look in looked {
+            observe::push(&mut space.runs, look.page - START, look.state(maps));
+        }
+        for (mapping, _) in self.scenario.mappings_of(id) {
+            for page in 0..self.scenario.pages(mapping) {
+                let pte = self.entry(MappingPage { mapping, page });
+                if pte.is_page() {
+                    space.contents.push(Content {
+                        of: mapping.index(),
+                        page,
+                        value: read_frame(pte.pfn()),
+                    });
+                }
+            }
+        }
+        space
+    }
+
+    fn cache(&self, id: usize) -> Cache {
+        let object = self.objects[id];
+        let size = object.pages_protected() as usize;
+        let mut cache = Cache {
+            size,
+            ..Cache::default()
+        };
+        let frame = |index: usize| match object.load_protected(PageIndex(index as u64)) {
+            Entry::Folio(folio) => {
+                let first = Host::frame(folio.pfn()).folio_head();
+                let offset = if Host::frame(first).is_huge() {
+                    index % PTRS_PER_TABLE
+                } else {
+                    0
+                };
+                Some(first.add(offset))
+            }
+            _ => None,
+        };
+        for index in 0..size {
+            let state = if frame(index).is_some() {
+                observe::PRESENT
+            } else {
+                0
+            };
+            observe::push(&mut cache.runs, index, state);
+        }
+        for page in 0..self.scenario.objects[id].pages() {
+            let index = self.spread.representative(page);
+            if let Some(pfn) = (index < size).then(|| frame(index)).flatten() {
+                cache.contents.push(Content {
+                    of: id,
+                    page,
+                    value: read_frame(pfn),
+                });
+            }
+        }
+        cache
+    }
+}
+
+impl Looked {
+    /// What the entry says. Linux says of all pages of a huge entry whether the *first* one is mapped by nobody else.
+    fn state(&self, maps: &HashMap<Pfn, u32>) -> State {
+        let pte = self.pte;
+        let mut state = if self.huge.is_some() {
+            observe::HUGE
+        } else {
+            0
+        };
+        if pte.is_page() {
+            state |= observe::PRESENT;
+            if pte.pfn() == Host::zero_page() {
+                state |= observe::ZERO;
+            } else {
+                let folio = Host::frame(pte.pfn()).folio_head();
+                if !Host::frame(folio).is_anon() {
+                    state |= observe::OF_OBJECT;
+                }
+                if maps.get(&self.huge.unwrap_or(pte.pfn())) == Some(&1) {
+                    state |= observe::EXCLUSIVE;
+                }
+            }
+            if pte.is_uffd_wp() {
+                state |= observe::UFFD_WP;
+            }
+        }
+        state |= match pte.as_marker() {
+            Some(Marker::UffdWp) => observe::UFFD_WP,
+            Some(Marker::Poison) => observe::POISON,
+            Some(Marker::Guard) => observe::GUARD,
+            None => 0,
+        };
+        if let Some(swap) = pte.as_swap() {
+            state |= observe::SWAPPED;
+            if swap.uffd_wp {
+                state |= observe::UFFD_WP;
+            }
+        }
+        state
+    }
+}
+
+/// Whether two mappings that follow on each other are alike. Whether they have private pages in common, which Linux asks
+/// for as well, is not looked at.
+fn has_joinable(mm: Ref<Host, Mm<Host>>) -> bool {
+    // Before 6.19 Linux has no such flag, and then it does not keep mappings apart.
+    let flags = |vma: Ref<Host, Vma<Host>>| vma.flags_protected() & !VM_MAYBE_GUARD;
+    mm.vmas_protected()
+        .zip(mm.vmas_protected().skip(1))
+        .any(|(first, second)| {
+            let pages = first.range.end.page() - first.range.start.page();
+            let follows = first.mapping.is_none() || first.pgoff.add(pages) == second.pgoff;
+            first.range.end == second.range.start
+                && first.mapping == second.mapping
+                && follows
+                && flags(first) == flags(second)
+        })
+}
