@@ -48,6 +48,35 @@ impl Entry {
     }
 }
 
+/// What `/proc/kpageflags` says of a frame.
+#[derive(Clone, Copy)]
+struct Flags(u64);
+
+impl Flags {
+    fn of(frame: u64) -> Self {
+        Self(look_up("/proc/kpageflags", frame))
+    }
+
+    /// It is the page of zeros, or a part of the huge one. (`KPF_ZERO_PAGE`)
+    fn is_zeros(self) -> bool {
+        self.0 >> 24 & 1 != 0
+    }
+
+    /// It is a part of a huge page. (`KPF_THP`)
+    fn is_huge(self) -> bool {
+        self.0 >> 22 & 1 != 0
+    }
+}
+
+/// The number of a frame in one of the files that have one for each.
+fn look_up(file: &str, frame: u64) -> u64 {
+    let mut bytes = [0; 8];
+    let read = File::open(file)
+        .and_then(|file| file.read_exact_at(&mut bytes, frame * size_of::<u64>() as u64));
+    read.expect("root can read what there is to know of frames");
+    u64::from_ne_bytes(bytes)
+}
+
 /// The frame of the page of zeros, which is no one's and is not counted.
 pub(crate) fn zero_page() -> Result<u64, Errno> {
     let address = Address::new(0);
@@ -157,14 +186,10 @@ fn entry(context: &Context<'_>, page: MappingPage) -> Entry {
 fn mapped_by(context: &Context<'_>, page: MappingPage) -> Given {
     let entry = entry(context, page);
     let frame = entry.frame();
-    if !entry.is_present() || entry.is_of_object() || frame == context.zero_page {
+    if !entry.is_present() || entry.is_of_object() || Flags::of(frame).is_zeros() {
         return Given::Errno(Errno::NOENT);
     }
-    let mut bytes = [0; 8];
-    let read = File::open("/proc/kpagecount")
-        .and_then(|file| file.read_exact_at(&mut bytes, frame * size_of::<u64>() as u64));
-    read.expect("root can read how often frames are mapped");
-    Given::Number(u64::from_ne_bytes(bytes))
+    Given::Number(look_up("/proc/kpagecount", frame))
 }
 
 /// The representatives that are mapped to something of their own.
@@ -174,7 +199,7 @@ fn rss(context: &Context<'_>, worker: usize) -> u64 {
     for (mapping, _) in scenario.mappings_of(MmId::new(worker)) {
         for page in 0..scenario.pages(mapping) {
             let entry = entry(context, MappingPage { mapping, page });
-            pages += u64::from(entry.is_present() && entry.frame() != context.zero_page);
+            pages += u64::from(entry.is_present() && !Flags::of(entry.frame()).is_zeros());
         }
     }
     pages
@@ -183,6 +208,14 @@ fn rss(context: &Context<'_>, worker: usize) -> u64 {
 /// Whether a mapping, which is not larger than that, is mapped by a huge page.
 fn pmd_mapped(context: &Context<'_>, mapping: MappingId) -> bool {
     let start = context.pages_of(mapping).start.get();
+    // `smaps` does not count the huge page of zeros.
+    let first = Entry::of(context.pages_of(mapping).start);
+    if first.is_present() {
+        let flags = Flags::of(first.frame());
+        if flags.is_zeros() && flags.is_huge() {
+            return true;
+        }
+    }
     let smaps = fs::read_to_string("/proc/self/smaps").expect("a process can read its own maps");
     let mut here = false;
     smaps.lines().any(|line| {

@@ -71,6 +71,10 @@ constants! {
         GuardInstall = "MADV_GUARD_INSTALL";
         /// Allow accesses again.
         GuardRemove = "MADV_GUARD_REMOVE";
+        /// Want huge pages: the first access may bring one.
+        HugePage = "MADV_HUGEPAGE";
+        /// Want none.
+        NoHugePage = "MADV_NOHUGEPAGE";
         /// Map the pages, as reads would.
         PopulateRead = "MADV_POPULATE_READ";
         /// Map the pages, as writes would.

@@ -45,6 +45,7 @@ use crate::tlb::{EVERYTHING, flush_tlb_range};
 use crate::userfault::change::Forks;
 use crate::vma::{VM_MAYBE_GUARD, Vma};
 use crate::zap::split_huge_pmd;
+use crate::zero::is_zero_page;
 
 /// There was no frame for a page or table of the child (ENOMEM).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -234,7 +235,7 @@ fn copy_pte<P: Platform>(
         }
         return Ok(());
     }
-    if pte.pfn() == P::zero_page() {
+    if is_zero_page::<P>(pte.pfn()) {
         table.set(addr, inherited(new, addr, pte, keep_wp));
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Huge private pages: entries of upper tables that map pages without an object.
 //!
-//! Guarantees: each such entry has one reference to its folio, and a table in store. When it is split, each page stays mapped as
+//! Guarantees: each such entry has one reference to its folio, unless that is the huge page of zeros, and a table in store. When it is split, each page stays mapped as
 //! it was; when it goes, its table goes too.
 //!
 //! Locks: pmd lock. The table that takes the place of a huge entry is known to nobody until the upper entry names it, so
@@ -27,6 +27,29 @@ use crate::rmap::add_mapping;
 use crate::step::Step;
 use crate::tlb::flush_tlb_range;
 use crate::vma::Vma;
+use crate::zero::is_huge_zero;
+
+/// Maps a new huge page of `range` that belongs to this process alone, whose reference goes to the entry. It has a table in store. The
+/// caller has the pmd lock. (Linux: `map_anon_folio_pmd`)
+pub(crate) fn map_private<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    pmd: PmdRef<P>,
+    range: AddrRange,
+    folio: Folio,
+) {
+    folio.set_anon::<P>(vma.anon_vma_of_page(), vma.index_of(range.start));
+    add_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Anon);
+    for (page, addr) in range.each_page().enumerate() {
+        P::observe(Fact::PrivateCopy(vma.mm.id, addr, folio.pfn().add(page)));
+    }
+    let entry = Pte::huge(folio.pfn(), true).mk_dirty();
+    pmd.set("set_pmd", vma.protect(entry));
+}
+
+/// Whether an upper entry maps a huge page that has a table in store: a private one, or that of zeros.
+pub(crate) fn is_private<P: Platform>(value: Pte) -> bool {
+    is_huge_zero::<P>(value) || Folio::of::<P>(value.pfn()).is_anon::<P>()
+}
 
 /// Maps the pages of a huge private page, whose entry is `value`, singly. The caller has the pmd lock.
 /// (Linux: `__split_huge_pmd_locked`)
@@ -54,8 +77,12 @@ pub(crate) fn split_private<P: Platform>(pmd: PmdRef<P>, value: Pte, range: Addr
 
 /// The entries have references and are counted before anybody can take one of them away.
 fn fill_with_pieces<P: Platform>(pmd: PmdRef<P>, table: Pfn, value: Pte, range: AddrRange) {
-    let folio = Folio::of::<P>(value.pfn());
+    if is_huge_zero::<P>(value) {
+        fill_table::<P>(table, pmd.mm.id, range, |_| value.small(P::zero_page()));
+        return;
+    }
     let pages = P::PTRS_PER_TABLE;
+    let folio = Folio::of::<P>(value.pfn());
     folio.get::<P>(pages - 1);
     for _ in 1..pages {
         P::observe(Fact::Mapped(folio.pfn(), PageKind::Anon, 1));
@@ -179,6 +206,10 @@ fn share_locked<P: Platform>(
     let value = source.load_protected();
     if !value.is_huge() {
         return Err(NotCopied::NotPrivate);
+    }
+    if is_huge_zero::<P>(value) {
+        pmd.set("set_pmd", value);
+        return Ok(());
     }
     let folio = Folio::of::<P>(value.pfn());
     if P::enforces(Safeguard::ForkCopyPinned) && folio.maybe_pinned::<P>() {

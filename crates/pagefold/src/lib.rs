@@ -43,6 +43,8 @@ pub mod truncate;
 pub mod userfault;
 pub mod vma;
 mod zap;
+mod zero;
 
 pub use handle::Ref;
 pub use platform::Platform;
+pub use zero::is_zero_page;

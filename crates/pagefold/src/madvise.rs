@@ -1,11 +1,13 @@
 //! `madvise`: what a process says of its pages. (`MADV_COLLAPSE` is in [`collapse`](crate::collapse).)
 //!
 //! Locks: whoever asks keeps the VMA in place with its lock for reading, or with `mmap_lock` for reading; the rest is what
-//! `zap.rs` takes.
+//! `zap.rs` takes. Only [`hugepage`] changes VMAs, and has both for writing.
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::Marker;
+use crate::collapse::huge_range_from;
+use crate::collapse::khugepaged::khugepaged_enter;
 use crate::fault::FaultError;
 use crate::gup;
 use crate::gup::slow::GupError;
@@ -19,7 +21,7 @@ use crate::reclaim::make_old;
 use crate::rmap::anon_vma_prepare;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
-use crate::vma::Vma;
+use crate::vma::{VM_HUGEPAGE, VM_NOHUGEPAGE, Vma, split_around};
 use crate::zap::{Markers, discard_range, split_huge_pmd, zap_range};
 
 /// Gives up the pages of a range; the mapping stays. (Linux: `madvise(MADV_DONTNEED)`)
@@ -42,6 +44,66 @@ pub fn cold<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), Mmap
         make_old(vma, part);
         Ok(())
     })
+}
+
+/// Says whether the process wants huge pages in a range. If it does, its next access to a part of it that maps nothing may bring one; if it
+/// does not, none are made there. (Linux: `madvise(MADV_HUGEPAGE)`, `madvise(MADV_NOHUGEPAGE)`)
+///
+/// Those that are there stay; but one that only a part of is in the range is mapped singly.
+///
+/// # Errors
+/// [`MmapError::NoMemory`] if nothing is mapped in a part of the range.
+pub fn hugepage<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    wanted: bool,
+) -> Result<(), MmapError> {
+    let AddrRange { mut start, end } = range;
+    let mut result = Ok(());
+    mm.mmap_write_lock();
+    while let Some(vma) = mm.find_first_vma(AddrRange { start, end }) {
+        if vma.range.start > start {
+            result = Err(MmapError::NoMemory);
+        }
+        let part = AddrRange {
+            start: start.max(vma.range.start),
+            end: end.min(vma.range.end),
+        };
+        want_huge(vma, part, wanted);
+        start = part.end;
+    }
+    mm.mmap_write_unlock();
+    if start < end {
+        result = Err(MmapError::NoMemory);
+    }
+    result
+}
+
+/// As [`hugepage`], for a part of a VMA. Faults are kept out while the flags change. The caller has `mmap_lock` for writing.
+fn want_huge<P: Platform>(vma: Ref<P, Vma<P>>, part: AddrRange, wanted: bool) {
+    let mm = vma.mm;
+    let others = vma.flags_protected() & !(VM_HUGEPAGE | VM_NOHUGEPAGE);
+    let flags = others | if wanted { VM_HUGEPAGE } else { VM_NOHUGEPAGE };
+    if flags == vma.flags_protected() {
+        return;
+    }
+    split_around(mm, part);
+    let Some(vma) = mm.find_vma(part.start) else {
+        return;
+    };
+    vma.start_write();
+    for end in [part.start, part.end] {
+        // An entry that a cut goes through.
+        if end.huge_start(P::PTRS_PER_TABLE) != end
+            && let Some(pmd) = pmd_offset(mm, end)
+        {
+            split_huge_pmd(vma, pmd);
+        }
+    }
+    vma.set_flags(flags);
+    if wanted && huge_range_from(vma, part.start).is_some() {
+        khugepaged_enter(mm);
+    }
 }
 
 /// Makes each access to a range raise SIGSEGV, and gives up the pages that are there. The mapping stays.

@@ -26,11 +26,13 @@ use crate::accounting::Fact;
 use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Marker, Pte};
 use crate::handle::Ref;
+use crate::huge::is_private;
 use crate::mm::Mm;
 use crate::mmap::{Detached, MmapError, is_user_range};
 use crate::notifier::NotifierRange;
 use crate::page_table::{
-    PmdRef, PteMap, pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock, pte_offset_map_nolock,
+    PmdRef, PteMap, deposit_table, pmd_alloc, pmd_offset, pte_alloc, pte_offset_map_lock,
+    pte_offset_map_nolock, withdraw_table,
 };
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
@@ -225,6 +227,9 @@ impl<P: Platform> Part<P> {
         // Hardware may have marked a huge page as dirty since.
         let taken = old.take("pmd_clear");
         self.observe_moved(self.range);
+        if value.is_huge() && is_private::<P>(value) {
+            deposit_table(new, withdraw_table(old));
+        }
         new.set("set_pmd", if recheck { taken } else { seen });
         self.flush(FlushKind::LeavesAndTables);
         true

@@ -240,6 +240,9 @@ pub trait Platform: Sized + 'static {
     /// A page of zeros that is mapped wherever anonymous memory was only read. Nobody writes, counts or frees it, and
     /// it is no folio (Linux: `ZERO_PAGE`).
     fn zero_page() -> Pfn;
+    /// A huge page of zeros, of the same sort, which is mapped by huge entries. `None` if the machine has none: small ones are
+    /// mapped then.
+    fn huge_zero_page() -> Option<Pfn>;
     /// The metadata of a frame (Linux: `struct page`, the `vmemmap`).
     fn frame(pfn: Pfn) -> &'static Frame<Self>;
     /// Word `index` of a frame that is used as a table of words. `index` is below [`Self::PTRS_PER_TABLE`].

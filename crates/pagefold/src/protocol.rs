@@ -135,6 +135,12 @@ safeguards! {
     ReclaimRescan = "reclaim_rescan",
     /// A fault on anonymous memory looks again, with the table's lock, whether there is still nothing.
     RecheckAnonEntry = "recheck_anon_entry",
+    /// A fault that brings a huge private page looks again, with the pmd lock, whether there is still nothing.
+    RecheckHugeFault = "recheck_huge_fault",
+    /// A huge page comes into the cache of an object by a fault only where all is a hole, as is seen under `xa_lock`.
+    RecheckHoles = "recheck_holes",
+    /// A write to the huge page of zeros looks again, with the pmd lock, whether it is still mapped.
+    RecheckHugeZero = "recheck_huge_zero",
     /// A write to a private page that was shared by fork keeps the page only if nobody else has a reference, not only no entry.
     CowRefcount = "cow_refcount",
     /// Who follows a private page to its `anon_vma` first looks whether the page is still mapped.
@@ -458,6 +464,9 @@ pub struct Protocol {
     /// Whether MADV_COLLAPSE says EAGAIN of pages of a file that are dirty or on their way to the disk, and not EINVAL; and has them
     /// written and tries once more before it does (Linux from 7.0: `SCAN_PAGE_DIRTY_OR_WRITEBACK`).
     pub writes_back_before_collapse: bool,
+    /// Whether the first write to the huge page of zeros brings a huge page, and not a small one (Linux from 6.13:
+    /// `do_huge_zero_wp_pmd`).
+    pub writes_huge_zero_page: bool,
     /// Safeguards that this version does not have.
     pub lacks: SafeguardSet,
 }
@@ -474,6 +483,7 @@ impl Protocol {
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
+        writes_huge_zero_page: false,
         lacks: SafeguardSet::EMPTY.with(Safeguard::MapMayFail),
     };
 
@@ -488,6 +498,7 @@ impl Protocol {
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
+        writes_huge_zero_page: false,
         lacks: SafeguardSet::EMPTY
             .with(Safeguard::RecheckAnonVma)
             .with(Safeguard::RecheckUffdWp)
@@ -507,6 +518,7 @@ impl Protocol {
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
+        writes_huge_zero_page: false,
         lacks: SafeguardSet::EMPTY,
     };
 
@@ -517,6 +529,7 @@ impl Protocol {
         reclaims_emptied_tables: true,
         madvise_under_vma_lock: true,
         collapses_read_only_pages: true,
+        writes_huge_zero_page: true,
         ..Self::LINUX_6_6
     };
 

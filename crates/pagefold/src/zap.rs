@@ -14,7 +14,7 @@ use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Format, Marker, PMD_LEVEL, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::huge::{free_deposited_table, split_private};
+use crate::huge::{free_deposited_table, is_private, split_private};
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
@@ -28,6 +28,7 @@ use crate::tlb::{
     Gather, PendingFlush, flush_before_make, flush_tlb_batched_pending, flush_tlb_range,
 };
 use crate::vma::Vma;
+use crate::zero::{is_huge_zero, is_zero_page};
 
 /// What happens to markers in a range that is zapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -164,19 +165,30 @@ fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut G
     }
     let old = pmd.take("pmdp_huge_get_and_clear");
     flush_before_make(vma.mm, huge_range_of(pmd));
+    if is_huge_zero::<P>(old) {
+        observe_unmapped(pmd, old);
+        free_deposited_table(pmd);
+        gather.note_change();
+        return;
+    }
     let folio = Folio::of::<P>(old.pfn());
     folio.keep_dirty::<P>(old);
     if folio.is_anon::<P>() {
         P::observe(Fact::Discarded(vma.mm.id, huge_range_of(pmd)));
         free_deposited_table(pmd);
     } else {
-        for (page, addr) in huge_range_of(pmd).each_page().enumerate() {
-            P::observe(Fact::Unmapped(vma.mm.id, addr, folio.pfn().add(page)));
-        }
+        observe_unmapped(pmd, old);
     }
     remove_mapping(folio, vma, P::PTRS_PER_TABLE, folio.kind::<P>());
     // A huge page is not moved out or written back, nor is it split, while this has a reference.
     gather.add_page(folio, false);
+}
+
+/// Pages that are not the process's own are not mapped by the upper entry any more.
+fn observe_unmapped<P: Platform>(pmd: PmdRef<P>, old: Pte) {
+    for (page, addr) in huge_range_of(pmd).each_page().enumerate() {
+        P::observe(Fact::Unmapped(pmd.mm.id, addr, old.pfn().add(page)));
+    }
 }
 
 /// Unmaps the small pages of a part. Whether it is done: not if the table vanished.
@@ -250,7 +262,7 @@ fn zap_pte<P: Platform>(
     if stays {
         table.set_marker(addr, Marker::UffdWp);
     }
-    let zeros = old.is_present() && old.pfn() == P::zero_page();
+    let zeros = old.is_present() && is_zero_page::<P>(old.pfn());
     if old.is_present() && !zeros {
         let folio = Folio::of::<P>(old.pfn());
         let kind = folio.kind::<P>();
@@ -288,7 +300,7 @@ pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
         if !value.is_huge() {
             return;
         }
-        if Folio::of::<P>(value.pfn()).is_anon::<P>() {
+        if is_private::<P>(value) {
             split_private(pmd, value, range);
             return;
         }

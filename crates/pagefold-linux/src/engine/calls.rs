@@ -163,6 +163,8 @@ impl Engine<'_> {
             Advice::DontNeed => mapped(madvise::dontneed(mm, range)),
             Advice::GuardInstall => mapped(madvise::guard_install(mm, range)),
             Advice::GuardRemove => mapped(madvise::guard_remove(mm, range)),
+            Advice::HugePage => mapped(madvise::hugepage(mm, range, true)),
+            Advice::NoHugePage => mapped(madvise::hugepage(mm, range, false)),
             Advice::PopulateRead => mapped(madvise::populate(mm, range, false)),
             Advice::PopulateWrite => mapped(madvise::populate(mm, range, true)),
         }

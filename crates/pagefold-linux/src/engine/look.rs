@@ -1,11 +1,11 @@
 //! What `final` looks at: the engine's page tables and its books.
 
-use pagefold::Ref;
 use pagefold::accounting::PageKind;
 use pagefold::addr::Pfn;
 use pagefold::arch::{Format, Marker, PMD_LEVEL, PTE_LEVEL, Pte};
 use pagefold::mm::Mm;
 use pagefold::platform::{Counter, Platform, Word};
+use pagefold::{Ref, is_zero_page};
 use pagefold_litmus::{MappingId, MappingPage, MmId};
 use pagefold_machine::host::{Host, HostFormat, PTRS_PER_TABLE};
 
@@ -57,7 +57,7 @@ fn read(table: Pfn, page: usize, level: u32) -> Pte {
 
 /// Whether an entry maps a page that is counted.
 fn is_counted(pte: Pte) -> bool {
-    pte.is_present() && pte.pfn() != Host::zero_page()
+    pte.is_present() && !is_zero_page::<Host>(pte.pfn())
 }
 
 impl Engine<'_> {

@@ -212,6 +212,8 @@ impl<'c> Who<'c> {
             Advice::PageOut => raw::MADV_PAGEOUT,
             Advice::GuardInstall => raw::MADV_GUARD_INSTALL,
             Advice::GuardRemove => raw::MADV_GUARD_REMOVE,
+            Advice::HugePage => raw::MADV_HUGEPAGE,
+            Advice::NoHugePage => raw::MADV_NOHUGEPAGE,
             Advice::PopulateRead => raw::MADV_POPULATE_READ,
             Advice::PopulateWrite => raw::MADV_POPULATE_WRITE,
         };

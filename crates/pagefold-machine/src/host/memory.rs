@@ -48,6 +48,8 @@ pub(super) struct Memory {
     pages: &'static [Page],
     frames: &'static [Frame<Host>],
     pub(super) allocator: FrameAllocator,
+    /// Behind all others, and nobody's.
+    pub(super) huge_zero_page: Pfn,
     pub(super) swap_pages: &'static [Page],
     pub(super) swap_slots: &'static [SwapSlot<Host>],
     pub(super) protocol: Protocol,
@@ -82,13 +84,14 @@ impl Memory {
 
     fn map(setup: Setup) -> Self {
         let count = setup.frames.next_multiple_of(PTRS_PER_TABLE);
-        let pages = map_pages(count);
+        let pages = map_pages(count + PTRS_PER_TABLE);
         let frames: Vec<_> = (0..count).map(|_| Frame::new()).collect();
         let swap_slots: Vec<_> = (0..setup.swap_slots).map(|_| SwapSlot::new()).collect();
         Self {
             pages,
             frames: frames.leak(),
             allocator: FrameAllocator::new(count),
+            huge_zero_page: Pfn(count as u64),
             swap_pages: map_pages(setup.swap_slots),
             swap_slots: swap_slots.leak(),
             protocol: setup.protocol,

@@ -148,6 +148,11 @@ impl Platform for Host {
     }
 
     #[inline(always)]
+    fn huge_zero_page() -> Option<Pfn> {
+        Some(Memory::get().huge_zero_page)
+    }
+
+    #[inline(always)]
     fn frame(pfn: Pfn) -> &'static Frame<Self> {
         Memory::get().frame(pfn)
     }

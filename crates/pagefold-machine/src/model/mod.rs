@@ -105,6 +105,10 @@ impl Platform for Model {
         Pfn(0)
     }
 
+    fn huge_zero_page() -> Option<Pfn> {
+        World::current().huge_zero_page
+    }
+
     fn frame(pfn: Pfn) -> &'static Frame<Self> {
         World::current().frame(pfn)
     }

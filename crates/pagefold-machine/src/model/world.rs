@@ -25,7 +25,7 @@ use super::violation::{self, Kind};
 use super::word::ModelWord;
 use super::{Model, PTRS_PER_TABLE};
 
-/// Frames of the machine. Frame 0 is the page of zeros.
+/// Frames of the machine. Frame 0 is the page of zeros; the second huge page may be one of zeros.
 pub(crate) const FRAMES: usize = 96;
 /// Pages that there is room for outside of the frames.
 pub(crate) const SWAP_SLOTS: usize = 4;
@@ -100,6 +100,8 @@ pub(crate) struct World {
     frames: *const Arena,
     /// Where the scenario says so, frames are used again.
     free_list: Option<FreeList>,
+    /// The huge page of zeros, where the scenario may use it.
+    pub(crate) huge_zero_page: Option<Pfn>,
     swap: [ModelSwapSlot; SWAP_SLOTS],
     pub(crate) cpus: [Cpu; CPUS],
     pub(crate) nr_cpus: Cell<usize>,
@@ -144,6 +146,8 @@ pub(crate) struct Rules {
     pub(crate) strict: bool,
     pub(crate) memory: Memory,
     pub(crate) reuse_frames: bool,
+    /// Whether faults may bring huge pages.
+    pub(crate) huge_faults: bool,
     /// Whether permissions are taken away while threads run.
     pub(crate) watch_permissions: bool,
 }
@@ -171,6 +175,7 @@ impl World {
             access_order: AccessOrder::new(),
             frames,
             free_list: rules.reuse_frames.then(FreeList::new),
+            huge_zero_page: rules.huge_faults.then_some(Pfn(PTRS_PER_TABLE as u64)),
             swap: std::array::from_fn(|_| ModelSwapSlot {
                 meta: SwapSlot::new(),
                 content: ModelWord::new(GARBAGE),
@@ -192,7 +197,14 @@ impl World {
         };
         let place = arena.place(world).expect(ROOM);
         CURRENT.set(place.as_ptr());
-        frames.place(FrameSlot::new());
+        let zeros = if rules.huge_faults {
+            2 * PTRS_PER_TABLE
+        } else {
+            1
+        };
+        for _ in 0..zeros {
+            frames.place(FrameSlot::new());
+        }
     }
 
     /// The frames that were handed out, by number, and those left out between them.

@@ -198,7 +198,12 @@ impl Pte {
     /// The entry of one small page of a huge page, as it would be alone.
     #[must_use]
     pub const fn piece(self, page: usize) -> Self {
-        Self((self.0 & !HUGE) + ((page as u64) << PAGE_SHIFT))
+        self.small(Pfn(self.pfn().0 + page as u64))
+    }
+    /// An entry of a small page in frame `pfn` that says all else that this one says of a huge page.
+    #[must_use]
+    pub const fn small(self, pfn: Pfn) -> Self {
+        Self(self.0 & !(HUGE | NUMBER) | pfn.0 << PAGE_SHIFT & NUMBER)
     }
     /// The page's entry, with writing allowed.
     #[must_use]

@@ -29,6 +29,7 @@ use crate::collapse::{Caller, Part, ScanResult, find_pmd};
 use crate::fault::{Force, Want, fault_in};
 use crate::folio::Folio;
 use crate::handle::Ref;
+use crate::huge::map_private;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
@@ -37,11 +38,12 @@ use crate::page_table::{
 };
 use crate::platform::{Order, Platform};
 use crate::protocol::Safeguard;
-use crate::rmap::{add_mapping, remove_mapping};
+use crate::rmap::remove_mapping;
 use crate::step::Step;
 use crate::sync::WriteGuard;
 use crate::tlb::pmdp_collapse_flush;
 use crate::vma::Vma;
+use crate::zero::is_zero_page;
 
 /// Makes one huge page of the private pages around `addr`. The caller has no lock.
 pub(super) fn scan_and_collapse<P: Platform>(
@@ -102,7 +104,7 @@ fn revalidate<P: Platform>(
     addr: VirtAddr,
 ) -> Result<(Ref<P, Vma<P>>, AddrRange), ScanResult> {
     let vma = mm.find_vma(addr).ok_or(ScanResult::VmaNull)?;
-    let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;
+    let range = vma.allowed_huge_range(addr).ok_or(ScanResult::VmaCheck)?;
     if !vma.is_anonymous() || !vma.has_anon_vma("read anon_vma") {
         return Err(ScanResult::PageAnon);
     }
@@ -124,7 +126,7 @@ fn scan<P: Platform>(
     caller: Caller,
 ) -> Result<Seen<P>, ScanResult> {
     let vma = mm.find_vma(addr).ok_or(ScanResult::VmaNull)?;
-    let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;
+    let range = vma.allowed_huge_range(addr).ok_or(ScanResult::VmaCheck)?;
     let pmd = find_pmd(mm, addr)?;
     let table = pte_offset_map_lock(pmd).ok_or(ScanResult::PmdNull)?;
     let mut tally = Tally::default();
@@ -156,7 +158,7 @@ fn swap_in<P: Platform>(
     } else {
         seen.vma
     };
-    let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;
+    let range = vma.allowed_huge_range(addr).ok_or(ScanResult::VmaCheck)?;
     for page in range.each_page() {
         // Before each: while a page is brought back, the table may go.
         let table = pte_offset_map(find_pmd(mm, page)?).ok_or(ScanResult::PmdNull)?;
@@ -191,7 +193,7 @@ impl Tally {
         pte: Pte,
         caller: Caller,
     ) -> Result<Option<Folio>, ScanResult> {
-        if pte.is_none() || (pte.is_present() && pte.pfn() == P::zero_page()) {
+        if pte.is_none() || (pte.is_present() && is_zero_page::<P>(pte.pfn())) {
             self.none += 1;
             // Where nothing is there may soon be something to read, without a fault: userfaultfd would not be asked.
             let watched = P::enforces(Safeguard::MissingVmaCheck) && vma.is_uffd_armed_protected();
@@ -274,7 +276,7 @@ fn collapse_locked<P: Platform>(
     if P::enforces(Safeguard::CollapseRevalidate) {
         (vma, _) = revalidate(mm, addr)?;
     }
-    let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;
+    let range = vma.allowed_huge_range(addr).ok_or(ScanResult::VmaCheck)?;
     let keeps_out = P::enforces(Safeguard::CollapseVmaLock);
     let early = P::enforces(Safeguard::VmaLockFirst);
     if keeps_out && early {
@@ -392,7 +394,7 @@ impl<P: Platform> Taken<P> {
         for (page, addr) in self.range.each_page().enumerate() {
             let to = new.pfn().add(page);
             let pte = self.table.get(addr);
-            if pte.is_none() || pte.pfn() == P::zero_page() {
+            if pte.is_none() || is_zero_page::<P>(pte.pfn()) {
                 if P::enforces(Safeguard::ClearHoles) {
                     P::clear_page(to);
                 }
@@ -412,7 +414,7 @@ impl<P: Platform> Taken<P> {
                 continue;
             }
             self.table.take(addr);
-            if old.pfn() != P::zero_page() {
+            if !is_zero_page::<P>(old.pfn()) {
                 let folio = Folio::of::<P>(old.pfn());
                 remove_mapping(folio, self.vma, 1, PageKind::Anon);
                 folio.put::<P>(1);
@@ -424,14 +426,8 @@ impl<P: Platform> Taken<P> {
     fn install(self, new: Folio) {
         let (vma, pmd) = (self.vma, self.table.pmd);
         let _pml = pmd.lock();
-        new.set_anon::<P>(vma.anon_vma_protected(), vma.index_of(self.range.start));
-        add_mapping(new, vma, P::PTRS_PER_TABLE, PageKind::Anon);
-        for (page, addr) in self.range.each_page().enumerate() {
-            P::observe(Fact::PrivateCopy(vma.mm.id, addr, new.pfn().add(page)));
-        }
         deposit_table(pmd, self.table.seen.pfn());
-        let entry = Pte::huge(new.pfn(), true).mk_dirty();
-        pmd.set("set_pmd", vma.protect(entry));
+        map_private(vma, pmd, self.range, new);
     }
 }
 

@@ -257,7 +257,7 @@ fn next_huge_range<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<Add
         .find_map(|vma| huge_range_from(vma, addr))
 }
 
-/// The first huge page's worth of a VMA at or behind `addr`.
+/// The first huge page's worth of a VMA at or behind `addr`, if the process allows huge pages there. The caller has `mmap_lock`.
 pub(crate) fn huge_range_from<P: Platform>(
     vma: Ref<P, Vma<P>>,
     addr: VirtAddr,
@@ -266,7 +266,7 @@ pub(crate) fn huge_range_from<P: Platform>(
     let mut start = vma.range.start.max(addr).huge_start(P::PTRS_PER_TABLE);
     while start < vma.range.end {
         if start >= addr
-            && let Some(huge) = vma.huge_range(start)
+            && let Some(huge) = vma.allowed_huge_range(start)
         {
             return Some(huge);
         }
@@ -298,7 +298,7 @@ fn collapse_one<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, caller: Caller) 
     mm.mmap_read_lock();
     let found = match mm.find_vma(addr) {
         None => Err(ScanResult::VmaNull),
-        Some(vma) if vma.huge_range(addr).is_none() => Err(ScanResult::VmaCheck),
+        Some(vma) if vma.allowed_huge_range(addr).is_none() => Err(ScanResult::VmaCheck),
         Some(vma) => Ok(Subject::of(vma, addr)),
     };
     mm.mmap_read_unlock();

@@ -68,7 +68,7 @@ fn collapse_locked<P: Platform>(
     }
     let lookup = || {
         let vma = mm.find_vma(addr).ok_or(ScanResult::VmaNull)?;
-        let range = vma.huge_range(addr).ok_or(ScanResult::VmaCheck)?;
+        let range = vma.allowed_huge_range(addr).ok_or(ScanResult::VmaCheck)?;
         Ok::<_, ScanResult>((vma, range))
     };
     let (vma, range) = if P::enforces(Safeguard::VmaLookupFirst) {

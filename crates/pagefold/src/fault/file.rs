@@ -5,6 +5,7 @@
 //!
 //! Locks, in order: those of [`fault`](super), folio lock, pmd lock or lock of the table.
 
+use super::huge::add_object_page;
 use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
 use crate::accounting::PageKind;
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
@@ -60,7 +61,7 @@ fn do_fault_around<P: Platform>(
 ) -> Result<bool, FaultError<P>> {
     let vma = vmf.vma;
     let whole = P::PTRS_PER_TABLE > FAULT_AROUND
-        && vma.huge_range(vmf.addr).is_some()
+        && vma.allowed_huge_range(vmf.addr).is_some()
         && is_huge_at(&*mapping, vmf.index());
     let window = if whole {
         P::PTRS_PER_TABLE
@@ -207,6 +208,9 @@ fn object_fault<P: Platform>(
             handle_userfault(vmf.vma, vmf.addr, Event::Missing)?;
             return Ok(None);
         }
+        if let Some(folio) = add_object_page(vmf, mapping) {
+            return Ok(Some(folio));
+        }
         let folio = Folio::alloc::<P>(Order::Small, false).ok_or(FaultError::OutOfMemory)?;
         P::clear_page(folio.pfn());
         folio.mark_uptodate::<P>();
@@ -304,7 +308,7 @@ pub(crate) fn do_set_pmd<P: Platform>(
 ) -> bool {
     // A huge page of a file is read: the page that is written is mapped singly, to be made ready by itself.
     let written = write && vma.wants_writenotify();
-    if written || vma.huge_range(pmd.addr).is_none() {
+    if written || vma.allowed_huge_range(pmd.addr).is_none() {
         return false;
     }
     let _pml = pmd.lock();

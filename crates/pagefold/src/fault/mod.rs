@@ -1,7 +1,7 @@
 //! Page faults (Linux: `mm/memory.c`).
 //!
 //! Guarantees: when a fault returns `Ok`, the access is tried again, and either goes through or meets something that
-//! changed meanwhile. `file` maps pages of objects, `anon` those of anonymous memory, `swap` brings pages back that were
+//! changed meanwhile. `file` maps pages of objects, `anon` those of anonymous memory, `huge` huge ones, `swap` brings pages back that were
 //! moved out, `wp` makes what is mapped writable.
 //!
 //! Locks, in order: VMA lock or `mmap_lock` for reading, folio lock, pmd lock or lock of the table.
@@ -10,6 +10,7 @@
 
 mod anon;
 mod file;
+mod huge;
 mod swap;
 mod wp;
 
@@ -189,6 +190,12 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
             return Ok(());
         }
         // Nothing is mapped now. A read would map the huge page again, and the process get no page of its own.
+    }
+    if value.is_none()
+        && vmf.vma.is_anonymous()
+        && huge::do_huge_anonymous_page(&vmf, pmd)? == huge::Outcome::Done
+    {
+        return Ok(());
     }
     if value.is_table() {
         let Some(table) = pte_offset_map_nolock(pmd) else {

@@ -10,6 +10,7 @@
 //! Locks: those of [`fault`](super), lock of the table; it is given up while a page is copied, so the entry is looked at again.
 
 use super::file::page_mkwrite;
+use super::huge::{Outcome, do_huge_zero_wp_page};
 use super::{Fault, FaultError, Vmf, prepare_private, set_anon_pte};
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, Pfn};
@@ -25,6 +26,7 @@ use crate::rmap::remove_mapping;
 use crate::tlb::flush_tlb_range_notify;
 use crate::userfault::{Event, handle_userfault};
 use crate::zap::split_huge_pmd;
+use crate::zero::{is_huge_zero, is_zero_page};
 
 /// A write to a page that is mapped read-only, or the wish to have it as one's own. (Linux: `do_wp_page`)
 pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault<P> {
@@ -60,7 +62,7 @@ pub(super) fn do_wp_page<P: Platform>(vmf: &mut Vmf<P>, pmd: PmdRef<P>) -> Fault
         table.set(vmf.addr, vmf.orig.mk_writable().mk_young().mk_dirty());
         return Ok(());
     }
-    if vmf.orig.pfn() == P::zero_page() {
+    if is_zero_page::<P>(vmf.orig.pfn()) {
         drop(table);
         return wp_page_copy(vmf, pmd, None);
     }
@@ -111,10 +113,14 @@ fn wp_page_shared<P: Platform>(
     folio.put::<P>(1);
 }
 
-/// A write to a huge page that is mapped read-only. If it belongs to somebody else too, a copy of the one page is made once it is
+/// A write to a huge page that is mapped read-only. If it belongs to somebody else too, or is that of zeros and no other is to be had, a copy of the one page is made once it is
 /// mapped singly. (Linux: `do_huge_pmd_wp_page`)
 pub(super) fn do_huge_pmd_wp_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, value: Pte) {
-    {
+    if is_huge_zero::<P>(value) {
+        if do_huge_zero_wp_page(vmf, pmd, value) == Outcome::Done {
+            return;
+        }
+    } else {
         let _pml = pmd.lock();
         if pmd.load_protected() != value {
             return;

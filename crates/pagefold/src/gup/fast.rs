@@ -10,6 +10,7 @@
 
 use super::{Purpose, give_back, grab, must_unshare, unpin_user_page};
 use crate::addr::{Pfn, VirtAddr};
+use crate::arch::Pte;
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -18,6 +19,7 @@ use crate::platform::{Platform, Word};
 use crate::protocol::Safeguard;
 use crate::step::Step;
 use crate::sync::IrqGuard;
+use crate::zero::is_zero_page;
 
 /// The page at `addr` with a reference, if it is mapped and may be accessed so, without waiting for anybody.
 /// (Linux: `get_user_pages_fast_only`)
@@ -75,6 +77,9 @@ fn walk<P: Platform>(
     if value.is_huge() {
         let pages = P::PTRS_PER_TABLE as u64;
         let pfn = value.pfn().add((addr.page() % pages) as usize);
+        if may_take_zeros::<P>(value, pfn, write, purpose) {
+            return Some(pfn);
+        }
         let folio = grab::<P>(value, pfn, write, purpose)?;
         let shared = must_ask::<P>(folio, folio.pfn(), purpose);
         if pmd.read_once("gup: recheck pmd") != value || shared {
@@ -85,7 +90,7 @@ fn walk<P: Platform>(
     }
     let table = pte_offset_map_copy(pmd, value)?;
     let pte = table.read_dependent(addr);
-    if purpose == Purpose::Get && !write && pte.is_present() && pte.pfn() == P::zero_page() {
+    if may_take_zeros::<P>(pte, pte.pfn(), write, purpose) {
         return Some(pte.pfn());
     }
     let folio = grab::<P>(pte, pte.pfn(), write, purpose)?;
@@ -97,6 +102,11 @@ fn walk<P: Platform>(
         return None;
     }
     Some(pte.pfn())
+}
+
+/// Whether an entry maps a page of zeros that is taken as it is: it has no count that could be looked at.
+fn may_take_zeros<P: Platform>(entry: Pte, pfn: Pfn, write: bool, purpose: Purpose) -> bool {
+    purpose == Purpose::Get && !write && entry.is_present() && is_zero_page::<P>(pfn)
 }
 
 /// Whether it takes a look at the VMA to know if the page may be taken as it is. (Linux: `gup_must_unshare` without a VMA,

@@ -27,6 +27,7 @@ use crate::mm::Mm;
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 
+use crate::zero::is_zero_page;
 pub use fast::{get_user_page_fast, pin_user_page_fast};
 use slow::Access;
 
@@ -130,7 +131,7 @@ fn must_unshare<P: Platform>(folio: Folio, page: Pfn, purpose: Purpose) -> bool 
 
 /// A reference to the folio of an entry that allows the access.
 fn grab<P: Platform>(entry: Pte, pfn: Pfn, write: bool, purpose: Purpose) -> Option<Folio> {
-    if !entry.is_accessible() || (write && !entry.is_writable()) || pfn == P::zero_page() {
+    if !entry.is_accessible() || (write && !entry.is_writable()) || is_zero_page::<P>(pfn) {
         return None;
     }
     let folio = Folio::of::<P>(pfn);
@@ -160,14 +161,14 @@ fn give_back<P: Platform>(folio: Folio, purpose: Purpose) {
 
 /// Gives a page back that was got.
 pub fn put_user_page<P: Platform>(pfn: Pfn) {
-    if pfn != P::zero_page() {
+    if !is_zero_page::<P>(pfn) {
         Folio::of::<P>(pfn).put::<P>(1);
     }
 }
 
 /// Gives a page back that was got and written to: no entry need know of that. (Linux: `set_page_dirty_lock`)
 pub fn put_user_page_dirty<P: Platform>(pfn: Pfn) {
-    if pfn != P::zero_page() {
+    if !is_zero_page::<P>(pfn) {
         Folio::of::<P>(pfn).mark_dirty::<P>();
     }
     put_user_page::<P>(pfn);
@@ -184,7 +185,7 @@ pub fn unpin_user_page_dirty<P: Platform>(pfn: Pfn) {
 
 /// Gives a page back that was pinned.
 pub fn unpin_user_page<P: Platform>(pfn: Pfn) {
-    if pfn != P::zero_page() {
+    if !is_zero_page::<P>(pfn) {
         Folio::of::<P>(pfn).unpin::<P>();
     }
 }

@@ -23,6 +23,7 @@ use crate::page_table::{pmd_offset, pte_offset_map_lock};
 use crate::platform::Platform;
 use crate::protocol::Safeguard;
 use crate::vma::Vma;
+use crate::zero::is_zero_page;
 
 /// Why a page cannot be had.
 pub(crate) enum GupError<P: Platform> {
@@ -175,10 +176,10 @@ impl<P: Platform> Follow<P> {
         let unshares = self.purpose == Purpose::LongTerm
             && P::enforces(Safeguard::UnshareForPin)
             && !self.vma.is_shared();
-        if page == P::zero_page() && unshares {
+        if is_zero_page::<P>(page) && unshares {
             return Followed::Shared;
         }
-        if page == P::zero_page() || self.purpose == Purpose::Populate {
+        if is_zero_page::<P>(page) || self.purpose == Purpose::Populate {
             return Followed::Found(page);
         }
         // The entry has a reference, so the folio can be had while the table's lock is held.
@@ -215,7 +216,7 @@ impl<P: Platform> Follow<P> {
 /// Whether an entry names a private page that belongs to this process alone.
 fn is_own<P: Platform>(entry: Pte) -> bool {
     let page = entry.pfn();
-    if page == P::zero_page() {
+    if is_zero_page::<P>(page) {
         return false;
     }
     let folio = Folio::of::<P>(page);

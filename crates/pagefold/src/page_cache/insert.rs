@@ -1,4 +1,4 @@
-//! New small pages come into the cache.
+//! New pages come into the cache.
 
 use crate::addr::{PageIndex, Pfn};
 use crate::folio::Folio;
@@ -25,6 +25,30 @@ impl<P: Platform> Mapping<P> {
             return Err(CacheError::Occupied);
         }
         Self::store_folio(this, node, folio, index);
+        Ok(())
+    }
+
+    /// Inserts a new huge folio, up to date, whose lock the caller has, at `start`, where all is a hole and before the end of the object.
+    /// The cache takes references.
+    pub(crate) fn add_huge_folio(
+        this: Ref<P, Self>,
+        folio: Folio,
+        start: PageIndex,
+    ) -> Result<(), CacheError> {
+        let _xa = this.lock_pages();
+        let end = start.add(P::PTRS_PER_TABLE as u64);
+        if end.0 > this.i_size() && P::enforces(Safeguard::SizeAtInsert) {
+            return Err(CacheError::BeyondEnd);
+        }
+        let mut indices = (start.0..end.0).map(PageIndex);
+        if P::enforces(Safeguard::RecheckHoles)
+            && indices.any(|index| this.load_protected(index) != Entry::None)
+        {
+            return Err(CacheError::Occupied);
+        }
+        folio.set_mapping::<P>(Some(this), start);
+        folio.get::<P>(P::PTRS_PER_TABLE);
+        this.store_huge(start, folio);
         Ok(())
     }
 

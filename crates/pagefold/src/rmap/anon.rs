@@ -35,6 +35,7 @@ use crate::swap;
 use crate::sync::{RcuGuard, ReadGuard, WriteGuard};
 use crate::tlb::UnmapBatch;
 use crate::vma::Vma;
+use crate::zero::is_zero_page;
 
 /// The VMAs in which private pages of a family of processes may be mapped.
 pub struct AnonVma<P: Platform> {
@@ -323,7 +324,7 @@ fn with_entry<P: Platform, R>(pmd: PmdRef<P>, addr: VirtAddr, look: impl FnOnce(
 /// The private page that is mapped at `addr`, with a reference to its folio.
 fn get_private_page<P: Platform>(pmd: PmdRef<P>, addr: VirtAddr) -> Option<(Folio, Pfn)> {
     with_entry(pmd, addr, |pte| {
-        if !pte.is_present() || pte.pfn() == P::zero_page() {
+        if !pte.is_present() || is_zero_page::<P>(pte.pfn()) {
             return None;
         }
         let folio = Folio::of::<P>(pte.pfn());

@@ -44,6 +44,7 @@ use crate::userfault::UffdError;
 use crate::userfault::fill::{wake_range, with_mm};
 use crate::vma::Vma;
 use crate::zap::split_huge_pmd;
+use crate::zero::{is_huge_zero, is_zero_page};
 
 /// Moves the pages of `from` to `to`, where none are, in the order of their addresses; with `skip_holes`, those that are there.
 /// (Linux: `UFFDIO_MOVE`, `UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES`)
@@ -143,11 +144,13 @@ impl<P: Platform> Ends<P> {
             let aligned = from.huge_start(pages) == from && to.huge_start(pages) == to;
             let folio = get_huge(source, value)?;
             if there.is_none() && aligned && rest >= pages as u64 {
-                let held = Held::lock_mapped(folio)?;
-                return self.move_huge(source, target, value, &held);
+                let held = folio.map(Held::lock_mapped).transpose()?;
+                return self.move_huge(source, target, value, held.as_ref());
             }
             split_huge_pmd(self.from, source);
-            folio.put::<P>(1);
+            if let Some(folio) = folio {
+                folio.put::<P>(1);
+            }
             return Err(UffdError::Again);
         }
         // To skip a hole, what is at the new address is looked at as well.
@@ -163,7 +166,7 @@ impl<P: Platform> Ends<P> {
         source: PmdRef<P>,
         target: PmdRef<P>,
         value: Pte,
-        held: &Held<P>,
+        held: Option<&Held<P>>,
     ) -> Result<u64, UffdError> {
         let pages = P::PTRS_PER_TABLE as u64;
         let range = AddrRange::pages(source.addr, pages);
@@ -175,18 +178,23 @@ impl<P: Platform> Ends<P> {
         if !same || !room {
             return Err(UffdError::Again);
         }
-        if !is_own::<P>(value) {
+        if held.is_some() && !is_own::<P>(value) {
             return Err(UffdError::Busy);
         }
         let old = source.take("pmdp_huge_clear_flush");
         self.flush(range);
-        if held.folio.is_pinned_elsewhere::<P>() {
+        if held.is_some_and(|held| held.folio.is_pinned_elsewhere::<P>()) {
             source.set("set_pmd", old);
             return Err(UffdError::Busy);
         }
-        self.adopt(held.folio, target.addr);
+        if let Some(held) = held {
+            self.adopt(held.folio, target.addr);
+        }
         self.observe_moved(range, target.addr, false);
-        let entry = Pte::huge(held.folio.pfn(), true).mk_dirty();
+        let entry = match held {
+            Some(held) => Pte::huge(held.folio.pfn(), true).mk_dirty(),
+            None => Pte::huge(value.pfn(), false),
+        };
         target.set("set_pmd", self.to.protect(entry));
         deposit_table(target, withdraw_table(source));
         Ok(pages)
@@ -306,18 +314,21 @@ fn is_own<P: Platform>(entry: Pte) -> bool {
     !P::enforces(Safeguard::MoveExclusive) || Folio::is_exclusive::<P>(entry.pfn())
 }
 
-/// The huge private page that `value` maps, with a reference.
-fn get_huge<P: Platform>(source: PmdRef<P>, value: Pte) -> Result<Folio, UffdError> {
+/// The huge private page that `value` maps, with a reference; `None` for that of zeros.
+fn get_huge<P: Platform>(source: PmdRef<P>, value: Pte) -> Result<Option<Folio>, UffdError> {
     let _pml = source.lock();
     if source.load_protected() != value {
         return Err(UffdError::Again);
+    }
+    if is_huge_zero::<P>(value) {
+        return Ok(None);
     }
     if !is_own::<P>(value) {
         return Err(UffdError::Busy);
     }
     let folio = Folio::of::<P>(value.pfn());
     folio.get::<P>(1);
-    Ok(folio)
+    Ok(Some(folio))
 }
 
 /// The entry for the address of an upper entry.
@@ -354,7 +365,7 @@ fn find<P: Platform>(source: PmdRef<P>) -> Result<Option<(Pte, Found)>, UffdErro
     if !entry.is_present() {
         return Err(UffdError::Fault);
     }
-    if entry.pfn() == P::zero_page() {
+    if is_zero_page::<P>(entry.pfn()) {
         return Ok(Some((entry, Found::Nothing)));
     }
     if !is_own::<P>(entry) {

@@ -43,6 +43,10 @@ pub const VM_UFFD_MINOR: u64 = 8;
 pub const VM_UFFD: u64 = VM_UFFD_MISSING | VM_UFFD_WP | VM_UFFD_MINOR;
 /// There may be guards among the entries. Once set, it stays.
 pub const VM_MAYBE_GUARD: u64 = 1 << 16;
+/// Huge pages are wanted: the first access to a range may get one. (`MADV_HUGEPAGE`)
+pub const VM_HUGEPAGE: u64 = 1 << 17;
+/// Huge pages are not wanted: none are made, nor mapped by huge entries. (`MADV_NOHUGEPAGE`)
+pub const VM_NOHUGEPAGE: u64 = 1 << 18;
 /// May be read.
 pub const VM_READ: u64 = 1 << 8;
 /// May be written.
@@ -152,6 +156,20 @@ impl<P: Platform> Vma<P> {
         let aligned =
             self.range.covers(range) && self.index_of(start).0.is_multiple_of(pages as u64);
         aligned.then_some(range)
+    }
+
+    /// As [`huge_range`](Self::huge_range), if the process allows huge pages there. The caller has `mmap_lock` or the VMA lock, for
+    /// reading. (Linux: `thp_vma_allowable_order`)
+    pub(crate) fn allowed_huge_range(&self, addr: VirtAddr) -> Option<AddrRange> {
+        self.huge_range(addr)
+            .filter(|_| self.flags_protected() & VM_NOHUGEPAGE == 0)
+    }
+
+    /// As [`huge_range`](Self::huge_range), if the process wants a fault to bring a huge page. The caller has `mmap_lock` or the VMA
+    /// lock, for reading.
+    pub(crate) fn wanted_huge_range(&self, addr: VirtAddr) -> Option<AddrRange> {
+        let wanted = self.flags_protected() & VM_HUGEPAGE != 0;
+        wanted.then(|| self.huge_range(addr)).flatten()
     }
 
     /// Whether the memory is the process's own, without an object behind it. (Linux: `vma_is_anonymous`)

@@ -223,6 +223,7 @@ fn way(scenario: &Scenario, statement: &StatementKind) -> Way {
         Call::Madvise(_, Advice::DontNeed) => DONTNEED,
         Call::Madvise(_, Advice::GuardInstall) => one("madvise_guard_install"),
         Call::Madvise(_, Advice::GuardRemove) => one("madvise_guard_remove"),
+        Call::Madvise(_, Advice::HugePage | Advice::NoHugePage) => one("hugepage_madvise"),
         Call::Madvise(_, Advice::PopulateRead | Advice::PopulateWrite) => one("madvise_populate"),
         Call::UffdioCopy(..)
         | Call::UffdioZeropage(_)

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use pagefold_explore as explore;
 use pagefold_explore::Trace;
-use pagefold_litmus::{Actor, Call, Memory, Quantifier, Scenario, Statement, StatementKind, Value};
+use pagefold_litmus::{
+    Actor, Advice, Call, Memory, Quantifier, Scenario, Statement, StatementKind, Value,
+};
 
 use super::execute::Machine;
 use super::layout::{Layout, ScenarioLimit};
@@ -87,21 +89,30 @@ impl Findings {
 /// Whether a thread takes permissions away. Under a weak memory model the order of execution does not say what an access
 /// may do, but at the end.
 fn forbids(scenario: &Scenario) -> bool {
-    fn any(body: &[Statement]) -> bool {
-        body.iter().any(|statement| match &statement.kind {
-            StatementKind::Call { call, .. } => {
-                matches!(
-                    call,
-                    Call::Munmap(_) | Call::Mprotect(..) | Call::Mremap(..)
-                )
-            }
-            StatementKind::Repeat { body, .. } => any(body),
-            StatementKind::Store { .. } | StatementKind::Load { .. } | StatementKind::Map(_) => {
-                false
-            }
-        })
-    }
-    scenario.threads.iter().any(|thread| any(&thread.body))
+    let forbids = |call: &Call| {
+        matches!(
+            call,
+            Call::Munmap(_) | Call::Mprotect(..) | Call::Mremap(..)
+        )
+    };
+    let mut threads = scenario.threads.iter();
+    threads.any(|thread| any_call(&thread.body, forbids))
+}
+
+/// Whether faults may bring huge pages.
+fn wants_huge(scenario: &Scenario) -> bool {
+    let wants = |call: &Call| matches!(call, Call::Madvise(_, Advice::HugePage));
+    let setup = scenario.setup.iter().map(|phase| &phase.body);
+    let mut bodies = setup.chain(scenario.threads.iter().map(|thread| &thread.body));
+    bodies.any(|body| any_call(body, wants))
+}
+
+fn any_call(body: &[Statement], wanted: fn(&Call) -> bool) -> bool {
+    body.iter().any(|statement| match &statement.kind {
+        StatementKind::Call { call, .. } => wanted(call),
+        StatementKind::Repeat { body, .. } => any_call(body, wanted),
+        StatementKind::Store { .. } | StatementKind::Load { .. } | StatementKind::Map(_) => false,
+    })
 }
 
 impl<'a> Plan<'a> {
@@ -123,6 +134,7 @@ impl<'a> Plan<'a> {
                 strict: config.strict,
                 memory: config.memory,
                 reuse_frames: scenario.reuse_frames,
+                huge_faults: wants_huge(scenario),
                 watch_permissions: config.memory == Memory::Sc && forbids(scenario),
             },
             goal,

@@ -4,6 +4,7 @@ use pagefold::Ref;
 use pagefold::accounting::PageKind;
 use pagefold::addr::{PageIndex, Pfn};
 use pagefold::arch::{Format, PMD_LEVEL, Pte};
+use pagefold::is_zero_page;
 use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
@@ -112,8 +113,11 @@ impl Census {
             } else if pte.is_table() {
                 found.tables += i64::from(level == PMD_LEVEL);
                 self.count_table(pte.pfn(), level - 1, found);
-            } else if pte.is_page() && pte.pfn() == Model::zero_page() {
-                check_zero_page(pte);
+            } else if pte.is_page() && is_zero_page::<Model>(pte.pfn()) {
+                for page in 0..PTRS_PER_TABLE.pow(level) {
+                    check_zero_page(pte, pte.pfn().add(page));
+                }
+                huge_private += i64::from(level == PMD_LEVEL);
             } else if pte.is_page() {
                 let frame = Model::frame(pte.pfn());
                 let owned = pte.is_writable() || frame.is_exclusive();
@@ -137,7 +141,7 @@ impl Census {
         }
     }
 
-    /// The tables in store of a table of huge-page entries: one for each huge private page.
+    /// The tables in store of a table of huge-page entries: one for each huge private page, and for the huge page of zeros.
     fn count_store(&mut self, table: Pfn, huge_private: i64, found: &mut Mapped) {
         let mut tables = 0;
         for stored in Model::frame(table).deposited() {
@@ -248,9 +252,9 @@ impl Census {
     }
 }
 
-/// The page of zeros stays one.
-fn check_zero_page(pte: Pte) {
-    let value = World::current().content(pte.pfn()).peek();
+/// A page of zeros stays one.
+fn check_zero_page(pte: Pte, pfn: Pfn) {
+    let value = World::current().content(pfn).peek();
     if pte.is_writable() || value != 0 {
         fail(
             Kind::Content,

@@ -26,6 +26,10 @@ impl Session<'_> {
                 let write = advice == Advice::PopulateWrite;
                 status(madvise::populate(mm, range, write).map_err(|error| error.errno()))
             }
+            Advice::HugePage | Advice::NoHugePage => {
+                let wanted = advice == Advice::HugePage;
+                status(madvise::hugepage(mm, range, wanted).map_err(|error| error.errno()))
+            }
             Advice::GuardRemove => {
                 status(madvise::guard_remove(mm, range).map_err(|error| error.errno()))
             }
