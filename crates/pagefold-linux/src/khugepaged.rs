@@ -71,9 +71,14 @@ pub(crate) fn scan([none, shared, swap]: [usize; 3]) -> io::Result<u64> {
     set(&own("max_ptes_none"), none)?;
     set(&own("max_ptes_shared"), shared)?;
     set(&own("max_ptes_swap"), swap)?;
-    let before = read("pages_collapsed")?;
+    let before = collapsed()?;
     pass()?;
-    Ok(read("pages_collapsed")? - before)
+    Ok(collapsed()? - before)
+}
+
+/// How many huge pages it has made since the machine was started.
+pub(crate) fn collapsed() -> io::Result<u64> {
+    read("pages_collapsed")
 }
 
 /// Puts this process, and those that it forks, on khugepaged's list, whatever they have: it counts no pass through an empty list.

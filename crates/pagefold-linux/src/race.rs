@@ -20,6 +20,7 @@ use crate::aim::Aim;
 use crate::board::{Board, Task, WORKERS};
 use crate::events::{self, Instance};
 use crate::geometry::Spread;
+use crate::khugepaged;
 use crate::plan::Program;
 use crate::random::Random;
 use crate::report::{Outcome, Ran};
@@ -97,11 +98,15 @@ pub(crate) fn run(
     };
     let mut ran = Ran::default();
     let end = Instant::now() + limits.time;
+    // Memory that is to be huge is what khugepaged looks for at any time, also where the scenario does not have it scan.
+    let watched = program.wants_huge() && !limits.khugepaged;
+    let collapsed = || watched.then(|| khugepaged::collapsed().ok()).flatten();
     while ran.iterations() < limits.iterations && Instant::now() < end {
+        let before = collapsed();
         match controller.iteration()? {
             Ok(outcome) => {
                 let count = ran.counts.entry(outcome).or_default();
-                let disturbed = board.disturbed.load(Relaxed) != 0;
+                let disturbed = board.disturbed.load(Relaxed) != 0 || collapsed() != before;
                 if disturbed {
                     count.disturbed += 1;
                 } else {

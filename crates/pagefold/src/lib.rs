@@ -29,6 +29,7 @@ pub mod mmap;
 pub mod mprotect;
 pub mod mremap;
 pub mod notifier;
+pub mod oom;
 pub mod page_cache;
 pub mod page_table;
 pub mod platform;

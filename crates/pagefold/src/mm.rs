@@ -13,6 +13,7 @@ use crate::handle::Ref;
 use crate::lock_order::LockClass;
 use crate::notifier::Subscription;
 use crate::platform::{Counter, Link, Platform, RawLock, RawRwSem, RefCount, Word};
+use crate::protocol::Safeguard;
 use crate::step::Step;
 use crate::sync::{LockGuard, RcuGuard};
 use crate::vma::Vma;
@@ -31,6 +32,8 @@ pub struct Mm<P: Platform> {
     pub(crate) mm_users: P::RefCount,
     /// Counts how often the VMAs were changed: VMAs that carry the number are write-locked.
     mm_lock_seq: P::Word,
+    /// Private memory was taken away although it may still be accessed; see [`oom`](crate::oom).
+    unstable: P::Word,
     /// Changes of the layout that userfaultfds have yet to tell of. Changes under `page_table_lock`.
     mmap_changing: P::Word,
     /// VMAs by ascending address.
@@ -71,6 +74,7 @@ impl<P: Platform> Mm<P> {
             root,
             mm_users: P::RefCount::new(1),
             mm_lock_seq: P::Word::new(1),
+            unstable: P::Word::new(0),
             mmap_changing: P::Word::new(0),
             vmas: P::Link::new(None),
             rss_shmem: P::Counter::new(0),
@@ -145,6 +149,19 @@ impl<P: Platform> Mm<P> {
     pub(crate) fn is_changing(&self) -> bool {
         P::step(Step::Mm("test mmap_changing", self.id));
         self.mmap_changing.read_once() != 0
+    }
+
+    /// Notes that private memory is about to be taken away. (Linux: `MMF_UNSTABLE`)
+    pub(crate) fn mark_unstable(&self) {
+        P::step(Step::Mm("set MMF_UNSTABLE", self.id));
+        self.unstable.write_once(1);
+    }
+
+    /// Whether private memory that is not there may have been. The caller has the lock of the table, or of the upper table, that it found
+    /// nothing in. (Linux: `check_stable_address_space`)
+    pub(crate) fn is_unstable(&self) -> bool {
+        P::step(Step::Mm("test MMF_UNSTABLE", self.id));
+        P::enforces(Safeguard::CheckStable) && self.unstable.read_once() != 0
     }
 
     /// The VMA that `addr` lies in. The caller has `mmap_lock`.

@@ -302,7 +302,11 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
         next = vma.next.load_protected();
     }
     mm.mmap_read_unlock();
-    mm.mmap_write_lock();
+    // Whoever is no thread of the process, and so did not keep it from ending, has it for reading while it walks page tables.
+    let locked = P::enforces(Safeguard::ExitMmapLock);
+    if locked {
+        mm.mmap_write_lock();
+    }
     while let Some(vma) = mm.vmas.load_protected() {
         vma.start_write();
         mm.remove_vmas(vma, vma);
@@ -313,7 +317,9 @@ pub fn exit_mm<P: Platform>(mm: Ref<P, Mm<P>>) {
         free_pgtables(mm, vma, None);
         free_vma(vma);
     }
-    mm.mmap_write_unlock();
+    if locked {
+        mm.mmap_write_unlock();
+    }
 }
 
 /// Counts one more thread that uses the address space; the caller is one.

@@ -135,6 +135,12 @@ safeguards! {
     ReclaimRescan = "reclaim_rescan",
     /// A fault on anonymous memory looks again, with the table's lock, whether there is still nothing.
     RecheckAnonEntry = "recheck_anon_entry",
+    /// The OOM reaper flushes the translation caches, as threads of the process may still run.
+    ReaperFlush = "reaper_flush",
+    /// A fault that would bring private memory where there is nothing looks whether the OOM reaper may have taken what was there.
+    CheckStable = "check_stable",
+    /// The end of a process takes its page tables away with `mmap_lock` for writing.
+    ExitMmapLock = "exit_mmap_lock",
     /// A fault that brings a huge private page looks again, with the pmd lock, whether there is still nothing.
     RecheckHugeFault = "recheck_huge_fault",
     /// A huge page comes into the cache of an object by a fault only where all is a hole, as is seen under `xa_lock`.

@@ -203,6 +203,8 @@ pub(crate) struct Gather<P: Platform> {
     nr_tables: usize,
     /// Something was taken since the last flush.
     pending: bool,
+    /// Nobody is left who might have translations cached. (Linux: `fullmm`)
+    unused: bool,
     /// A page of an object is among it that was written, and that who has it cached may write without asking.
     dirty: bool,
 }
@@ -217,7 +219,16 @@ impl<P: Platform> Gather<P> {
             tables: [None; BATCH],
             nr_tables: 0,
             pending: false,
+            unused: false,
             dirty: false,
+        }
+    }
+
+    /// As [`new`](Self::new), for an address space that no thread runs in any more: nothing need be flushed.
+    pub(crate) fn without_users(mm: Ref<P, Mm<P>>, range: AddrRange) -> Self {
+        Self {
+            unused: true,
+            ..Self::new(mm, range)
         }
     }
 
@@ -265,7 +276,7 @@ impl<P: Platform> Gather<P> {
             return;
         }
         self.pending = false;
-        if P::enforces(Safeguard::FlushOnZap) {
+        if P::enforces(Safeguard::FlushOnZap) && !self.unused {
             flush_tlb_range_notify(self.mm, self.range, FlushKind::LeavesAndTables);
         }
         P::observe(Fact::Forgotten(self.mm.id, self.range));

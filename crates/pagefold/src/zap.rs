@@ -22,6 +22,7 @@ use crate::page_table::{
     take_upper_table,
 };
 use crate::platform::{FlushKind, Link, Platform};
+use crate::protocol::Safeguard;
 use crate::rmap::remove_mapping;
 use crate::swap;
 use crate::tlb::{
@@ -84,7 +85,28 @@ pub(crate) fn discard_range<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) 
     zap(vma, range, Markers::Keep, tables);
 }
 
+/// Unmaps all pages of a VMA of an address space that is not coming to its end, but has lost its memory (the OOM reaper). The caller has
+/// `mmap_lock` for reading.
+pub(crate) fn reap_range<P: Platform>(vma: Ref<P, Vma<P>>) {
+    let gather = if P::enforces(Safeguard::ReaperFlush) {
+        Gather::new(vma.mm, vma.range)
+    } else {
+        Gather::without_users(vma.mm, vma.range)
+    };
+    zap_into(gather, vma, vma.range, Markers::Drop, EmptiedTables::Keep);
+}
+
 fn zap<P: Platform>(
+    vma: Ref<P, Vma<P>>,
+    range: AddrRange,
+    markers: Markers,
+    tables: EmptiedTables,
+) {
+    zap_into(Gather::new(vma.mm, range), vma, range, markers, tables);
+}
+
+fn zap_into<P: Platform>(
+    mut gather: Gather<P>,
     vma: Ref<P, Vma<P>>,
     range: AddrRange,
     markers: Markers,
@@ -92,7 +114,6 @@ fn zap<P: Platform>(
 ) {
     let notifier = NotifierRange::<P>::start(vma.mm, range);
     let pending = PendingFlush::begin(vma.mm);
-    let mut gather = Gather::<P>::new(vma.mm, range);
     let mut addr = range.start;
     while range.contains(addr) {
         let end = next_table::<P>(addr, range);

@@ -94,7 +94,10 @@ pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write)
             Allowed::Yes => Cell::default(),
             Allowed::No => Cell::new(Ink::Bad, "NOT ALLOWED"),
             Allowed::Open => Cell::new(Ink::Open, "not known to be allowed"),
-            Allowed::Disturbed => Cell::new(Ink::Faint, "somebody else had a page (EAGAIN)"),
+            Allowed::Disturbed => Cell::new(
+                Ink::Faint,
+                "somebody else had a page (EAGAIN), or khugepaged came by",
+            ),
         };
         grid.row(row(format!("{:9}", count.all()), outcome, remark));
     }

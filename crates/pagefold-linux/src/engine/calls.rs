@@ -8,7 +8,7 @@ use pagefold::fork::dup_mmap;
 use pagefold::mm::Mm;
 use pagefold::mmap::MmapError;
 use pagefold::mprotect::{Protection as Access, mprotect};
-use pagefold::{madvise, mmap, reclaim, rmap, truncate, userfault};
+use pagefold::{madvise, mmap, oom, reclaim, rmap, truncate, userfault};
 use pagefold_litmus::{Advice, Call, Limit, MmId, ObjectId, ObjectPage, Permission, Scope};
 use pagefold_machine::host::{Host, PTRS_PER_TABLE};
 
@@ -74,6 +74,7 @@ impl Engine<'_> {
                 let group = self.group(page);
                 of_group(reclaim::pageout(self.mm_of(page.mapping), group), group)
             }
+            Call::OomReap(mm) => Seen::Number(oom::reap(self.mm(mm)).into()),
             Call::Shrink(page) => {
                 let group = self.group(page);
                 of_group(reclaim::shrink(self.mm_of(page.mapping), group), group)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pagefold::Ref;
+use pagefold::{Ref, is_zero_page};
 use pagefold::addr::{PageIndex, Pfn};
 use pagefold::arch::{Marker, Pte};
 use pagefold::mm::Mm;
@@ -162,7 +162,7 @@ impl Looked {
         };
         if pte.is_page() {
             state |= observe::PRESENT;
-            if pte.pfn() == Host::zero_page() {
+            if is_zero_page::<Host>(pte.pfn()) {
                 state |= observe::ZERO;
             } else {
                 let folio = Host::frame(pte.pfn()).folio_head();

@@ -195,6 +195,7 @@ impl<'c> Who<'c> {
             | Call::WriteHeld(..)
             | Call::LetGo(_)
             | Call::Shrink(_)
+            | Call::OomReap(_)
             | Call::PageTable(_)
             | Call::PmdMapped(_)
             | Call::UffdWp(_)

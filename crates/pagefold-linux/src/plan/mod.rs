@@ -116,6 +116,11 @@ impl<'a> Program<'a> {
         })
     }
 
+    /// Whether the first access to memory may bring a huge page.
+    pub(crate) fn wants_huge(&self) -> bool {
+        calls(self.scenario).any(|call| matches!(call, Call::Madvise(_, Advice::HugePage)))
+    }
+
     /// Whether pages are pinned by walks without locks.
     pub(crate) fn pins_fast(&self) -> bool {
         calls(self.scenario).any(|call| matches!(call, Call::GupFast(_) | Call::GupFastWrite(..)))

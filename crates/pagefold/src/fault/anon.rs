@@ -46,6 +46,9 @@ fn map_new<P: Platform>(
     if P::enforces(Safeguard::RecheckAnonEntry) && vmf.changed(&table) {
         return Ok(false);
     }
+    if vmf.vma.mm.is_unstable() {
+        return Err(FaultError::SigBus);
+    }
     if vmf.vma.is_uffd_missing_protected() {
         // Only now: before the lock was taken, the page may have come.
         drop(table);

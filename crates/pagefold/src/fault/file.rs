@@ -140,7 +140,7 @@ fn map_around<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, addr: Vir
     let Some(table) = pte_offset_map_lock(pmd) else {
         return Around::TableGone;
     };
-    if !table.get(addr).is_none() {
+    if !table.get(addr).is_none() || lost_private(vmf.vma) {
         return Around::Occupied;
     }
     set_file_pte(vmf.vma, &table, addr, folio, false);
@@ -281,7 +281,12 @@ fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bo
         folio.put::<P>(1);
         return Err(FaultError::OutOfMemory);
     }
+    let mut result = Ok(());
     let mapped = match pte_offset_map_lock(pmd) {
+        Some(_) if lost_private(vma) => {
+            result = Err(FaultError::SigBus);
+            false
+        }
         Some(table) if !vmf.changed(&table) => {
             if cow {
                 set_anon_pte(vmf, &table, folio);
@@ -295,7 +300,12 @@ fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bo
     if !mapped {
         folio.put::<P>(1);
     }
-    Ok(())
+    result
+}
+
+/// Whether a private copy may have been where nothing is now. The caller has the lock of the table.
+fn lost_private<P: Platform>(vma: Ref<P, Vma<P>>) -> bool {
+    !vma.is_shared() && vma.mm.is_unstable()
 }
 
 /// Maps a huge folio of the object by one entry, if nothing is there and the VMA allows it; the reference goes to

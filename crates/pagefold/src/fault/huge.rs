@@ -112,6 +112,9 @@ fn map_new<P: Platform>(
     if P::enforces(Safeguard::RecheckHugeFault) && !pmd.load_protected().is_none() {
         return Ok(false);
     }
+    if vma.mm.is_unstable() {
+        return Err(FaultError::SigBus);
+    }
     if vma.is_uffd_missing_protected() {
         drop(pml);
         return handle_userfault(vma, vmf.addr, Event::Missing).map(|()| false);

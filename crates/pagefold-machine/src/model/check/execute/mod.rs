@@ -20,6 +20,7 @@ use pagefold::handle::Ref;
 use pagefold::kvm::Kvm;
 use pagefold::mm::Mm;
 use pagefold::mmap;
+use pagefold::oom;
 use pagefold::page_cache::Mapping;
 use pagefold::userfault::Userfaultfd;
 use pagefold_explore as explore;
@@ -138,6 +139,7 @@ impl Session<'_> {
             Call::Fork(child) => self.fork(who, child),
             Call::Mincore(page) => self.mincore(who, page),
 
+            Call::OomReap(mm) => flag(oom::reap(who.machine.mm(mm))),
             Call::Reclaim(page) => self.reclaim(who, page),
             Call::Shrink(page) => self.shrink(who, page),
 
