@@ -31,7 +31,7 @@ fn the_table() {
         Maps the whole object, or anonymous memory; a file to be written through the mapping if it says so.
     "uffd(x, MISSING|WP|MINOR|CHANGES|EVENT_FORK|EVENT_REMAP|WP_ASYNC|SIGBUS_ON_FAULT)" [Start] Nothing
         The mapping is registered with userfaultfd from the start.
-    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_COLD/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
+    "madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_COLD/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_HUGEPAGE/MADV_NOHUGEPAGE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)" [Cpu] Status
         Collapses pages of a mapping into huge ones, drops what they map, moves it out, or says how it is used.
     "munmap(x[i..j])" [Cpu] Status
         Takes the mapping away, or pages of it.
@@ -101,6 +101,8 @@ fn the_table() {
         Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
     "shrink(x[i])" [Reclaim, Kernel] Count
         As `reclaim`, but leaves a page alone that was used since this last came by.
+    "oom_reap(A)" [Kernel] Flag
+        Takes the private memory of an address space away whose threads may still run, as of a process that is being killed for it; whether it did.
     "collapse(f)" [Kernel] Status
         Collapses an object in the page cache.
     "truncate(f, v)" [Cpu, Kernel] Status

@@ -518,7 +518,7 @@ fn too_few_arguments() {
     8 |     madvise(x);
       |     ^^^^^^^^^^ expected 2 arguments
       |
-      = help: it is written `madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_COLD/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)`
+      = help: it is written `madvise(x[i..j], MADV_COLLAPSE/MADV_DONTNEED/MADV_COLD/MADV_PAGEOUT/MADV_GUARD_INSTALL/MADV_GUARD_REMOVE/MADV_HUGEPAGE/MADV_NOHUGEPAGE/MADV_POPULATE_READ/MADV_POPULATE_WRITE)`
 
     error: `exit` takes 0 arguments, found 1
      --> test.litmus:9:5
@@ -567,11 +567,11 @@ fn argument_of_the_wrong_shape() {
     10 |     madvise(7, MADV_COLLAPSE|MADV_DONTNEED);
        |             ^ expected a mapping `x`, or pages of it, `x[i]` or `x[i..j]`
 
-    error: expected `MADV_COLLAPSE` or `MADV_DONTNEED` or `MADV_COLD` or `MADV_PAGEOUT` or `MADV_GUARD_INSTALL` or `MADV_GUARD_REMOVE` or `MADV_POPULATE_READ` or `MADV_POPULATE_WRITE`, found names joined by `|`
+    error: expected `MADV_COLLAPSE` or `MADV_DONTNEED` or `MADV_COLD` or `MADV_PAGEOUT` or `MADV_GUARD_INSTALL` or `MADV_GUARD_REMOVE` or `MADV_HUGEPAGE` or `MADV_NOHUGEPAGE` or `MADV_POPULATE_READ` or `MADV_POPULATE_WRITE`, found names joined by `|`
       --> test.litmus:10:16
        |
     10 |     madvise(7, MADV_COLLAPSE|MADV_DONTNEED);
-       |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^ expected `MADV_COLLAPSE` or `MADV_DONTNEED` or `MADV_COLD` or `MADV_PAGEOUT` or `MADV_GUARD_INSTALL` or `MADV_GUARD_REMOVE` or `MADV_POPULATE_READ` or `MADV_POPULATE_WRITE`
+       |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^ expected `MADV_COLLAPSE` or `MADV_DONTNEED` or `MADV_COLD` or `MADV_PAGEOUT` or `MADV_GUARD_INSTALL` or `MADV_GUARD_REMOVE` or `MADV_HUGEPAGE` or `MADV_NOHUGEPAGE` or `MADV_POPULATE_READ` or `MADV_POPULATE_WRITE`
 
     error: expected `0`, found the number `1`
       --> test.litmus:11:31
@@ -641,11 +641,11 @@ fn arguments_without_a_comma() {
 #[test]
 fn unknown_advice() {
     assert_snapshot!(errors(&in_thread("    madvise(x, MADV_COLAPSE);")), @"
-    error: expected `MADV_COLLAPSE` or `MADV_DONTNEED` or `MADV_COLD` or `MADV_PAGEOUT` or `MADV_GUARD_INSTALL` or `MADV_GUARD_REMOVE` or `MADV_POPULATE_READ` or `MADV_POPULATE_WRITE`, found `MADV_COLAPSE`
+    error: expected `MADV_COLLAPSE` or `MADV_DONTNEED` or `MADV_COLD` or `MADV_PAGEOUT` or `MADV_GUARD_INSTALL` or `MADV_GUARD_REMOVE` or `MADV_HUGEPAGE` or `MADV_NOHUGEPAGE` or `MADV_POPULATE_READ` or `MADV_POPULATE_WRITE`, found `MADV_COLAPSE`
      --> test.litmus:8:16
       |
     8 |     madvise(x, MADV_COLAPSE);
-      |                ^^^^^^^^^^^^ expected `MADV_COLLAPSE` or `MADV_DONTNEED` or `MADV_COLD` or `MADV_PAGEOUT` or `MADV_GUARD_INSTALL` or `MADV_GUARD_REMOVE` or `MADV_POPULATE_READ` or `MADV_POPULATE_WRITE`
+      |                ^^^^^^^^^^^^ expected `MADV_COLLAPSE` or `MADV_DONTNEED` or `MADV_COLD` or `MADV_PAGEOUT` or `MADV_GUARD_INSTALL` or `MADV_GUARD_REMOVE` or `MADV_HUGEPAGE` or `MADV_NOHUGEPAGE` or `MADV_POPULATE_READ` or `MADV_POPULATE_WRITE`
       |
       = help: did you mean `MADV_COLLAPSE`?
     ");
