@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use pagefold::{Ref, is_zero_page};
 use pagefold::addr::{PageIndex, Pfn};
 use pagefold::arch::{Marker, Pte};
 use pagefold::mm::Mm;
 use pagefold::page_cache::Entry;
 use pagefold::platform::Platform;
 use pagefold::vma::{VM_MAYBE_GUARD, Vma};
+use pagefold::{Ref, is_zero_page};
 use pagefold_litmus::{MappingPage, MmId};
 use pagefold_machine::host::{Host, PTRS_PER_TABLE};
 
