@@ -141,15 +141,7 @@ impl Machine {
     /// As for [`run`](Self::run), or if the kernel does not trace.
     pub fn trace(&self, scenario: &Scenario, limits: Limits) -> Result<Ran, Unable> {
         let program = Program::new(scenario)?;
-        if !program.can_take_turns() {
-            let reason =
-                "threads of a process that is forked meanwhile do not run one after the other";
-            return Err(NoCounterpart {
-                reason: reason.to_owned(),
-                span: Span::START,
-            }
-            .into());
-        }
+        in_turn(&program)?;
         let instance = Instance::new().map_err(Unable::Missing)?;
         let mut ran = self.run_program(&program, limits, Threads::InTurn(&instance))?;
         ran.events.clone_from(&instance.enabled);
@@ -207,6 +199,25 @@ impl Machine {
 /// Why it has none.
 pub fn has_counterpart(scenario: &Scenario) -> Result<(), NoCounterpart> {
     Program::new(scenario).map(drop)
+}
+
+/// Whether the threads of a scenario can run one after the other on a real kernel.
+///
+/// # Errors
+/// Why they cannot.
+pub fn takes_turns(scenario: &Scenario) -> Result<(), NoCounterpart> {
+    in_turn(&Program::new(scenario)?)
+}
+
+fn in_turn(program: &Program<'_>) -> Result<(), NoCounterpart> {
+    if program.can_take_turns() {
+        return Ok(());
+    }
+    let reason = "threads of a process that is forked meanwhile do not run one after the other";
+    Err(NoCounterpart {
+        reason: reason.to_owned(),
+        span: Span::START,
+    })
 }
 
 /// What stands for something else in the run of a scenario than it says, in words.

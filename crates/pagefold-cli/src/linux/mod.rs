@@ -202,6 +202,9 @@ pub(crate) fn unfit(loaded: &Loaded, args: &LinuxArgs) -> Option<Unable> {
         return Some(why.into());
     }
     if args.events {
+        if let Err(why) = pagefold_linux::takes_turns(scenario) {
+            return Some(why.into());
+        }
         // Whether it is one that can be compared is the same under each.
         return order::expected(scenario, Protocol::DEFAULT).err();
     }

@@ -5,6 +5,9 @@
 //! taken from the process that collapses is flushed before the first thing that the model does after its flush; and nothing is flushed if
 //! nothing was taken.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use pagefold::collapse::{Part, ScanResult};
@@ -301,131 +304,4 @@ fn in_words(scenario: &Scenario, event: &Event, flushed: bool) -> Vec<String> {
         .into_iter()
         .chain(flushed.then(|| "flush".to_owned()))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pagefold_linux::events::{Collapse, Happened};
-
-    const SOURCE: &str = "MM order
-{
-    shmem f[2] = { 1, 2 };
-    mm A { x: mmap(f, MAP_SHARED); }
-    mm B { y: mmap(f, MAP_SHARED); }
-    A: x[0];
-    B: y[0];
-}
-P0 (A) { r = madvise(x, MADV_COLLAPSE); }
-";
-
-    /// What a kernel does of it that flushes once for several pages, and not for the process that does not run.
-    fn collapse() -> Collapse {
-        let range = |slot, page, pages| Event::Range { slot, page, pages };
-        let ended = |tracepoint: &str| Event::Ended {
-            tracepoint: tracepoint.to_owned(),
-            result: "pte_mapped_hugepage".to_owned(),
-        };
-        let happened = [
-            (Event::Begin, false),
-            (range(1, 0, 1), false),
-            (range(0, 0, 1), false),
-            (range(1, 1, 1), false),
-            (range(0, 1, 1), true),
-            (range(1, 0, 2), false),
-            (range(0, 0, 2), true),
-            (ended("mm_khugepaged_collapse_file"), false),
-            (ended("mm_khugepaged_scan_file"), false),
-        ];
-        Collapse {
-            mm: 0,
-            happened: happened
-                .into_iter()
-                .map(|(event, flushed)| Happened {
-                    event,
-                    others: false,
-                    flushed,
-                })
-                .collect(),
-        }
-    }
-
-    fn difference_of(collapse: Collapse, hidden: &[&str]) -> Option<String> {
-        let scenario = crate::load::scenario(SOURCE, "order").expect("it is valid");
-        let protocol = Protocol::by_name("linux-6.6").expect("it is known");
-        let alone = expected(&scenario, protocol).expect("it collapses");
-        let tracepoints = PARTS.iter().map(|(_, name)| *name);
-        let events = tracepoints.chain([events::RANGE, events::FLUSH]);
-        let ran = Ran {
-            collapses: [(vec![collapse], 1)].into(),
-            events: events
-                .filter(|event| !hidden.contains(event))
-                .map(str::to_owned)
-                .collect(),
-            ..Ran::default()
-        };
-        let mut order = compare(&scenario, &alone, &ran);
-        order.seen.remove(0).difference
-    }
-
-    #[test]
-    fn the_same_order_is_the_same_however_flushes_are_put_together() {
-        assert_eq!(difference_of(collapse(), &[]), None);
-        let mut eager = collapse();
-        for happened in &mut eager.happened[1..7] {
-            happened.flushed = true;
-        }
-        assert_eq!(difference_of(eager, &[]), None);
-    }
-
-    #[test]
-    fn every_other_order_is_another() {
-        let differs = |change: fn(&mut Vec<Happened>)| {
-            let mut collapse = collapse();
-            change(&mut collapse.happened);
-            difference_of(collapse, &[]).expect("it differs")
-        };
-        assert_eq!(
-            differs(|happened| happened.swap(4, 6)),
-            "x[0..2] where the model has x[1]"
-        );
-        assert_eq!(
-            differs(|happened| drop(happened.pop())),
-            "the end where the model has scan_file: pte_mapped_hugepage"
-        );
-        assert_eq!(
-            differs(|happened| happened[4].flushed = false),
-            "no flush after x[1]"
-        );
-        assert_eq!(
-            differs(|happened| happened[6].flushed = false),
-            "no flush after x[0..2]"
-        );
-        assert_eq!(
-            differs(|happened| happened[8].flushed = true),
-            "a flush after scan_file: pte_mapped_hugepage, of nothing"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_seen_is_not_missed() {
-        let mut blind = collapse();
-        blind
-            .happened
-            .retain(|happened| !matches!(happened.event, Event::Range { .. }));
-        blind.happened[0].flushed = true;
-        assert_eq!(difference_of(blind.clone(), &[events::RANGE]), None);
-        blind.happened[0].flushed = false;
-        assert!(difference_of(blind, &[events::RANGE]).is_some());
-    }
-
-    #[test]
-    fn every_result_has_a_name() {
-        for result in ScanResult::ALL {
-            assert_eq!(
-                RESULTS.iter().filter(|(other, _)| other == result).count(),
-                1
-            );
-        }
-    }
 }
