@@ -52,7 +52,7 @@ pub enum Fact {
     /// The private page at an address was given up on purpose; its marker stays (MADV_DONTNEED).
     DiscardedPage(u32, VirtAddr),
     /// An entry of the page at an address was emptied that named this frame, which is not the process's own: of an object, or the one of
-    /// zeros. It can still be used there until the address is [`Forgotten`](Self::Forgotten).
+    /// zeros. It can still be used there until the address is [`Forgotten`](Self::Forgotten), or the frame is free.
     Unmapped(u32, VirtAddr, Pfn),
     /// What was discarded, or unmapped, in a range cannot be reached through translation caches any more.
     Forgotten(u32, AddrRange),

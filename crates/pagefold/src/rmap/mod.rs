@@ -130,6 +130,8 @@ fn unmap_one<P: Platform>(
     let Some((table, old)) = take_entry(folio, vma, addr) else {
         return;
     };
+    // Who flushes does not know what he flushes: nothing says that it is forgotten.
+    P::observe(Fact::Unmapped(vma.mm.id, addr, old.pfn()));
     if old.is_uffd_wp() {
         // The protection outlives the page: it stays as a marker.
         table.set_marker(addr, Marker::UffdWp);

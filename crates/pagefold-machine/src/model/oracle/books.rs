@@ -112,6 +112,11 @@ impl Books {
     /// A frame begins a new life.
     pub(crate) fn begin_frame(&self, pfn: Pfn) {
         self.gone[pfn.0 as usize].set(false);
+        for page in self.pages.as_flattened() {
+            if page.unmapped.get() == Some(pfn) {
+                page.unmapped.set(None);
+            }
+        }
     }
 
     /// Whether the object that the page in the frame belonged to has given it up.

@@ -21,6 +21,8 @@ impl World {
                 let contents = Contents::of(self.content(pfn).peek());
                 let copy = PrivateCopy { pfn, contents };
                 books.page(mm, addr).private.set(Some(copy));
+                // It need not hold what the page held before (UFFDIO_COPY).
+                self.after_store(mm, addr);
             }
             Fact::PrivateCopy(mm, addr, pfn) => {
                 let page = books.page(mm, addr);
