@@ -20,7 +20,7 @@ use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_cache::{CacheError, Entry, Mapping};
 use crate::platform::{Order, Platform};
-use crate::protocol::{Exclusion, Safeguard};
+use crate::protocol::Safeguard;
 use crate::rmap::try_to_unmap;
 use crate::step::Step;
 use crate::sync::ReadGuard;
@@ -55,19 +55,19 @@ pub(super) fn collapse_file<P: Platform>(
         new.put::<P>(1);
         return refusal;
     }
+    let of_target;
     if P::enforces(Safeguard::LockNewFolio) {
-        retract::retract_page_tables(mapping, start, target);
+        of_target = retract::retract_page_tables(mapping, start, target);
         new.unlock::<P>();
     } else {
         new.unlock::<P>();
-        retract::retract_page_tables(mapping, start, target);
+        of_target = retract::retract_page_tables(mapping, start, target);
     }
     gathered.release(Release::Replaced);
     // The cache has its own references.
     new.put::<P>(1);
-    if target.is_some() && P::protocol().exclusion != Exclusion::MmapWrite {
-        // Whoever asked for it has its table taken like all others, and no huge entry yet.
-        ScanResult::PteMappedHugepage
+    if target.is_some() {
+        of_target
     } else {
         ScanResult::Succeed
     }

@@ -218,6 +218,13 @@ pub(crate) struct Target<P: Platform> {
     pub(crate) addr: VirtAddr,
 }
 
+impl<P: Platform> Target<P> {
+    /// Whether it is this place.
+    pub(crate) fn is_at(&self, mm: Ref<P, Mm<P>>, addr: VirtAddr) -> bool {
+        self.mm == mm && self.addr == addr
+    }
+}
+
 /// Collapses what it can of the VMAs of `mm`, as khugepaged does: no huge entry is installed for a page of an object.
 pub fn khugepaged_scan_mm<P: Platform>(
     mm: Ref<P, Mm<P>>,

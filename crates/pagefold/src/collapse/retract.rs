@@ -45,23 +45,29 @@ use crate::sync::ReadGuard;
 use crate::tlb::pmdp_collapse_flush;
 use crate::vma::{VM_MAYBE_GUARD, VM_UFFD_WP, Vma};
 
-/// Takes the page tables away that map the huge range of the object at `start`.
+/// Takes the page tables away that map the huge range of the object at `start`. What comes of it for the `target`.
 pub(super) fn retract_page_tables<P: Platform>(
     mapping: Ref<P, Mapping<P>>,
     start: PageIndex,
     target: Option<&Target<P>>,
-) {
+) -> ScanResult {
     if P::protocol().exclusion == Exclusion::MmapWrite {
+        // It may map the object no more.
+        let mut of_target = ScanResult::Fail;
         P::step(Step::Named("i_mmap_lock_write"));
         mapping.i_mmap_rwsem.write();
         for (vma, addr) in mapping.vmas_of(start) {
             if let Some(range) = vma.huge_range(addr).filter(|range| range.start == addr) {
                 // The error is why this one process keeps its table for now.
-                let _ = retract_under_mmap_lock(vma, range, target);
+                let result = retract_under_mmap_lock(vma, range, target);
+                if target.is_some_and(|target| target.is_at(vma.mm, range.start)) {
+                    of_target = result.err().unwrap_or(ScanResult::Succeed);
+                }
             }
         }
         P::step(Step::Named("i_mmap_unlock_write"));
         mapping.i_mmap_rwsem.write_unlock();
+        of_target
     } else {
         P::step(Step::Named("i_mmap_lock_read"));
         let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
@@ -70,6 +76,8 @@ pub(super) fn retract_page_tables<P: Platform>(
                 let _ = retract_one(vma, range);
             }
         }
+        // It has its table taken like all others, and no huge entry yet.
+        ScanResult::PteMappedHugepage
     }
 }
 
@@ -193,9 +201,10 @@ fn retract_under_mmap_lock<P: Platform>(
     }
     let mm = vma.mm;
     let pmd = find_pmd(mm, range.start)?;
-    let is_target = target.is_none_or(|target| target.mm == mm && target.addr == range.start);
+    let is_target = target.is_none_or(|target| target.is_at(mm, range.start));
     if !is_target || !mm.mmap_write_trylock() {
-        return Err(ScanResult::Fail);
+        // Whoever called for it takes it with the locks that it can wait for.
+        return Err(ScanResult::PteMappedHugepage);
     }
     let result = retract_exclusively(vma, pmd, range);
     if result.is_ok()
@@ -217,7 +226,7 @@ fn retract_exclusively<P: Platform>(
     if !P::enforces(Safeguard::TryVmaLock) {
         vma.start_write();
     } else if !vma.try_start_write() {
-        return Err(ScanResult::Fail);
+        return Err(ScanResult::PteMappedHugepage);
     }
     if P::enforces(Safeguard::RecheckAnonVma) && vma.has_anon_vma("recheck anon_vma") {
         return Err(ScanResult::PageAnon);

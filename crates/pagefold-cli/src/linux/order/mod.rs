@@ -31,7 +31,8 @@ const RESULTS: [(ScanResult, &str); 26] = [
     (ScanResult::Succeed, "succeeded"),
     (ScanResult::PmdMapped, "page_pmd_mapped"),
     (ScanResult::PteMappedHugepage, "pte_mapped_hugepage"),
-    (ScanResult::PmdNull, "pmd_null"),
+    // A process of the kernel has the upper tables, where the model has none yet: never "pmd_null".
+    (ScanResult::PmdNull, "pmd_none"),
     (ScanResult::PmdNone, "pmd_none"),
     (ScanResult::Fail, "failed"),
     (ScanResult::VmaCheck, "vma_check_failed"),

@@ -5,6 +5,8 @@ use pagefold::collapse::{self, CollapseError, Limits, ScanResult};
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
 use pagefold::mmap;
+use pagefold::platform::Platform;
+use pagefold::protocol::Exclusion;
 use pagefold_explore as explore;
 use pagefold_litmus::{Limit, MappingId, ObjectId, Scope, Value};
 
@@ -72,11 +74,16 @@ impl Session<'_> {
         } else {
             Limits::default_of::<Model>()
         };
+        // Until 6.5 the object became huge, and the call failed where the process that called it had no table for its mapping.
+        let own_table_is_result = Model::protocol().exclusion == Exclusion::MmapWrite;
         let mut start = PageIndex(0);
         while start.0 + PTRS_PER_TABLE as u64 <= pages {
             let result = collapse::collapse_mapping(mapping, start, limits);
             note_scan(result);
             let huge = by_madvise && result == ScanResult::PteMappedHugepage;
+            if by_madvise && result == ScanResult::Succeed && own_table_is_result {
+                return status(Err(ScanResult::PmdNone.errno()));
+            }
             if result != ScanResult::Succeed && !huge {
                 return status(Err(result.errno()));
             }
