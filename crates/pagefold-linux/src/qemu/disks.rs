@@ -26,8 +26,8 @@ const FILES_BYTES: u64 = 256 << 20;
 /// Where programs keep temporary files that are not in memory.
 const PLACE: &str = "/var/tmp";
 
-/// How often, and after what time, the guest looks whether a disk was found.
-const LOOKS: u32 = 100;
+/// How often, and after what time, the guest looks whether a disk was found. An emulated machine on a busy host takes seconds to find it.
+const LOOKS: u32 = 1000;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What is known by the same name in QEMU; the second one is the number of the namespace.
