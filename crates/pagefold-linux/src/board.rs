@@ -26,8 +26,15 @@ use crate::sys::shared::Shareable;
 /// Processes: one for each address space, and one for who is outside of them.
 pub(crate) const WORKERS: usize = MMS + 1;
 
-/// Looks at a word before it is waited for in the kernel.
-const SPINS: u32 = 2_000;
+/// Tasks that can be asked for at once.
+pub(crate) const TASKS: usize = 16;
+
+/// Looks at a word, before it is waited for in the kernel, by those who wait for a task that is short. Nobody else looks
+/// more than once: the CPUs are for the threads of the race.
+const SPINS: u32 = 500;
+
+/// Looks of a thread at the start line before it lets others use its CPU.
+const LOOKS: u32 = 2_000;
 
 /// The memory.
 #[derive(Debug)]
@@ -70,7 +77,9 @@ unsafe impl Shareable for Board {}
 /// What a worker is asked for.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    task: AtomicU64,
+    /// One after the other; so many of them.
+    tasks: [AtomicU64; TASKS],
+    count: AtomicU32,
     request: AtomicU32,
     answer: AtomicU32,
     /// Its process; 0 before there is one.
@@ -101,7 +110,7 @@ pub(crate) enum Task {
     Setup(usize),
     /// Take over the userfaultfds whose events are waited for outside.
     TakeOver,
-    /// Begin the threads, if that is not done yet.
+    /// Give what belongs to monitors to them, and begin the threads, if that is not done yet.
     Spawn,
     /// Say that the mappings may become huge (`MADV_HUGEPAGE`).
     Advise,
@@ -139,9 +148,12 @@ impl Task {
 }
 
 impl Desk {
-    /// Asks for a task; the number to wait for.
-    pub(crate) fn ask(&self, task: Task) -> u32 {
-        self.task.store(task.pack(), Relaxed);
+    /// Asks for tasks, one after the other; the number to wait for.
+    pub(crate) fn ask(&self, tasks: &[Task]) -> u32 {
+        for (place, task) in self.tasks[..tasks.len()].iter().zip(tasks) {
+            place.store(task.pack(), Relaxed);
+        }
+        self.count.store(tasks.len() as u32, Relaxed);
         let number = self.request.fetch_add(1, AcqRel).wrapping_add(1);
         wake(&self.request);
         number
@@ -149,7 +161,9 @@ impl Desk {
 
     /// Whether the request was answered, which is waited for a while.
     pub(crate) fn answered(&self, number: u32, patience: Duration) -> bool {
-        wait_until(&self.answer, Some(patience), |answer| answer == number)
+        wait_until(&self.answer, SPINS, Some(patience), |answer| {
+            answer == number
+        })
     }
 
     /// The last request that was answered.
@@ -157,11 +171,15 @@ impl Desk {
         self.answer.load(Acquire)
     }
 
-    /// Waits for a request after that of this number.
-    pub(crate) fn next(&self, last: u32) -> (u32, Task) {
-        wait_until(&self.request, None, |request| request != last);
+    /// Waits for a request after that of this number. Nobody writes to its tasks before it is answered.
+    pub(crate) fn next(&self, last: u32) -> (u32, impl Iterator<Item = Task>) {
+        wait_until(&self.request, SPINS, None, |request| request != last);
         let number = self.request.load(Acquire);
-        (number, Task::unpack(self.task.load(Relaxed)))
+        let tasks = &self.tasks[..self.count.load(Relaxed) as usize];
+        (
+            number,
+            tasks.iter().map(|task| Task::unpack(task.load(Relaxed))),
+        )
     }
 
     /// Answers.
@@ -273,7 +291,7 @@ impl Board {
 
     /// Waits for the race after that of this number.
     pub(crate) fn next_race(&self, last: u32) -> u32 {
-        wait_until(&self.race, None, |race| race != last);
+        wait_until(&self.race, 0, None, |race| race != last);
         self.race.load(Acquire)
     }
 
@@ -285,7 +303,7 @@ impl Board {
         while self.arrived.load(Acquire) < starters {
             hint::spin_loop();
             looks += 1;
-            if looks.is_multiple_of(SPINS) {
+            if looks.is_multiple_of(LOOKS) {
                 // There may be more threads than CPUs.
                 thread::yield_now();
             }
@@ -305,7 +323,7 @@ impl Board {
     /// Waits for the turn of a thread, if threads do not race.
     pub(crate) fn await_turn(&self, thread: usize) {
         if self.in_turn.load(Relaxed) != 0 {
-            wait_until(&self.turn, None, |turn| turn as usize == thread);
+            wait_until(&self.turn, 0, None, |turn| turn as usize == thread);
         }
     }
 
@@ -326,13 +344,18 @@ impl Board {
 
     /// Whether the race is over, which is waited for a while.
     pub(crate) fn is_over(&self, patience: Duration) -> bool {
-        wait_until(&self.left, Some(patience), |left| left == 0)
+        wait_until(&self.left, 0, Some(patience), |left| left == 0)
     }
 }
 
-/// Waits until a word is as it should be, or patience is over.
-fn wait_until(word: &AtomicU32, patience: Option<Duration>, wanted: impl Fn(u32) -> bool) -> bool {
-    for _ in 0..SPINS {
+/// Waits until a word is as it should be, or patience is over. First looks at it so many times.
+fn wait_until(
+    word: &AtomicU32,
+    spins: u32,
+    patience: Option<Duration>,
+    wanted: impl Fn(u32) -> bool,
+) -> bool {
+    for _ in 0..spins {
         if wanted(word.load(Acquire)) {
             return true;
         }

@@ -1,6 +1,7 @@
 //! What can be seen of page tables from outside: `/proc/self/pagemap`, `smaps` and `status`.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 
 use pagefold_litmus::{Call, MappingId, MappingPage, MmId, Statement, StatementKind};
@@ -206,6 +207,8 @@ fn rss(context: &Context<'_>, worker: usize) -> u64 {
 }
 
 /// Whether a mapping, which is not larger than that, is mapped by a huge page.
+///
+/// The mappings of scenarios come before most others, so most of `smaps` is not asked for, which takes long.
 fn pmd_mapped(context: &Context<'_>, mapping: MappingId) -> bool {
     let start = context.pages_of(mapping).start.get();
     // `smaps` does not count the huge page of zeros.
@@ -216,20 +219,28 @@ fn pmd_mapped(context: &Context<'_>, mapping: MappingId) -> bool {
             return true;
         }
     }
-    let smaps = fs::read_to_string("/proc/self/smaps").expect("a process can read its own maps");
+    let smaps = File::open("/proc/self/smaps").expect("a process can read its own maps");
     let mut here = false;
-    smaps.lines().any(|line| {
+    for line in BufReader::with_capacity(PAGE, smaps).lines() {
+        let line = line.expect("a process can read its own maps");
         if let Some((first, _)) = line.split_once('-')
             && let Ok(first) = usize::from_str_radix(first, 16)
         {
+            if first > start {
+                return false;
+            }
             here = first == start;
-            return false;
+            continue;
         }
         let whole = ["AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:"];
-        here && whole
+        let is_whole = whole
             .iter()
-            .any(|name| line.strip_prefix(name).is_some_and(|rest| kib(rest) > 0))
-    })
+            .any(|name| line.strip_prefix(name).is_some_and(|rest| kib(rest) > 0));
+        if here && is_whole {
+            return true;
+        }
+    }
+    false
 }
 
 /// The size of all page tables of the process.

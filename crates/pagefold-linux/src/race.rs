@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::aim::Aim;
-use crate::board::{Board, Task, WORKERS};
+use crate::board::{Board, TASKS, Task, WORKERS};
 use crate::events::{self, Instance};
 use crate::geometry::Spread;
 use crate::khugepaged;
@@ -30,14 +29,18 @@ use crate::sys::process;
 use crate::sys::shared::Shared;
 use crate::worker::{self, Context};
 
-/// How long anything may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long anything may take before it counts as hanging. In a guest without KVM on a busy host, each of the hundreds of flushes of a call may take
+/// tens of milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often is looked whether a process that is waited for is still there.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// No thread waits longer than this for another one to come to where they might meet.
 const LONGEST_DELAY: u64 = 20_000_000;
+
+/// So many races are remembered.
+const REMEMBERED: usize = 16;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +95,9 @@ pub(crate) fn run(
         forked: BTreeSet::new(),
         random: Random::new(limits.seed),
         aim,
-        longest: vec![0; program.scenario.threads.len()],
+        took: vec![[0; REMEMBERED]; program.scenario.threads.len()],
         usual: vec![0; program.scenario.threads.len()],
-        contents: Vec::new(),
+        races: 0,
     };
     let mut ran = Ran::default();
     let end = Instant::now() + limits.time;
@@ -169,12 +172,12 @@ struct Controller<'a> {
     forked: BTreeSet<usize>,
     random: Random,
     aim: Option<&'a Aim>,
-    /// About how long each thread takes, in nanoseconds, if it takes long.
-    longest: Vec<u64>,
-    /// The same, on average.
+    /// How long each thread took in the last races, in nanoseconds.
+    took: Vec<[u64; REMEMBERED]>,
+    /// About how long each takes, on average.
     usual: Vec<u64>,
-    /// What is written to objects.
-    contents: Vec<u8>,
+    /// Races that came to their end.
+    races: usize,
 }
 
 impl Drop for Controller<'_> {
@@ -210,7 +213,7 @@ impl Controller<'_> {
         self.forked.clear();
         board.spread.draw(&mut self.random);
         for (object, file) in program.scenario.objects.iter().zip(self.context.files) {
-            fill(file, object, &board.spread, &mut self.contents)?;
+            fill(file, object, &board.spread)?;
         }
         self.draw_delays();
         for worker in program.living() {
@@ -224,8 +227,8 @@ impl Controller<'_> {
         Ok(())
     }
 
-    /// If nobody knows where threads should meet, each waits between no time and about as long as another one takes, so that
-    /// they meet everywhere.
+    /// If nobody knows where threads should meet, each waits between no time and as long as another one took in one of the last
+    /// races, so that they meet everywhere. A race that was interrupted for long is only one of them, and soon forgotten.
     fn draw_delays(&mut self) {
         let board = self.context.board;
         if let Some(aim) = self.aim {
@@ -235,10 +238,11 @@ impl Controller<'_> {
             }
             return;
         }
-        for thread in 0..self.longest.len() {
-            let others = self.longest.iter().enumerate();
+        for thread in 0..self.took.len() {
+            let race = self.random.below(REMEMBERED);
+            let others = self.took.iter().enumerate();
             let others = others.filter(|(other, _)| *other != thread);
-            let longest = others.map(|(_, took)| *took).max().unwrap_or(0);
+            let longest = others.map(|(_, took)| took[race]).max().unwrap_or(0);
             let bound = longest.min(LONGEST_DELAY) as usize;
             let waits = self.random.below(2) == 0 && board.in_turn.load(Relaxed) == 0;
             let delay = self.random.below(bound + 1);
@@ -250,25 +254,14 @@ impl Controller<'_> {
     fn race(&mut self) -> Result<Outcome, Stuck> {
         let Context { program, board, .. } = self.context;
         let scenario = program.scenario;
-        if board.in_turn.load(Relaxed) == 0 {
-            self.ask_living(Task::Build)?;
-        } else {
-            // The last one first, as each does with its mappings.
-            let workers: Vec<usize> = program.living().collect();
-            for worker in workers.into_iter().rev() {
-                self.ask(worker, Task::Build)?;
+        let single = program.single();
+        match single {
+            Some(worker) => {
+                let setup = (0..scenario.setup.len()).map(Task::Setup);
+                let tasks = [Task::Build].into_iter().chain(setup);
+                self.ask_all(worker, tasks.chain([Task::Spawn]))?;
             }
-        }
-        for (phase, setup) in scenario.setup.iter().enumerate() {
-            self.ask(setup.mm.index(), Task::Setup(phase))?;
-            self.note_forked();
-        }
-        if program.has_monitors() {
-            self.ask(program.outside(), Task::TakeOver)?;
-        }
-        self.ask_living(Task::Spawn)?;
-        for worker in self.forked.clone() {
-            self.ask(worker, Task::Spawn)?;
+            None => self.set_up()?,
         }
         board.start();
         self.wait_for_race()?;
@@ -281,6 +274,13 @@ impl Controller<'_> {
             {
                 process::wait(pid);
             }
+        }
+        if let Some(worker) = single
+            && self.living[worker].is_some()
+        {
+            let finals = (0..scenario.finals.len()).map(Task::Final);
+            self.ask_all(worker, finals.chain([Task::Clear]))?;
+            return Ok(board.registers(scenario.registers.len()));
         }
         for (phase, last) in scenario.finals.iter().enumerate() {
             self.ask(last.mm.index(), Task::Final(phase))?;
@@ -298,6 +298,32 @@ impl Controller<'_> {
         Ok(board.registers(scenario.registers.len()))
     }
 
+    /// Brings several processes as far as to the start line.
+    fn set_up(&mut self) -> Result<(), Stuck> {
+        let Context { program, board, .. } = self.context;
+        if board.in_turn.load(Relaxed) == 0 {
+            self.ask_living(Task::Build)?;
+        } else {
+            // The last one first, as each does with its mappings.
+            let workers: Vec<usize> = program.living().collect();
+            for worker in workers.into_iter().rev() {
+                self.ask(worker, Task::Build)?;
+            }
+        }
+        for (phase, setup) in program.scenario.setup.iter().enumerate() {
+            self.ask(setup.mm.index(), Task::Setup(phase))?;
+            self.note_forked();
+        }
+        if program.has_monitors() {
+            self.ask(program.outside(), Task::TakeOver)?;
+        }
+        self.ask_living(Task::Spawn)?;
+        for worker in self.forked.clone() {
+            self.ask(worker, Task::Spawn)?;
+        }
+        Ok(())
+    }
+
     /// Looks who has been forked.
     fn note_forked(&mut self) {
         let board = self.context.board;
@@ -307,27 +333,32 @@ impl Controller<'_> {
     }
 
     fn note_durations(&mut self) {
-        let threads = self.longest.iter_mut().zip(&mut self.usual);
-        for ((longest, usual), seat) in threads.zip(&self.context.board.seats) {
+        let threads = self.took.iter_mut().zip(&mut self.usual);
+        for ((last, usual), seat) in threads.zip(&self.context.board.seats) {
             let took = seat.took.load(Relaxed);
             *usual = if *usual == 0 {
                 took
             } else {
                 (*usual * 7 + took) / 8
             };
-            // One that was interrupted for long is soon forgotten.
-            *longest = if took > *longest {
-                (*longest * 3 + took) / 4
-            } else {
-                (*longest * 31 + took) / 32
-            };
+            last[self.races % REMEMBERED] = took;
         }
+        self.races += 1;
     }
 
     /// Asks one, and waits for the answer.
     fn ask(&mut self, worker: usize, task: Task) -> Result<(), Stuck> {
-        let number = self.context.board.desks[worker].ask(task);
-        self.wait_for_answer(worker, number, task)
+        self.ask_all(worker, [task].into_iter())
+    }
+
+    /// Asks one for tasks, one after the other, with as few waits as can be.
+    fn ask_all(&mut self, worker: usize, tasks: impl Iterator<Item = Task>) -> Result<(), Stuck> {
+        let tasks: Vec<Task> = tasks.collect();
+        for tasks in tasks.chunks(TASKS) {
+            let number = self.context.board.desks[worker].ask(tasks);
+            self.wait_for_answer(worker, number, tasks)?;
+        }
+        Ok(())
     }
 
     /// Asks all that are there from the start, and waits for their answers.
@@ -335,18 +366,18 @@ impl Controller<'_> {
         let mut asked = [0; WORKERS];
         for worker in self.context.program.living() {
             if self.living[worker].is_some() {
-                asked[worker] = self.context.board.desks[worker].ask(task);
+                asked[worker] = self.context.board.desks[worker].ask(&[task]);
             }
         }
         for worker in self.context.program.living() {
             if self.living[worker].is_some() {
-                self.wait_for_answer(worker, asked[worker], task)?;
+                self.wait_for_answer(worker, asked[worker], &[task])?;
             }
         }
         Ok(())
     }
 
-    fn wait_for_answer(&mut self, worker: usize, number: u32, task: Task) -> Result<(), Stuck> {
+    fn wait_for_answer(&self, worker: usize, number: u32, tasks: &[Task]) -> Result<(), Stuck> {
         let desk = &self.context.board.desks[worker];
         let who = || match self.context.program.scenario.mms.get(worker) {
             Some(mm) => format!("the process of {}", mm.name),
@@ -354,7 +385,7 @@ impl Controller<'_> {
         };
         self.wait(
             |patience| desk.answered(number, patience),
-            || format!("{} did not come to the end of {task:?}", who()),
+            || format!("{} did not come to the end of {tasks:?}", who()),
         )
     }
 
@@ -403,44 +434,28 @@ impl Controller<'_> {
 }
 
 /// Makes an object new: whole groups of each page that it has, and holes.
-pub(crate) fn fill(
-    file: &File,
-    object: &Object,
-    spread: &Spread,
-    buffer: &mut Vec<u8>,
-) -> Result<(), Errno> {
+pub(crate) fn fill(file: &File, object: &Object, spread: &Spread) -> Result<(), Errno> {
     let bytes = spread.bytes(object.contents.len()) as u64;
     if object.kind == ObjectKind::File {
         let writer = disk::reopen(file, OFlags::RDWR)?;
         // Where it had been cut off, it is written below; so its places on the disk stay, which saves time.
         rustix::fs::ftruncate(&writer, bytes)?;
-        write_contents(&writer, object, spread, buffer)?;
+        write_contents(&writer, object, spread)?;
         rustix::fs::fsync(&writer)?;
         // All of it is on the disk, and nothing in memory.
         return rustix::fs::fadvise(&writer, 0, None, Advice::DontNeed);
     }
     rustix::fs::ftruncate(file, 0)?;
     rustix::fs::ftruncate(file, bytes)?;
-    write_contents(file, object, spread, buffer)
+    write_contents(file, object, spread)
 }
 
-fn write_contents(
-    file: &File,
-    object: &Object,
-    spread: &Spread,
-    buffer: &mut Vec<u8>,
-) -> Result<(), Errno> {
+fn write_contents(file: &File, object: &Object, spread: &Spread) -> Result<(), Errno> {
     for (page, content) in object.contents.iter().enumerate() {
         let Some(value) = content else { continue };
         let start = spread.group_start(page) * PAGE;
         let end = spread.group_start(page + 1) * PAGE;
-        buffer.clear();
-        buffer.resize(end - start, 0);
-        for small in buffer.chunks_exact_mut(PAGE) {
-            small[..8].copy_from_slice(&value.to_ne_bytes());
-        }
-        file.write_all_at(buffer, start as u64)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        disk::write_pages(file, start, end - start, *value)?;
     }
     Ok(())
 }

@@ -292,28 +292,34 @@ fn work<'scope, 'env>(
     }
     let mut looks = Looks::default();
     loop {
-        let (number, task) = desk.next(last);
+        let (number, tasks) = desk.next(last);
         last = number;
-        match task {
-            Task::Build => context.build(worker).expect("mappings can be made"),
-            Task::Setup(phase) => {
-                let body = &program.scenario.setup[phase].body;
-                let _ = run_body(context, &Processor::Own, Moment::Setup, body);
-            }
-            Task::TakeOver => monitor::take_over(context).expect("files can be taken over"),
-            Task::Spawn => {
-                context.hand_over(worker);
-                spawn(true);
-            }
-            Task::Advise => context.advise(worker),
-            Task::Final(phase) => looks.run(context, worker, &program.scenario.finals[phase].body),
-            Task::Clear => {
-                context.clear().expect("mappings can be taken away");
-                looks.settle(context);
+        let mut cleared = false;
+        for task in tasks {
+            match task {
+                Task::Build => context.build(worker).expect("mappings can be made"),
+                Task::Setup(phase) => {
+                    let body = &program.scenario.setup[phase].body;
+                    let _ = run_body(context, &Processor::Own, Moment::Setup, body);
+                }
+                Task::TakeOver => monitor::take_over(context).expect("files can be taken over"),
+                Task::Spawn => {
+                    context.hand_over(worker);
+                    spawn(true);
+                }
+                Task::Advise => context.advise(worker),
+                Task::Final(phase) => {
+                    looks.run(context, worker, &program.scenario.finals[phase].body);
+                }
+                Task::Clear => {
+                    context.clear().expect("mappings can be taken away");
+                    looks.settle(context);
+                    cleared = true;
+                }
             }
         }
         desk.answer(number);
-        if forked && task == Task::Clear {
+        if forked && cleared {
             sys::exit(0);
         }
     }

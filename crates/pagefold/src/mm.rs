@@ -144,8 +144,8 @@ impl<P: Platform> Mm<P> {
             .write_once(changing.wrapping_add_signed(by));
     }
 
-    /// Whether a change is under way that was not told of yet. (Linux: `mmap_changing` of the userfaultfd) The caller has
-    /// `mmap_lock`, and so sees a change that was begun with `mmap_lock` held for writing.
+    /// Whether a change is under way that was not told of yet. (Linux: `mmap_changing` of the userfaultfd) A caller with
+    /// `mmap_lock` sees a change that was begun with `mmap_lock` held for writing.
     pub(crate) fn is_changing(&self) -> bool {
         P::step(Step::Mm("test mmap_changing", self.id));
         self.mmap_changing.read_once() != 0

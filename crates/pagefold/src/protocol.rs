@@ -461,6 +461,8 @@ pub struct Protocol {
     pub secondary_tlb: SecondaryTlb,
     /// Whether faults in file mappings try to do with the VMA lock alone (Linux from 6.7).
     pub file_faults_under_vma_lock: bool,
+    /// Whether fillers of pages look for the VMA before they look, with its lock, whether the layout is changing (Linux from 6.9).
+    pub fills_find_vma_first: bool,
     /// Whether MADV_DONTNEED frees the page tables that it emptied (Linux from 6.14: `PT_RECLAIM`).
     pub reclaims_emptied_tables: bool,
     /// Whether `madvise` tries to do with the VMA lock alone (Linux from 6.17).
@@ -485,6 +487,7 @@ impl Protocol {
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::NotifierEnd,
         file_faults_under_vma_lock: false,
+        fills_find_vma_first: false,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
@@ -500,6 +503,7 @@ impl Protocol {
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::NotifierEnd,
         file_faults_under_vma_lock: true,
+        fills_find_vma_first: false,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
@@ -513,19 +517,27 @@ impl Protocol {
             .with(Safeguard::VmaLookupFirst),
     };
 
-    /// Linux 6.6 to 6.12: the series as merged, with the fix of August 2023 (a98460494b16).
+    /// Linux 6.6 to 6.8: the series as merged, with the fix of August 2023 (a98460494b16).
     pub const LINUX_6_6: Self = Self {
         name: "linux-6.6",
         exclusion: Exclusion::PageTableLocks,
         emptiness: Emptiness::VmaFlags,
         secondary_tlb: SecondaryTlb::Flush,
         file_faults_under_vma_lock: true,
+        fills_find_vma_first: false,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
         lacks: SafeguardSet::EMPTY,
+    };
+
+    /// Linux 6.9 to 6.13: who fills a page that has just moved away may be told that nothing is there, and not to try again.
+    pub const LINUX_6_9: Self = Self {
+        name: "linux-6.9",
+        fills_find_vma_first: true,
+        ..Self::LINUX_6_6
     };
 
     /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
@@ -536,7 +548,7 @@ impl Protocol {
         madvise_under_vma_lock: true,
         collapses_read_only_pages: true,
         writes_huge_zero_page: true,
-        ..Self::LINUX_6_6
+        ..Self::LINUX_6_9
     };
 
     /// Linux from 7.0: MADV_COLLAPSE does not give up for good because a file was just written.
@@ -576,6 +588,7 @@ impl Protocol {
         Self::SCAN_EMPTY,
         Self::MMAP_READ_TRYLOCK,
         Self::LINUX_6_6,
+        Self::LINUX_6_9,
         Self::LINUX_6_14,
         Self::LINUX_7_0,
     ];

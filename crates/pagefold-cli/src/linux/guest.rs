@@ -28,7 +28,7 @@ use crate::load::{self, Loaded};
 const BOOT: Duration = Duration::from_secs(120);
 
 /// What a scenario may take longer than it was told to.
-const SLACK: Duration = Duration::from_secs(20);
+const SLACK: Duration = Duration::from_secs(60);
 
 /// The trace of `--from`, in the guest.
 const TRACE: &str = "trace.json";

@@ -65,10 +65,11 @@ pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write)
     } = compared;
     writeln!(
         out,
-        "\n{name}: {}, {} iterations in {}",
+        "\n{name}: {}, {} iterations in {} ({:.0}/s)",
         terminal.paint(ink, verdict_in_words(compared, verdict)),
         ran.iterations(),
-        seconds(done.time)
+        seconds(done.time),
+        ran.iterations() as f64 / done.time.as_secs_f64().max(f64::EPSILON)
     )?;
     if let Some(why) = &ran.stuck {
         writeln!(out, "  {}", terminal.paint(Ink::Bad, why))?;

@@ -65,9 +65,8 @@ pub(super) fn run(
     board.reset(0, 0, 0);
     board.spread.draw(&mut Random::new(places));
     let files = race::objects(scenario)?;
-    let mut buffer = Vec::new();
     for (object, file) in scenario.objects.iter().zip(&files) {
-        race::fill(file, object, &board.spread, &mut buffer)?;
+        race::fill(file, object, &board.spread)?;
     }
     let hang_up = File::from(eventfd(0, EventfdFlags::CLOEXEC)?);
     let mut side = Side {
@@ -166,7 +165,7 @@ impl Side<'_> {
 
     fn ask(&mut self, worker: usize, task: Task) -> Result<(), Trouble> {
         let desk = &self.context.board.desks[worker];
-        let number = desk.ask(task);
+        let number = desk.ask(&[task]);
         let begin = Instant::now();
         while !desk.answered(number, LOOK) {
             let died = self.own[worker].is_some_and(process::has_ended);

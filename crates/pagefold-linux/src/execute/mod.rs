@@ -64,10 +64,12 @@ pub(crate) fn run(
     match &statement.kind {
         StatementKind::Store { page, value } => {
             // What came instead is no result of a store.
-            let _ = who.each(*page, |address| processor.store(address, *value));
+            let store = |address| processor.store(address, *value);
+            let _ = who.each(*page, raw::MADV_POPULATE_WRITE, store);
         }
         StatementKind::Load { result, page } => {
-            let given = match who.each(*page, |address| processor.load(address)) {
+            let load = |address| processor.load(address);
+            let given = match who.each(*page, raw::MADV_POPULATE_READ, load) {
                 Ok(value) => Given::Number(value),
                 Err(given) => given,
             };
@@ -251,10 +253,12 @@ impl<'c> Who<'c> {
         }
     }
 
-    /// An access: to the representative, and, if that goes through, to the rest of its group where that matters.
+    /// An access: to the representative, and, if that goes through, to the rest of its group where that matters. In the set-up, where
+    /// nobody sees in which steps it comes to be, one call does for the rest what faults would.
     fn each<T>(
         self,
         page: MappingPage,
+        populate: u32,
         access: impl Fn(Address) -> Result<T, Given>,
     ) -> Result<T, Given> {
         let value = access(self.address(page));
@@ -265,6 +269,10 @@ impl<'c> Who<'c> {
         };
         if whole && value.is_ok() {
             for part in self.others(page) {
+                if self.moment == Moment::Setup {
+                    // Where it stops, accesses go on.
+                    let _ = memory::madvise(part, populate);
+                }
                 for at in (0..part.bytes).step_by(PAGE) {
                     let _ = access(part.start.add(at));
                 }

@@ -50,7 +50,7 @@ impl Who<'_> {
         let users = program.threads_of(worker).count();
         let is_gone = || users > 0 && desk.exited.load(Relaxed) as usize == users;
         // Nobody else asks it for anything while the race is on.
-        let number = desk.ask(Task::Advise);
+        let number = desk.ask(&[Task::Advise]);
         let begin = Instant::now();
         while !is_gone() && !desk.answered(number, LOOK) {
             if begin.elapsed() > PATIENCE {

@@ -188,6 +188,12 @@ impl<'a> Program<'a> {
         mms.map(|(index, _)| index).chain(outside)
     }
 
+    /// The worker, if there is only one.
+    pub(crate) fn single(&self) -> Option<usize> {
+        let mut all = self.living().chain(self.forked());
+        all.next().filter(|_| all.next().is_none())
+    }
+
     /// The workers that others fork, parents first.
     pub(crate) fn forked(&self) -> impl DoubleEndedIterator<Item = usize> {
         let mms = self.scenario.mms.iter().enumerate();

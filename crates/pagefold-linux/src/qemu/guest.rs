@@ -17,6 +17,7 @@ use rustix::system::{RebootCommand, reboot, uname};
 use rustix::termios::tcdrain;
 use serde::{Deserialize, Serialize};
 
+use super::disks::Here;
 use super::frame::{CHUNK, End, Frame};
 use crate::kernel_log::MARKER;
 
@@ -36,6 +37,8 @@ pub struct Job {
     pub(super) args: Vec<String>,
     /// The directory that it runs in.
     pub(super) directory: PathBuf,
+    /// The disks that there are.
+    pub(super) disks: Here,
 }
 
 /// The job, if this process is the first one of a guest of [`super::run`]. None in any other: then it is an ordinary command.
@@ -52,6 +55,7 @@ pub fn job() -> Option<Job> {
 pub fn serve(job: &Job) -> ! {
     match lay_out().and_then(|()| OpenOptions::new().write(true).open(LINE)) {
         Ok(line) => {
+            job.disks.attach();
             let line = Mutex::new(line);
             let end = command(job, &line).unwrap_or_else(|error| End::Unable(error.to_string()));
             thread::sleep(AFTERMATH);

@@ -1,11 +1,11 @@
 //! A QEMU process and what comes out of it.
 //!
 //! No process outlives this one: QEMU is killed when its [`Machine`] is dropped, and by the kernel if the thread that started it ends
-//! in any other way. No file is left either: the archive is an anonymous one, and the lines are pipes. What is read is bounded.
+//! in any other way. No file is left either: the archive and the disks are anonymous ones, and the lines are pipes. What is read is bounded.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +16,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
 use rustix::process::Signal;
 
+use super::disks::Disks;
 use super::{Config, Unable};
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -103,6 +104,7 @@ impl Machine {
         config: &Config,
         accelerator: Accelerator,
         archive: &[u8],
+        disks: &Disks,
     ) -> io::Result<Self> {
         let mut initramfs = File::from(rustix::fs::memfd_create("initramfs", MemfdFlags::CLOEXEC)?);
         initramfs.write_all(archive)?;
@@ -111,6 +113,7 @@ impl Machine {
         let line = |fd: BorrowedFd<'_>| format!("/dev/fd/{}", fd.as_raw_fd());
         let inherited = [OwnedFd::from(initramfs), report_end.into(), log_end.into()];
         let [initramfs, report_end, log_end] = &inherited;
+        let mut raw: Vec<RawFd> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
 
         let mut command = Command::new(qemu);
         command
@@ -127,15 +130,22 @@ impl Machine {
             let serial = format!("chardev:{name}");
             command.args(["-chardev", &device, "-serial", &serial]);
         }
+        command.args(["-device", "nvme,id=disks,serial=pagefold"]);
+        for (image, (name, namespace)) in disks.all() {
+            let path = line(image.as_fd());
+            let drive = format!("if=none,id={name},format=raw,cache=unsafe,file={path}");
+            let device = format!("nvme-ns,bus=disks,drive={name},nsid={namespace}");
+            command.args(["-drive", &drive, "-device", &device]);
+            raw.push(image.as_raw_fd());
+        }
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let parent = rustix::process::getpid();
-        let raw = [initramfs, report_end, log_end].map(AsRawFd::as_raw_fd);
         // SAFETY: between fork and exec only calls that are allowed in a signal handler are made: three system calls, which allocate
         // nothing and take no lock; errors are made of numbers. The descriptors are open in the child, as it is a copy of this
-        // process, which keeps them in `inherited` until `spawn` has returned.
+        // process, which keeps them in `inherited` and `disks` until `spawn` has returned.
         unsafe {
             command.pre_exec(move || {
                 rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -143,7 +153,7 @@ impl Machine {
                 if rustix::process::getppid() != Some(parent) {
                     return Err(io::ErrorKind::NotConnected.into());
                 }
-                for fd in raw {
+                for &fd in &raw {
                     rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(fd), FdFlags::empty())?;
                 }
                 Ok(())

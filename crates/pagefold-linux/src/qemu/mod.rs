@@ -3,11 +3,12 @@
 //! [`run`] puts this program (`program`), the files that the command needs and a note of what to do into an archive (`initramfs`),
 //! which the kernel unpacks as its root; the kernel starts the program as its first process (`guest`). Its output comes back in
 //! frames (`frame`) over the second serial line; the first one carries the kernel's log, in which [`crate::kernel_log`] looks for
-//! complaints. `machine` is the process of QEMU, `watch` who listens to it.
+//! complaints. `machine` is the process of QEMU, `disks` what it has for swap and files, `watch` who listens to it.
 //!
-//! Guaranteed: the machine is gone when `run` returns, also if that fails or this process is killed; nothing is written to disk; time,
+//! Guaranteed: the machine is gone when `run` returns, also if that fails or this process is killed; nothing is written to a disk of the host; time,
 //! memory and what is kept of the log are bounded.
 
+mod disks;
 mod frame;
 mod guest;
 mod initramfs;
@@ -23,6 +24,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use disks::{Disks, Here};
 use initramfs::Initramfs;
 use machine::Machine;
 use watch::Watch;
@@ -67,11 +69,12 @@ impl Config {
     }
 
     /// What the kernel is told: to log to the first serial line from the beginning, warnings included; to use the checks it has; to
-    /// make huge pages of nothing that does not ask for it; and to end the machine when it is broken beyond going on.
+    /// make huge pages of nothing that does not ask for it; to trust its timer, which an emulated machine on a busy host serves late; and
+    /// to end the machine when it is broken beyond going on.
     fn command_line(&self) -> String {
         format!(
             "rdinit=/init transparent_hugepage=madvise earlyprintk=serial,ttyS0,115200 console=ttyS0,115200 loglevel=6 page_table_check=on kasan_multi_shot \
-             oops=panic panic=-1 {}",
+             no_timer_check oops=panic panic=-1 {}",
             self.append
         )
         .trim_end()
@@ -163,10 +166,11 @@ impl From<io::Error> for Unable {
 pub fn run(config: &Config, payload: &Payload, on_event: OnEvent<'_>) -> Result<Outcome, Unable> {
     let qemu = machine::find()?;
     examine(&config.kernel)?;
-    let archive = archive(payload)?;
+    let disks = Disks::new()?;
+    let archive = archive(payload, disks.here())?;
     let may_try_kvm = config.accelerator.is_none() && Path::new("/dev/kvm").exists();
     if may_try_kvm {
-        let machine = Machine::start(&qemu, config, Accelerator::Kvm, &archive)?;
+        let machine = Machine::start(&qemu, config, Accelerator::Kvm, &archive, &disks)?;
         let watch = Watch::new(Accelerator::Kvm).until_its_end(
             machine,
             KVM_FIRST_WORD,
@@ -181,14 +185,14 @@ pub fn run(config: &Config, payload: &Payload, on_event: OnEvent<'_>) -> Result<
         }
     }
     let accelerator = config.accelerator.unwrap_or(Accelerator::Tcg);
-    let machine = Machine::start(&qemu, config, accelerator, &archive)?;
+    let machine = Machine::start(&qemu, config, accelerator, &archive, &disks)?;
     Watch::new(accelerator)
         .until_its_end(machine, config.time, config.time, on_event)?
         .outcome()
 }
 
 /// This program, its libraries, the files of the payload, and the note of what to do.
-fn archive(payload: &Payload) -> Result<Vec<u8>, Unable> {
+fn archive(payload: &Payload, disks: Here) -> Result<Vec<u8>, Unable> {
     let mut archive = Initramfs::new();
     let program = program::this()?;
     archive.file(Path::new("/init"), &program);
@@ -204,6 +208,7 @@ fn archive(payload: &Payload) -> Result<Vec<u8>, Unable> {
     let job = Job {
         args: payload.args.clone(),
         directory: payload.directory.clone(),
+        disks,
     };
     let job = serde_json::to_vec(&job).map_err(io::Error::from)?;
     archive.file(Path::new(guest::JOB), &job);

@@ -1,8 +1,10 @@
-//! Files on a disk, without names: nothing of them is left, whatever happens.
+//! Files on a disk, without names: nothing of them is left, whatever happens. And disks that pages are moved out to.
 
 use std::env;
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -154,3 +156,10 @@ pub(crate) fn write_pages(file: &File, start: usize, bytes: usize, word: u64) ->
 
 /// Pages that one call writes.
 const PER_CALL: usize = 128;
+
+/// Lets the kernel move pages out to a device, whose first page says that it may.
+pub(crate) fn swap_on(device: &Path) -> Result<(), Errno> {
+    let path = CString::new(device.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+    // SAFETY: the path ends with a zero, and the call touches no memory of this process.
+    result(unsafe { libc::swapon(path.as_ptr(), 0) })
+}

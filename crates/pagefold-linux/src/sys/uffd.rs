@@ -170,19 +170,33 @@ impl Userfaultfd {
     ) -> Result<(), (Errno, usize)> {
         let mut source = Page([0; PAGE / 8]);
         source.0[0] = value;
+        if pages.bytes == PAGE {
+            self.copy_from(&[source], pages, protect)
+        } else {
+            self.copy_from(&[source; AT_ONCE], pages, protect)
+        }
+    }
+
+    /// Fills missing pages from those given, again and again.
+    fn copy_from(
+        &self,
+        source: &[Page],
+        pages: Pages,
+        protect: bool,
+    ) -> Result<(), (Errno, usize)> {
         let mut done = 0;
-        // One request copies as many pages as it is given the source for.
         while done < pages.bytes {
+            let bytes = size_of_val(source).min(pages.bytes - done);
             let mut copy = raw::uffdio_copy {
                 dst: (pages.start.get() + done) as u64,
-                src: std::ptr::from_ref(&source).expose_provenance() as u64,
-                len: PAGE as u64,
+                src: source.as_ptr().expose_provenance() as u64,
+                len: bytes as u64,
                 mode: mode(protect, raw::UFFDIO_COPY_MODE_WP),
                 copy: 0,
             };
-            self.request(COPY, &mut copy)
-                .map_err(|error| (error, done))?;
-            done += PAGE;
+            let result = self.request(COPY, &mut copy);
+            partial(result, copy.copy).map_err(|(error, more)| (error, done + more))?;
+            done += bytes;
         }
         Ok(())
     }
@@ -336,7 +350,11 @@ impl Message {
     }
 }
 
+/// Pages that one request copies. They are on the stack.
+const AT_ONCE: usize = 16;
+
 /// What a page is copied from: it must not straddle two.
+#[derive(Clone, Copy)]
 #[repr(align(4096))]
 struct Page([u64; PAGE / 8]);
 

@@ -115,8 +115,7 @@ pub(super) fn fill_page<P: Platform, C>(
     check: impl FnOnce(Ref<P, Vma<P>>) -> Result<C, UffdError>,
     fill: impl FnOnce(Ref<P, Vma<P>>, PmdRef<P>, C) -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
-    with_mm(mm, || {
-        let vma = mm.find_vma(addr).ok_or(UffdError::NoEntry)?;
+    with_vma(mm, addr, |vma| {
         // What is put into a private mapping is nothing that the page cache could restore.
         let first = P::enforces(Safeguard::CopyAnonVmaFirst);
         if first && !vma.is_shared() {
@@ -132,6 +131,27 @@ pub(super) fn fill_page<P: Platform, C>(
         }
         wake(vma, addr);
         Ok(())
+    })
+}
+
+/// As [`with_mm`], to the VMA at `addr`.
+///
+/// Some versions look whether the layout is changing before they take a lock, and again once they have found a VMA. So a change that
+/// begins in between, and takes the VMA away, is no reason for them to try again: there is nothing.
+fn with_vma<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    action: impl FnOnce(Ref<P, Vma<P>>) -> Result<(), UffdError>,
+) -> Result<(), UffdError> {
+    let find = || mm.find_vma(addr).ok_or(UffdError::NoEntry);
+    if !P::protocol().fills_find_vma_first {
+        return with_mm(mm, || action(find()?));
+    }
+    unless_changing(mm)?;
+    with_lock(mm, || {
+        let vma = find()?;
+        unless_changing(mm)?;
+        action(vma)
     })
 }
 
@@ -157,22 +177,37 @@ pub(super) fn with_mm<P: Platform>(
     mm: Ref<P, Mm<P>>,
     action: impl FnOnce() -> Result<(), UffdError>,
 ) -> Result<(), UffdError> {
+    with_lock(mm, || {
+        unless_changing(mm)?;
+        action()
+    })
+}
+
+/// The part of [`with_mm`] that does not ask whether the layout is changing.
+fn with_lock<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    action: impl FnOnce() -> Result<(), UffdError>,
+) -> Result<(), UffdError> {
     let user = P::enforces(Safeguard::UserfaultfdUser);
     if user && !mmget_not_zero(mm) {
         return Err(UffdError::NoProcess);
     }
     mm.mmap_read_lock();
-    let changing = P::enforces(Safeguard::LayoutChanging) && mm.is_changing();
-    let result = if changing {
-        Err(UffdError::Again)
-    } else {
-        action()
-    };
+    let result = action();
     mm.mmap_read_unlock();
     if user {
         exit_mm(mm);
     }
     result
+}
+
+/// Fillers are told to try again while the layout is changing.
+fn unless_changing<P: Platform>(mm: Ref<P, Mm<P>>) -> Result<(), UffdError> {
+    if P::enforces(Safeguard::LayoutChanging) && mm.is_changing() {
+        Err(UffdError::Again)
+    } else {
+        Ok(())
+    }
 }
 
 /// Wakes who waits for the page at `addr`.
