@@ -1,7 +1,6 @@
 //! The disks of a guest: one for swap, one for files. They are memory of this process's; nothing is left of them.
 //!
-//! They are namespaces of one NVMe controller, so that their names in the guest are known, and because distributions' kernels
-//! have that driver built in. A kernel without it runs what needs no disk.
+//! They are namespaces of one NVMe controller, as distributions' kernels have that driver built in. A kernel without it runs what needs no disk.
 
 use std::fs::File;
 use std::io;
@@ -109,22 +108,22 @@ pub(super) struct Here {
 
 impl Here {
     /// Takes them into use. What is missing then, is missed by who needs it.
+    ///
+    /// Linux from 6.12 looks for both at once, and gives numbers as it finds them: so what each is for, its content says.
     pub(super) fn attach(self) {
-        if let Some(device) = device(SWAP) {
-            let _ = disk::swap_on(&device);
-        }
-        if self.files
-            && let Some(device) = device(FILES)
-            && std::fs::create_dir_all(PLACE).is_ok()
-        {
-            let _: Result<(), Errno> = mount(&device, PLACE, "ext4", MountFlags::empty(), None);
+        let _ = std::fs::create_dir_all(PLACE);
+        for number in 1..=1 + u32::from(self.files) {
+            let Some(device) = device(number) else { return };
+            if disk::swap_on(&device).is_err() {
+                let _: Result<(), Errno> = mount(&device, PLACE, "ext4", MountFlags::empty(), None);
+            }
         }
     }
 }
 
 /// The file of a disk, if the kernel has found it.
-fn device((_, namespace): (&str, u32)) -> Option<PathBuf> {
-    let path = PathBuf::from(format!("/dev/nvme0n{namespace}"));
+fn device(number: u32) -> Option<PathBuf> {
+    let path = PathBuf::from(format!("/dev/nvme0n{number}"));
     let has_driver = Path::new("/sys/bus/pci/drivers/nvme").is_dir();
     for _ in 0..LOOKS {
         if path.exists() || !has_driver {
