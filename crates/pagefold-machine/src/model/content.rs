@@ -49,6 +49,14 @@ impl Contents {
         self.value(self.newest)
     }
 
+    /// Whether the page has held `value` at some time since it was `earlier`.
+    pub(super) fn held_since(&self, earlier: &Self, value: u64) -> bool {
+        (earlier.newest..=self.newest)
+            .rev()
+            .take(KEPT)
+            .any(|number| self.value(number) == value)
+    }
+
     /// A store, by a CPU or by somebody else.
     pub(super) fn store(&mut self, value: u64, cpu: Option<usize>) {
         self.newest += 1;

@@ -37,6 +37,14 @@ pub(super) struct PrivateCopy {
     pub(super) contents: Contents,
 }
 
+/// A page that fork gave to a child.
+#[derive(Clone, Copy)]
+pub(super) struct ForkedPage {
+    pub(super) parent: u32,
+    /// What it held when its entry was copied.
+    pub(super) contents: Contents,
+}
+
 /// What is known of one page of an address space.
 pub(super) struct PageBook {
     pub(super) backing: Cell<Option<Backing>>,
@@ -44,6 +52,8 @@ pub(super) struct PageBook {
     pub(super) private: Cell<Option<PrivateCopy>>,
     /// A private copy that is being discarded: it can still be used through translation caches until they are flushed.
     pub(super) fading: Cell<Option<PrivateCopy>>,
+    /// The private page came by fork, and was not copied since.
+    pub(super) forked: Cell<Option<ForkedPage>>,
     /// A frame that is not the process's own, whose entry was emptied: it, too, can still be used through translation caches.
     pub(super) unmapped: Cell<Option<Pfn>>,
     /// The frame that somebody has pinned by this address, to read it.
@@ -93,6 +103,7 @@ impl Books {
                     backing: Cell::new(None),
                     private: Cell::new(None),
                     fading: Cell::new(None),
+                    forked: Cell::new(None),
                     unmapped: Cell::new(None),
                     pinned: Cell::new(None),
                     permitted: Cell::new(Protection::None),
@@ -291,6 +302,33 @@ impl Books {
         let mut contents = place.get();
         contents.store(value, cpu);
         place.set(contents);
+    }
+
+    /// What a private page holds that takes the place of `before` with the content `copied`, which should be a copy of it.
+    ///
+    /// Until fork has flushed, the parent may store to pages that it has given to its child already. A copy of the child's that is
+    /// made meanwhile, by khugepaged, has any of what the page held since then, whenever it is put in its place.
+    pub(super) fn contents_of_copy(
+        &self,
+        mm: u32,
+        addr: VirtAddr,
+        before: PrivateCopy,
+        copied: u64,
+    ) -> Contents {
+        let forked = self.page(mm, addr).forked.take();
+        let held_meanwhile = |forked: ForkedPage| {
+            let shared = self.page(forked.parent, addr).private.get();
+            let shared = shared.filter(|shared| shared.pfn == before.pfn);
+            [Some(before), shared]
+                .into_iter()
+                .flatten()
+                .any(|now| now.contents.held_since(&forked.contents, copied))
+        };
+        if before.contents.last() != copied && forked.is_some_and(held_meanwhile) {
+            Contents::of(copied)
+        } else {
+            before.contents
+        }
     }
 
     /// What a parent stored while it was being copied is in the pages that it shares with its child.

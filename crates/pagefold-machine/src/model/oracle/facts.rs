@@ -5,7 +5,7 @@ use pagefold::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use pagefold::arch::{Marker, PTE_LEVEL};
 use pagefold::platform::Platform;
 
-use super::books::PrivateCopy;
+use super::books::{ForkedPage, PrivateCopy};
 use super::walk::read;
 use crate::model::content::Contents;
 use crate::model::violation::{Kind, fail};
@@ -28,7 +28,9 @@ impl World {
                 let page = books.page(mm, addr);
                 check_pin_kept(page.pinned.get(), page.private.get(), mm, addr);
                 let contents = match (page.private.get(), page.backing.get()) {
-                    (Some(before), _) => before.contents,
+                    (Some(before), _) => {
+                        books.contents_of_copy(mm, addr, before, self.content(pfn).peek())
+                    }
                     (None, Some(_)) => Contents::of(self.content(pfn).peek()),
                     (None, None) => Contents::of(0),
                 };
@@ -40,7 +42,9 @@ impl World {
                     None => Contents::of(self.content(pfn).peek()),
                 };
                 let copy = PrivateCopy { pfn, contents };
-                books.page(child, addr).private.set(Some(copy));
+                let page = books.page(child, addr);
+                page.private.set(Some(copy));
+                page.forked.set(Some(ForkedPage { parent, contents }));
             }
             Fact::ForkedSwap(parent, child, addr) => {
                 let copy = books.page(parent, addr).private.get();
