@@ -7,7 +7,8 @@
 //! So a range is full, has holes or is empty where the scenario's is, which is what collapse and userfaultfd ask.
 //!
 //! The border of the groups and the representatives are drawn anew for each iteration, so that collapse, which works from
-//! page to page, meets them at all places. Both representatives are within the 64 KiB that one read fault maps, as both pages
+//! page to page, meets them at all places. They are the same in all huge pages, so that whole huge pages that move to other places
+//! (mremap) have their groups where these are looked for. Both representatives are within the 64 KiB that one read fault maps, as both pages
 //! of the model are.
 //!
 //! [`Program::whole`]: crate::plan::Program::whole
@@ -36,11 +37,11 @@ pub(crate) const MAX_PAGES: usize = HALVES * HUGE_PAGES;
 /// Bytes from the start of a mapping to the start of the next one: the largest one, and as much again that is not mapped.
 const STRIDE: usize = 2 * HUGE_PAGES * HUGE;
 
-/// Where the pages are in this iteration: one word for each huge page.
+/// Where the pages are in this iteration.
 #[derive(Debug, Default)]
-pub(crate) struct Spread([AtomicU64; HUGE_PAGES]);
+pub(crate) struct Spread(AtomicU64);
 
-/// How one huge page is divided: the representatives, and where the second half begins.
+/// How each huge page is divided: the representatives, and where the second half begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Division {
     first: usize,
@@ -51,18 +52,16 @@ struct Division {
 impl Spread {
     /// Draws other places.
     pub(crate) fn draw(&self, random: &mut Random) {
-        for word in &self.0 {
-            let window = random.below(SMALL / AROUND) * AROUND;
-            let first = random.below(AROUND - 1);
-            let second = first + 1 + random.below(AROUND - 1 - first);
-            let border = first + 1 + random.below(second - first);
-            let packed = (window + first) | (window + border) << 16 | (window + second) << 32;
-            word.store(packed as u64, Relaxed);
-        }
+        let window = random.below(SMALL / AROUND) * AROUND;
+        let first = random.below(AROUND - 1);
+        let second = first + 1 + random.below(AROUND - 1 - first);
+        let border = first + 1 + random.below(second - first);
+        let packed = (window + first) | (window + border) << 16 | (window + second) << 32;
+        self.0.store(packed as u64, Relaxed);
     }
 
-    fn division(&self, huge: usize) -> Division {
-        let packed = self.0[huge].load(Relaxed) as usize;
+    fn division(&self) -> Division {
+        let packed = self.0.load(Relaxed) as usize;
         Division {
             first: packed & 0xffff,
             border: packed >> 16 & 0xffff,
@@ -72,7 +71,7 @@ impl Spread {
 
     /// The real page that represents a page, counted from the start of the object or mapping.
     pub(crate) fn representative(&self, page: usize) -> usize {
-        let division = self.division(page / HALVES);
+        let division = self.division();
         let within = if page.is_multiple_of(HALVES) {
             division.first
         } else {
@@ -87,7 +86,7 @@ impl Spread {
         if page.is_multiple_of(HALVES) {
             start
         } else {
-            start + self.division(page / HALVES).border
+            start + self.division().border
         }
     }
 

@@ -256,7 +256,11 @@ impl Situation<'_> {
         match statement.kind {
             StatementKind::Load { page, .. } | StatementKind::Store { page, .. } => Some(page),
             StatementKind::Call {
-                call: Call::Gup(page) | Call::GupWrite(page, _),
+                call:
+                    Call::Gup(page)
+                    | Call::GupWrite(page, _)
+                    | Call::ProcMemRead(page)
+                    | Call::ProcMemWrite(page, _),
                 ..
             } => Some(page),
             StatementKind::Call {

@@ -49,7 +49,7 @@ pub(super) fn do_fault<P: Platform>(
 }
 
 /// Pages that a read fault maps at once, at most (Linux: `fault_around_pages`, 64 KiB); of a huge folio it maps all, if
-/// the VMA has room for that (Linux: from 6.18).
+/// the VMA has room for that (Linux: from 6.18), and the fault is not behind the end, where others would raise SIGBUS.
 const FAULT_AROUND: usize = 16;
 
 /// Maps the pages around the fault that are in the cache and can be had without waiting. Whether the faulting page is
@@ -62,6 +62,7 @@ fn do_fault_around<P: Platform>(
     let vma = vmf.vma;
     let whole = P::PTRS_PER_TABLE > FAULT_AROUND
         && vma.allowed_huge_range(vmf.addr).is_some()
+        && vmf.index().0 < mapping.i_size()
         && is_huge_at(&*mapping, vmf.index());
     let window = if whole {
         P::PTRS_PER_TABLE
