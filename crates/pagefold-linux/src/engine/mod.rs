@@ -1,8 +1,8 @@
 //! The engine at full size: page tables of 512 entries, on the host machine.
 //!
-//! An [`Engine`] does one statement after the other, each to the groups and at the addresses where the kernel's side does it
+//! An `Engine` does one statement after the other, each to the groups and at the addresses where the kernel's side does it
 //! (`geometry.rs`, `execute/`): accesses and what fills pages begin with the representative, which says how it went, and go on
-//! to the rest of its group; pins are those of the representative ([`Reach`]); other calls are on whole groups. So what a step gives, and what is seen
+//! to the rest of its group; pins are those of the representative (`Reach`); other calls are on whole groups. So what a step gives, and what is seen
 //! after it, can be held against a real kernel's.
 //!
 //! It has two users. [`run`] runs whole scenarios of one actor at a time, whose outcomes are held against the model's, which has two
