@@ -258,6 +258,20 @@ pub fn collapse_mapping<P: Platform>(
     scan_and_collapse(mapping, start, Caller::Khugepaged(limits), None)
 }
 
+/// Whether there is a huge folio at `start` of an object: what the next look of a process says that has collapsed it and is about to map it.
+///
+/// # Errors
+/// [`ScanResult::PageNull`] or [`ScanResult::PageCompound`]: it was truncated, or split, since.
+pub fn find_huge_folio<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+) -> Result<(), ScanResult> {
+    let folio = pte_mapped::lock_huge_folio(mapping, start)?;
+    folio.unlock::<P>();
+    folio.put::<P>(1);
+    Ok(())
+}
+
 /// The first huge page's worth of the VMAs of `mm` at or behind `addr`. The caller has `mmap_lock`.
 fn next_huge_range<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Option<AddrRange> {
     core::iter::successors(mm.vmas.load_protected(), |vma| vma.next.load_protected())

@@ -16,7 +16,7 @@
 
 use crate::accounting::Fact;
 use crate::accounting::{PageKind, add_mm_counter};
-use crate::addr::{AddrRange, VirtAddr};
+use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::collapse::retract::{book_removed_table, collapse_and_free_pmd};
 use crate::collapse::{ScanResult, find_pmd};
 use crate::fault::do_set_pmd;
@@ -88,13 +88,25 @@ fn collapse_locked<P: Platform>(
         return Err(ScanResult::PteNonPresent);
     }
     let mapping = vma.mapping.ok_or(ScanResult::VmaCheck)?;
-    let folio = mapping
-        .lock_folio(vma.index_of(range.start))
-        .ok_or(ScanResult::PageNull)?;
+    let folio = lock_huge_folio(mapping, vma.index_of(range.start))?;
     let result = collapse_folio(vma, mapping, range, folio, install, exclusive);
     folio.unlock::<P>();
     folio.put::<P>(1);
     result
+}
+
+/// The huge folio at `start`, with a reference and its lock. It may have been truncated or split since the collapse.
+pub(super) fn lock_huge_folio<P: Platform>(
+    mapping: Ref<P, Mapping<P>>,
+    start: PageIndex,
+) -> Result<Folio, ScanResult> {
+    let folio = mapping.lock_folio(start).ok_or(ScanResult::PageNull)?;
+    if folio.is_huge::<P>() {
+        return Ok(folio);
+    }
+    folio.unlock::<P>();
+    folio.put::<P>(1);
+    Err(ScanResult::PageCompound)
 }
 
 /// Nothing is to be done where a huge entry is; a table or nothing is worth going on.
@@ -113,9 +125,6 @@ fn collapse_folio<P: Platform>(
     install: bool,
     exclusive: bool,
 ) -> Result<ScanResult, ScanResult> {
-    if !folio.is_huge::<P>() {
-        return Err(ScanResult::PageCompound);
-    }
     match find_pmd(vma.mm, range.start) {
         Ok(pmd) => {
             {

@@ -87,6 +87,9 @@ impl Session<'_> {
             if result != ScanResult::Succeed && !huge {
                 return status(Err(result.errno()));
             }
+            if by_madvise && let Err(result) = collapse::find_huge_folio(mapping, start) {
+                return status(Err(result.errno()));
+            }
             start = start.add(PTRS_PER_TABLE as u64);
         }
         Value::SUCCESS
