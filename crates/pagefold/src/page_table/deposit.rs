@@ -21,7 +21,6 @@ pub(crate) fn deposit_table<P: Platform>(pmd: PmdRef<P>, table: Pfn) {
 pub(crate) fn withdraw_table<P: Platform>(pmd: PmdRef<P>) -> Pfn {
     let list = &P::frame(pmd.table).deposited;
     let table = Pfn(list.load_protected());
-    debug_assert_ne!(table.0, 0, "each huge private page has a table in store");
     list.store_protected(P::frame(table).next.load_protected());
     table
 }
