@@ -245,10 +245,10 @@ fn no_instance_is_left() -> Result<Completion, Failed> {
         .spawn()?;
     let instance = format!("pagefold-{}", other.id());
     // The command's own namespace has tracefs, also where this process' has not.
-    let instances = PathBuf::from(format!(
-        "/proc/{}/root/sys/kernel/tracing/instances",
-        other.id()
-    ));
+    let instances = Path::new("/proc")
+        .join(other.id().to_string())
+        .join("root")
+        .join("sys/kernel/tracing/instances");
     let began = (0..TRIES).any(|_| {
         thread::sleep(PAUSE);
         instances.join(&instance).is_dir()

@@ -7,12 +7,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use pagefold::protocol::Protocol;
-use pagefold_litmus::{
-    Actor, Call, MappingId, MmId, Scenario, Span, Statement, UffdMode, UffdModes,
-};
+use pagefold_litmus::{Actor, Call, MmId, Scenario, Span, Statement, UffdMode, UffdModes};
 
 use super::{Engine, Reach};
-use crate::geometry::MAX_PAGES;
 use crate::plan::NoCounterpart;
 use crate::report::{Outcome, Seen};
 
@@ -72,15 +69,8 @@ fn check(scenario: &Scenario) -> Result<(), NoCounterpart> {
     if scenario.reuse_frames {
         return refuse(Span::START, "which frame is the next is not told here");
     }
-    for object in &scenario.objects {
-        if object.pages() > MAX_PAGES {
-            return refuse(object.span, "the object is too large");
-        }
-    }
-    for (index, mapping) in scenario.mappings.iter().enumerate() {
-        if scenario.pages(MappingId::new(index)) > MAX_PAGES {
-            return refuse(mapping.span, "the mapping is too large");
-        }
+    crate::plan::check_sizes(scenario)?;
+    for mapping in &scenario.mappings {
         if mapping.uffd.is_some_and(|modes| waits(scenario, modes)) {
             return refuse(mapping.span, NOBODY);
         }

@@ -17,14 +17,8 @@ fn refuse(span: Span, reason: &str) -> Result<(), NoCounterpart> {
     })
 }
 
-/// Whether all of a scenario has a counterpart.
-pub(super) fn look_for(scenario: &Scenario) -> Result<(), NoCounterpart> {
-    if scenario.reuse_frames {
-        return refuse(
-            Span::START,
-            "nobody can tell a kernel which frame to use next",
-        );
-    }
+/// Whether each object and each mapping has its place at full size.
+pub(crate) fn check_sizes(scenario: &Scenario) -> Result<(), NoCounterpart> {
     for object in &scenario.objects {
         if object.pages() > MAX_PAGES {
             return refuse(object.span, "the object is too large");
@@ -35,6 +29,18 @@ pub(super) fn look_for(scenario: &Scenario) -> Result<(), NoCounterpart> {
             return refuse(mapping.span, "the mapping is too large");
         }
     }
+    Ok(())
+}
+
+/// Whether all of a scenario has a counterpart.
+pub(super) fn look_for(scenario: &Scenario) -> Result<(), NoCounterpart> {
+    if scenario.reuse_frames {
+        return refuse(
+            Span::START,
+            "nobody can tell a kernel which frame to use next",
+        );
+    }
+    check_sizes(scenario)?;
     for thread in &scenario.threads {
         let reason = match thread.actor {
             Actor::Device(_) => "a device that walks page tables",

@@ -13,7 +13,7 @@ use pagefold_litmus::{
 };
 
 use crate::sys::uffd::Modes;
-pub(crate) use counterpart::{remarks, same_shape, unknown};
+pub(crate) use counterpart::{check_sizes, remarks, same_shape, unknown};
 
 /// Why a scenario has no counterpart on a real kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
