@@ -227,6 +227,9 @@ impl<'c> Who<'c> {
             let mm = self.context.program.scenario[range.mapping].mm;
             events::mark(marker, &format!("{}{}", events::BEGIN, mm.index()));
         }
+        if self.moment == Moment::Setup && matches!(advice, Advice::Cold | Advice::PageOut) {
+            memory::lru_add_drain_all(pages, memory::madvise);
+        }
         let mut result = memory::madvise(pages, number);
         if let Some(marker) = marker {
             events::mark(marker, events::END);

@@ -7,7 +7,7 @@ use linux_raw_sys::general::{MADV_COLLAPSE, MADV_PAGEOUT};
 use pagefold_litmus::{Limit, MappingId, MappingPage, ObjectId, Scope};
 use rustix::io::Errno;
 
-use super::Who;
+use super::{Moment, Who};
 use crate::board::Task;
 use crate::sys::memory;
 use crate::worker::Context;
@@ -63,9 +63,17 @@ impl Who<'_> {
     /// Has a page moved out, and with it the rest of its group.
     pub(super) fn reclaim(self, page: MappingPage) {
         let mm = self.context.program.scenario[page.mapping].mm;
-        let process = self.context.board.process(mm);
-        // If there is no process any more, there is nothing to move out.
-        let _ = process.and_then(|process| process.madvise(self.group(page), MADV_PAGEOUT));
+        let Ok(process) = self.context.board.process(mm) else {
+            // There is nothing to move out any more.
+            return;
+        };
+        let pages = self.group(page);
+        let madvise = |pages, advice| process.madvise(pages, advice);
+        if self.moment == Moment::Setup {
+            memory::lru_add_drain_all(pages, madvise);
+        }
+        // How much of it that moved out, no result says.
+        let _ = madvise(pages, MADV_PAGEOUT);
     }
 
     /// Collapses the mappings of others; how many of them are huge then.

@@ -169,6 +169,15 @@ pub(crate) fn madvise(pages: Pages, advice: u32) -> Result<(), Errno> {
     result(unsafe { libc::madvise(pages.start.pointer(), pages.bytes, advice as c_int) })
 }
 
+/// Has every CPU put the pages that it holds for the LRU lists on them (`lru_add_drain_all`), as `MADV_COLLAPSE` does before it looks for
+/// huge pages; here there is none to find. `madvise` is that of the process whose memory `pages` are.
+///
+/// `MADV_COLD` and `MADV_PAGEOUT` do so for their own CPU only, and pass by what others hold.
+pub(crate) fn lru_add_drain_all(pages: Pages, madvise: impl Fn(Pages, u32) -> Result<(), Errno>) {
+    // If the kernel makes no huge pages here, what others hold stays where it is.
+    let _ = madvise(Pages::one(pages.start), raw::MADV_COLLAPSE);
+}
+
 /// `mprotect`; with reading, with writing.
 pub(crate) fn mprotect(pages: Pages, read: bool, write: bool) -> Result<(), Errno> {
     let read = if read {
