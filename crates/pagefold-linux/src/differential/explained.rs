@@ -11,6 +11,7 @@ use pagefold_litmus::{
 use super::compare::What;
 use super::observe::{EXCLUSIVE, HUGE, OF_OBJECT, Observed, PRESENT, UFFD_WP, ZERO};
 use crate::geometry::HALVES;
+use crate::report::Seen;
 
 /// A way in which the two are known to differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,12 +91,11 @@ const EXPLAINED: &[Explained] = &[
             why: "Linux joins neighbours that have become equal, so that there is room for a huge page, or a fault maps pages of both; \
                   pagefold keeps them apart",
         },
+        // That there was room may be seen later, when they are not equal any more.
         applies: |at| {
-            at.engine
-                .spaces
-                .iter()
-                .flatten()
-                .any(|space| space.joinable)
+            let mut spaces = at.engine.spaces.iter().flatten();
+            spaces.any(|space| space.joinable)
+                || (at.engine.collapses_apart && at.gains_huge_pages())
         },
     },
     Explained {
@@ -232,6 +232,15 @@ impl Situation<'_> {
             && entries.all(|(kernel, engine)| kernel & HUGE == 0 && engine & huge == huge)
     }
 
+    /// Whether all that differs is that Linux has huge pages of objects where pagefold has none.
+    fn gains_huge_pages(&self) -> bool {
+        let huge = PRESENT | HUGE | OF_OBJECT;
+        self.what.iter().all(|what| match what {
+            What::Entries { kernel, engine, .. } => kernel & huge == huge && engine & HUGE == 0,
+            _ => false,
+        })
+    }
+
     /// Whether somebody hears of missing pages of an object behind its first huge page, by a registration that there is or was.
     fn is_registered_behind(&self) -> bool {
         let reaches = |id: MappingId| {
@@ -280,8 +289,13 @@ impl Situation<'_> {
     /// Whether the step is about pages behind where an object was cut, whichever is mapped there by now, and all that differs is
     /// what it gives, or that Linux maps more.
     fn is_behind_end(&self, page: MappingPage) -> bool {
-        let cut =
-            |call: &Call| matches!(call, Call::Truncate(_, pages) if *pages as usize <= page.page);
+        let refused = ["SIGBUS", "EFAULT"].map(|word| Some(Seen::Word(word.into())));
+        let refused = refused.contains(&self.engine.given);
+        // Where an mremap has brought other pages here, its number does not say which it is; that it is refused does.
+        let cut = |call: &Call| match call {
+            Call::Truncate(_, pages) => refused || *pages as usize <= page.page,
+            _ => false,
+        };
         let given = |what: &&What| matches!(what, What::Given(_));
         self.before(cut) && maps_more(self.what.iter().filter(|what| !given(what)))
     }

@@ -122,4 +122,6 @@ pub(crate) struct Observed {
     pub(crate) objects: Vec<Cache>,
     /// There was an mremap of more than the mapping that it began in; only the engine says so.
     pub(crate) moves_several: bool,
+    /// A collapse was asked for where there were neighbours that Linux would have joined; only the engine says so.
+    pub(crate) collapses_apart: bool,
 }

@@ -128,6 +128,7 @@ fn observed(state: State, value: u64) -> Observed {
         })],
         objects: Vec::new(),
         moves_several: false,
+        collapses_apart: false,
     }
 }
 
@@ -158,6 +159,58 @@ P0 (A) { madvise(x[0], MADV_COLD); }
         let compared = compare(&sequence, &kernel, &all(&other, &small));
         assert!(matches!(compared, Compared::Different(_)));
     }
+}
+
+/// Where a collapse found two mappings that Linux has joined, it may have made a huge page of an object that is mapped much later.
+#[test]
+fn a_collapse_of_joined_mappings_is_remembered() {
+    let source = "MM joined
+{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_PRIVATE); } A: madvise(x, MADV_COLLAPSE); }
+P0 (A) { x[0]; }
+";
+    let sequence = Sequence::parse(source).unwrap();
+    let huge = observed(PRESENT | HUGE | OF_OBJECT, 1);
+    let after = |state, collapses_apart| {
+        let seen = Observed {
+            collapses_apart,
+            ..observed(state, 1)
+        };
+        vec![huge.clone(), seen]
+    };
+    let kernel = after(PRESENT | HUGE | OF_OBJECT, false);
+    let compared = compare(&sequence, &kernel, &after(PRESENT | OF_OBJECT, true));
+    assert!(matches!(compared, Compared::Explained(known) if known.name == "joined-mappings"));
+    let compared = compare(&sequence, &kernel, &after(PRESENT | OF_OBJECT, false));
+    assert!(matches!(compared, Compared::Different(_)));
+    let small = after(PRESENT | OF_OBJECT, false);
+    let compared = compare(&sequence, &small, &after(PRESENT, true));
+    assert!(matches!(compared, Compared::Different(_)));
+}
+
+/// A page behind the end, which an mremap has brought to where its number in the mapping says nothing of that.
+#[test]
+fn what_is_behind_the_end_may_have_moved() {
+    let source = "MM moved
+{ shmem f[4] = { 1, 2, 3 }; mm A { x: mmap(f, MAP_PRIVATE); z: mmap(f, MAP_PRIVATE); }
+  A: truncate(f, 3); A: mremap(x[2..4], z[0..2]); }
+P0 (A) { r = z[1]; }
+";
+    let sequence = Sequence::parse(source).unwrap();
+    let nothing = observed(0, 0);
+    let after = |state, given| {
+        let seen = Observed {
+            given: Some(given),
+            ..observed(state, 0)
+        };
+        vec![nothing.clone(), nothing.clone(), seen]
+    };
+    let kernel = after(PRESENT | OF_OBJECT, Seen::Number(0));
+    let compared = compare(&sequence, &kernel, &after(0, Seen::Word("SIGBUS".into())));
+    assert!(
+        matches!(compared, Compared::Explained(known) if known.name == "huge-page-behind-the-end")
+    );
+    let compared = compare(&sequence, &kernel, &after(0, Seen::Number(1)));
+    assert!(matches!(compared, Compared::Different(_)));
 }
 
 /// The engine by itself: what a step gives, what is seen after it, and that all frames come back.

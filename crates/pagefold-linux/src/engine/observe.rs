@@ -51,6 +51,7 @@ impl Engine<'_> {
             spaces: spaces.collect(),
             objects: (0..self.objects.len()).map(|id| self.cache(id)).collect(),
             moves_several: self.moves_several,
+            collapses_apart: self.collapses_apart,
         }
     }
 
@@ -195,7 +196,7 @@ impl Looked {
 
 /// Whether two mappings that follow on each other are alike. Whether they have private pages in common, which Linux asks
 /// for as well, is not looked at.
-fn has_joinable(mm: Ref<Host, Mm<Host>>) -> bool {
+pub(super) fn has_joinable(mm: Ref<Host, Mm<Host>>) -> bool {
     // Before 6.19 Linux has no such flag, and then it does not keep mappings apart.
     let flags = |vma: Ref<Host, Vma<Host>>| vma.flags_protected() & !VM_MAYBE_GUARD;
     mm.vmas_protected()
