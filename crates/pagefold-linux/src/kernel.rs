@@ -218,10 +218,12 @@ fn lacks_storage(program: &Program<'_>) -> Option<String> {
 fn makes_huge_pages_of_files() -> bool {
     let pages = Pages::new(Address::new(0), HUGE);
     let collapse = || -> Result<(), Errno> {
-        let file = disk::unnamed_file(false)?;
-        disk::write_pages(&file, 0, HUGE, 0)?;
-        rustix::fs::fsync(&file)?;
-        let file = disk::reopen(&file, OFlags::RDONLY)?;
+        let writer = disk::unnamed_file(false)?;
+        disk::write_pages(&writer, 0, HUGE, 0)?;
+        rustix::fs::fsync(&writer)?;
+        let file = disk::reopen(&writer, OFlags::RDONLY)?;
+        // What is open for writing is not collapsed.
+        drop(writer);
         memory::mmap(pages, memory::Source::ReadOnly(&file))?;
         memory::madvise(pages, MADV_POPULATE_READ)?;
         memory::madvise(pages, MADV_COLLAPSE)

@@ -3,9 +3,10 @@
 //! So many pages of the model are within the real limit, and one more never is, as tightly as may be: where none may be missing, the
 //! smallest group has one page too many.
 
-use pagefold_litmus::{Limit, MappingId, Scenario};
+use pagefold_litmus::{Call, Limit, MappingId, Scenario};
 
 use crate::geometry::{HALVES, SMALL, Spread};
+use crate::plan;
 
 /// What the model's khugepaged accepts where a scenario does not say: pages that are missing, shared, in swap.
 const USUAL: [u64; 3] = [1, 1, 0];
@@ -22,5 +23,13 @@ pub(crate) fn real(scenario: &Scenario, spread: &Spread, limits: [Limit; 3]) -> 
         0 => smallest - 1,
         1 => largest,
         _ => SMALL,
+    })
+}
+
+/// Whether khugepaged may bring pages back from swap. It does so if half of the pages are in use, so that it matters how many of 512 they are.
+pub(crate) fn asks_for_half(scenario: &Scenario) -> bool {
+    plan::calls(scenario).any(|call| match call {
+        Call::Scan(_, _, _, swap) => swap.0.unwrap_or(USUAL[2]) > 0,
+        _ => false,
     })
 }

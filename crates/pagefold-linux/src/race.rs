@@ -20,6 +20,7 @@ use crate::board::{Board, TASKS, Task, WORKERS};
 use crate::events::{self, Instance};
 use crate::geometry::Spread;
 use crate::khugepaged;
+use crate::limits;
 use crate::plan::Program;
 use crate::random::Random;
 use crate::report::{Outcome, Ran};
@@ -211,7 +212,8 @@ impl Controller<'_> {
             board.desks[worker].pid.store(0, Relaxed);
         }
         self.forked.clear();
-        board.spread.draw(&mut self.random);
+        let even = limits::asks_for_half(program.scenario);
+        board.spread.draw(&mut self.random, even);
         for (object, file) in program.scenario.objects.iter().zip(self.context.files) {
             fill(file, object, &board.spread)?;
         }

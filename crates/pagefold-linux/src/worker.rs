@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use linux_raw_sys::general::MADV_HUGEPAGE;
+use linux_raw_sys::general::{MADV_HUGEPAGE, MADV_RANDOM};
 use pagefold_litmus::{Created, MappingId, MmId, ObjectId, ObjectKind};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -104,6 +104,8 @@ impl<'a> Context<'a> {
 
     /// Makes a mapping.
     pub(crate) fn map(&self, mapping: MappingId) -> Result<(), Errno> {
+        let pages = self.pages_of(mapping);
+        let opened;
         let source = match Memory::of(self.program.scenario, mapping) {
             Memory::Object {
                 object,
@@ -115,8 +117,8 @@ impl<'a> Context<'a> {
                 object,
                 shared: true,
             } if self.program.scenario[mapping].writable.0 => {
-                let file = disk::reopen(&self.files[object], OFlags::RDWR)?;
-                return memory::mmap(self.pages_of(mapping), Source::Shared(&file));
+                opened = disk::reopen(&self.files[object], OFlags::RDWR)?;
+                Source::Shared(&opened)
             }
             Memory::Object {
                 object,
@@ -128,7 +130,12 @@ impl<'a> Context<'a> {
             } => Source::Private(&self.files[object]),
             Memory::Anonymous => Source::Anonymous,
         };
-        memory::mmap(self.pages_of(mapping), source)
+        memory::mmap(pages, source)?;
+        if self.program.is_of_file(mapping) {
+            // A fault reads the page that it needs from the disk, and no others.
+            memory::madvise(pages, MADV_RANDOM)?;
+        }
+        Ok(())
     }
 
     /// Forks an address space; its threads begin, unless the race is yet to come.
@@ -194,8 +201,12 @@ impl<'a> Context<'a> {
     /// The objects that are collapsed on behalf of no process, each in the slot of its number.
     fn map_objects(&self) -> Result<(), Errno> {
         for object in self.program.collapsed() {
-            let pages = self.pages_of_object(object);
-            memory::mmap(pages, Source::Shared(&self.files[object.index()]))?;
+            let file = &self.files[object.index()];
+            let source = match self.program.scenario[object].kind {
+                ObjectKind::Shmem => Source::Shared(file),
+                ObjectKind::File => Source::ReadOnly(file),
+            };
+            memory::mmap(self.pages_of_object(object), source)?;
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use rustix::process::Pid;
 use super::observe::{self, Cache, Content, Observed, Run, Space, State};
 use super::sequence::{Sequence, result_of};
 use crate::board::{Board, Task, WORKERS};
+use crate::limits;
 use crate::plan::Program;
 use crate::race;
 use crate::random::Random;
@@ -63,7 +64,8 @@ pub(super) fn run(
 ) -> Result<Vec<Observed>, Trouble> {
     let scenario = &sequence.scenario;
     board.reset(0, 0, 0);
-    board.spread.draw(&mut Random::new(places));
+    let even = limits::asks_for_half(scenario);
+    board.spread.draw(&mut Random::new(places), even);
     let files = race::objects(scenario)?;
     for (object, file) in scenario.objects.iter().zip(&files) {
         race::fill(file, object, &board.spread)?;

@@ -126,17 +126,20 @@ impl<'a> Program<'a> {
         calls(self.scenario).any(|call| matches!(call, Call::GupFast(_) | Call::GupFastWrite(..)))
     }
 
+    /// Whether a mapping is of a file on a disk.
+    pub(crate) fn is_of_file(&self, mapping: MappingId) -> bool {
+        match self.scenario[mapping].backing {
+            Backing::Object(object) => self.scenario[object].kind == ObjectKind::File,
+            Backing::Anonymous { .. } => false,
+        }
+    }
+
     /// Whether files on a disk are collapsed.
     pub(crate) fn collapses_files(&self) -> bool {
         let scenario = self.scenario;
-        let is_file = |object: ObjectId| scenario[object].kind == ObjectKind::File;
-        let mapped = |mapping: MappingId| match scenario[mapping].backing {
-            Backing::Object(object) => is_file(object),
-            Backing::Anonymous { .. } => false,
-        };
         calls(scenario).any(|call| match call {
-            Call::Collapse(object) => is_file(*object),
-            Call::Madvise(range, Advice::Collapse) => mapped(range.mapping),
+            Call::Collapse(object) => scenario[*object].kind == ObjectKind::File,
+            Call::Madvise(range, Advice::Collapse) => self.is_of_file(range.mapping),
             Call::Scan(..) => scenario
                 .objects
                 .iter()
