@@ -114,7 +114,7 @@ impl Situation<'_> {
                 What::Entries { kernel, engine, .. } => {
                     gains_huge_page(*kernel, *engine)
                         || loses_page(*kernel, *engine)
-                        || kernel ^ engine == EXCLUSIVE
+                        || shares_otherwise(*kernel, *engine)
                 }
                 _ => false,
             });
@@ -144,7 +144,7 @@ impl Situation<'_> {
                     || gains_huge_page(kernel, engine)
                     || loses_page(kernel, engine) && around(pages);
                 let inside = mm == self.steps[now].0 && self.is_inside(mm, pages, stretches);
-                inside && differs || is_shared(kernel, engine)
+                inside && differs || shares_otherwise(kernel, engine)
             })
     }
 
@@ -156,6 +156,7 @@ impl Situation<'_> {
         self.all_entries(|mm, pages, kernel, engine| {
             let copies = kernel & (PRESENT | HUGE) == PRESENT && engine == 0;
             mm == child && copies && self.is_inside(mm, pages, stretches)
+                || is_shared(kernel, engine)
         })
     }
 
@@ -184,7 +185,7 @@ impl Situation<'_> {
     /// Whether all that differs is that an access that pagefold refuses goes through, and that Linux maps more pages of objects.
     pub(super) fn goes_through(&self) -> bool {
         self.accesses()
-            && self.gives(&["SIGBUS", "EFAULT"])
+            && self.gives(&["SIGBUS", "EFAULT", "EIO"])
             && self.what.iter().all(|what| match what {
                 What::Given(_) => true,
                 What::Entries { kernel, engine, .. } => {
@@ -237,6 +238,11 @@ fn maps_more(kernel: State, engine: State) -> bool {
 fn is_shared(kernel: State, engine: State) -> bool {
     let of_object = PRESENT | OF_OBJECT;
     kernel & of_object == of_object && engine == kernel | EXCLUSIVE
+}
+
+/// As others map more or fewer pages.
+fn shares_otherwise(kernel: State, engine: State) -> bool {
+    is_shared(kernel, engine) || is_shared(engine, kernel)
 }
 
 /// A huge page that only Linux has.

@@ -210,7 +210,8 @@ fn a_fault_in_joined_mappings_maps_pages_of_both() {
     assert_eq!(fault().entries(0, 96..99, SMALL, 0).row(), name);
     let window = fault()
         .entries(0, 96..99, SMALL, 0)
-        .entries(0, 110..116, 0, SMALL);
+        .entries(0, 110..116, 0, SMALL)
+        .entries(1, 110..116, SMALL | EXCLUSIVE, SMALL);
     assert_eq!(window.row(), name);
     let shared = fault()
         .entries(0, 96..99, SMALL, 0)
@@ -234,6 +235,10 @@ fn fork_of_joined_mappings_copies_more() {
     let zeros = PRESENT | ZERO;
     let copied = fork(joined(0..512)).entries(2, 0..9, zeros, 0);
     assert_eq!(copied.row(), Some("joined-mappings"));
+    let shared = fork(joined(0..512))
+        .entries(0, 0..9, SMALL, SMALL | EXCLUSIVE)
+        .entries(2, 0..9, SMALL, 0);
+    assert_eq!(shared.row(), Some("joined-mappings"));
     assert_eq!(fork(joined(0..5)).entries(2, 0..9, zeros, 0).row(), None);
     assert_eq!(fork(joined(0..512)).entries(0, 0..9, zeros, 0).row(), None);
     assert_eq!(fork(joined(0..512)).entries(2, 0..9, 0, zeros).row(), None);
