@@ -116,25 +116,6 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         known: Known {
-            name: "huge-page-after-a-registration",
-            why: "when a registration for protections ends, Linux takes the right to write from huge pages that are not dirty, so that the \
-                  next write takes such a page out of the table first; pagefold leaves them as they are",
-        },
-        applies: |at| {
-            let ends = |call: &Call| {
-                matches!(
-                    call,
-                    Call::UffdUnregister(_) | Call::UffdClose(_) | Call::UffdRegister(..)
-                )
-            };
-            let huge = PRESENT | HUGE | OF_OBJECT;
-            at.before(ends)
-                && at
-                    .all_entries(|_, _, kernel, engine| kernel & HUGE == 0 && engine & huge == huge)
-        },
-    },
-    Explained {
-        known: Known {
             name: "huge-page-behind-the-end",
             why: "since 6.18 a fault on a huge page of shmem that reaches behind the end, also one shortly behind it, maps also what is \
                   there, by small entries; pagefold maps nothing there, and raises SIGBUS",
