@@ -6,7 +6,7 @@
 
 use pagefold_litmus::{Advice, Call};
 
-use super::observe::{HUGE, OF_OBJECT, PRESENT, ZERO};
+use super::observe::{HUGE, PRESENT};
 use super::situation::Situation;
 use crate::kernel::Version;
 
@@ -98,20 +98,6 @@ const EXPLAINED: &[Explained] = &[
                 && at.before(collapses)
                 && at
                     .all_entries(|_, _, kernel, engine| kernel & HUGE == 0 && engine & PRESENT != 0)
-        },
-    },
-    Explained {
-        known: Known {
-            name: "zeros-for-private-mappings",
-            why: "UFFDIO_ZEROPAGE puts the shared page of zeros into a private mapping of an object in Linux, and a private page in \
-                  pagefold",
-        },
-        applies: |at| {
-            matches!(at.call(), Some(Call::UffdioZeropage(_)))
-                && at.all_entries(|_, _, kernel, engine| {
-                    kernel & (PRESENT | ZERO) == PRESENT | ZERO
-                        && engine & (PRESENT | OF_OBJECT | ZERO) == PRESENT
-                })
         },
     },
     Explained {
