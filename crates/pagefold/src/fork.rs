@@ -236,6 +236,9 @@ fn copy_pte<P: Platform>(
         return Ok(());
     }
     if is_zero_page::<P>(pte.pfn()) {
+        if !new.is_anonymous() {
+            P::observe(Fact::ForkedPage(old.mm.id, new.mm.id, addr, pte.pfn()));
+        }
         table.set(addr, inherited(new, addr, pte, keep_wp));
         return Ok(());
     }

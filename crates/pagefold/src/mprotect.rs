@@ -118,8 +118,8 @@ fn protect_part<P: Platform>(mm: Ref<P, Mm<P>>, part: AddrRange, protection: Pro
     P::observe(Fact::Permitted(mm.id, part, protection));
 }
 
-/// Changes the entries of a VMA whose flags have changed, and flushes.
-fn change_protection<P: Platform>(vma: Ref<P, Vma<P>>, protection: Protection) {
+/// Changes the entries of a VMA, and flushes. The caller has its lock for writing.
+pub(crate) fn change_protection<P: Platform>(vma: Ref<P, Vma<P>>, protection: Protection) {
     let range = vma.range;
     let _notifier = NotifierRange::<P>::start(vma.mm, range);
     let pending = PendingFlush::begin(vma.mm);

@@ -475,6 +475,9 @@ pub struct Protocol {
     /// Whether the first write to the huge page of zeros brings a huge page, and not a small one (Linux from 6.13:
     /// `do_huge_zero_wp_pmd`).
     pub writes_huge_zero_page: bool,
+    /// Whether a fault on a page of a huge page of an object, where a table is that has nothing in it, maps all of it by small entries
+    /// (Linux from 6.11: `finish_fault`).
+    pub maps_whole_folios: bool,
     /// Safeguards that this version does not have.
     pub lacks: SafeguardSet,
 }
@@ -493,6 +496,7 @@ impl Protocol {
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
+        maps_whole_folios: false,
         lacks: SafeguardSet::EMPTY.with(Safeguard::MapMayFail),
     };
 
@@ -509,6 +513,7 @@ impl Protocol {
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
+        maps_whole_folios: false,
         lacks: SafeguardSet::EMPTY
             .with(Safeguard::RecheckAnonVma)
             .with(Safeguard::RecheckUffdWp)
@@ -530,6 +535,7 @@ impl Protocol {
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
+        maps_whole_folios: false,
         lacks: SafeguardSet::EMPTY,
     };
 
@@ -541,13 +547,15 @@ impl Protocol {
     };
 
     /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
-    /// added to it until 6.19: `madvise` under the VMA lock, guard regions, huge pages of what cannot be written.
+    /// added to it until 6.19: `madvise` under the VMA lock, guard regions, huge pages of what cannot be written; and with what faults on huge
+    /// pages do since 6.11 and 6.13.
     pub const LINUX_6_14: Self = Self {
         name: "linux-6.14",
         reclaims_emptied_tables: true,
         madvise_under_vma_lock: true,
         collapses_read_only_pages: true,
         writes_huge_zero_page: true,
+        maps_whole_folios: true,
         ..Self::LINUX_6_9
     };
 

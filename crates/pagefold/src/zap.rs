@@ -38,6 +38,8 @@ pub(crate) enum Markers {
     Keep,
     /// It stays, and so do private pages: only what the object has goes (hole punching). (Linux: `even_cows`)
     KeepAndPrivate,
+    /// As that, and the page of zeros stays, which is none of the folio that is to be mapped no more (split).
+    KeepAllButFolio,
     /// Nothing stays (munmap, exit).
     Drop,
 }
@@ -55,7 +57,11 @@ impl Markers {
             None if old.as_swap().is_some() => true,
             None => old.is_present() && Folio::of::<P>(old.pfn()).is_anon::<P>(),
         };
-        self == Self::KeepAndPrivate && private
+        match self {
+            Self::KeepAndPrivate => private,
+            Self::KeepAllButFolio => private || old.is_present() && is_zero_page::<P>(old.pfn()),
+            Self::Keep | Self::Drop => false,
+        }
     }
 }
 

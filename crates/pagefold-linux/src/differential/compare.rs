@@ -1,10 +1,14 @@
 //! What the two sides showed, held against each other.
 
-use pagefold_litmus::Scenario;
+use std::ops::Range;
 
-use super::explained::{Known, Situation, explain};
+use pagefold_litmus::{MmId, Scenario};
+
+use super::explained::{Known, explain};
 use super::observe::{Cache, Content, Observed, Run, Space, State, describe};
 use super::sequence::Sequence;
+use super::situation::Situation;
+use crate::kernel::Version;
 use crate::report::Seen;
 
 /// Something that is not the same on both sides.
@@ -14,11 +18,12 @@ pub(super) enum What {
     Hang(String),
     /// What the step gave.
     Given(String),
-    /// What the entries of a stretch of pages say.
+    /// What the entries of a stretch of pages of an address space say.
     Entries {
+        mm: MmId,
+        pages: Range<usize>,
         kernel: State,
         engine: State,
-        pages: usize,
         text: String,
     },
     /// Which pages an object has.
@@ -61,40 +66,49 @@ pub(super) enum Compared {
 }
 
 /// Up to the first difference.
-pub(super) fn compare(sequence: &Sequence, kernel: &[Observed], engine: &[Observed]) -> Compared {
-    let steps: Vec<_> = sequence.steps().collect();
-    for (step, (kernel, engine)) in kernel.iter().zip(engine).enumerate() {
-        let what = differences(&sequence.scenario, kernel, engine);
-        if what.is_empty() {
-            continue;
+pub(super) fn compare(
+    sequence: &Sequence,
+    version: Version,
+    kernel: &[Observed],
+    engine: &[Observed],
+) -> Compared {
+    for (step, (seen, expected)) in kernel.iter().zip(engine).enumerate() {
+        let what = differences(&sequence.scenario, seen, expected);
+        if !what.is_empty() {
+            return judge(
+                sequence,
+                version,
+                &engine[..=step],
+                Difference { step, what },
+            );
         }
-        let situation = Situation {
-            scenario: &sequence.scenario,
-            steps: &steps[..=step],
-            engine,
-            what: &what,
-        };
-        return match explain(&situation) {
-            Some(known) => Compared::Explained(known),
-            None => Compared::Different(Difference { step, what }),
-        };
     }
     Compared::Same
 }
 
 /// A step that does not end on the real kernel.
-pub(super) fn hang(sequence: &Sequence, step: usize, why: &str) -> Compared {
-    let steps: Vec<_> = sequence.steps().collect();
+pub(super) fn hang(sequence: &Sequence, version: Version, step: usize, why: &str) -> Compared {
     let what = vec![What::Hang(why.to_owned())];
+    judge(sequence, version, &[], Difference { step, what })
+}
+
+/// Whether a difference is in the table. The engine's side is that of the steps up to it.
+fn judge(
+    sequence: &Sequence,
+    version: Version,
+    engine: &[Observed],
+    difference: Difference,
+) -> Compared {
+    let steps: Vec<_> = sequence.steps().take(difference.step + 1).collect();
     let situation = Situation {
-        scenario: &sequence.scenario,
-        steps: &steps[..=step],
-        engine: &Observed::default(),
-        what: &what,
+        version,
+        steps: &steps,
+        engine,
+        what: &difference.what,
     };
     match explain(&situation) {
         Some(known) => Compared::Explained(known),
-        None => Compared::Different(Difference { step, what }),
+        None => Compared::Different(difference),
     }
 }
 
@@ -109,13 +123,16 @@ fn differences(scenario: &Scenario, kernel: &Observed, engine: &Observed) -> Vec
         )));
     }
     for (id, (kernel, engine)) in kernel.spaces.iter().zip(&engine.spaces).enumerate() {
-        let name = &scenario.mms[id].name;
+        let mm = MmId::new(id);
         match (kernel, engine) {
             (Some(kernel), Some(engine)) => {
-                space(scenario, name, kernel, engine, &mut what);
+                space(scenario, mm, kernel, engine, &mut what);
             }
             (None, None) => {}
-            _ => what.push(What::Given(format!("{name} is there on one side only"))),
+            _ => what.push(What::Given(format!(
+                "{} is there on one side only",
+                scenario[mm].name
+            ))),
         }
     }
     for (id, (kernel, engine)) in kernel.objects.iter().zip(&engine.objects).enumerate() {
@@ -124,8 +141,9 @@ fn differences(scenario: &Scenario, kernel: &Observed, engine: &Observed) -> Vec
     what
 }
 
-fn space(scenario: &Scenario, name: &str, kernel: &Space, engine: &Space, what: &mut Vec<What>) {
-    runs(&format!("{name}: page"), &kernel.runs, &engine.runs, what);
+fn space(scenario: &Scenario, mm: MmId, kernel: &Space, engine: &Space, what: &mut Vec<What>) {
+    let name = &scenario[mm].name;
+    runs(mm, name, &kernel.runs, &engine.runs, what);
     contents(
         |content| {
             let mapping = &scenario.mappings[content.of].name;
@@ -167,7 +185,7 @@ fn object(name: &str, kernel: &Cache, engine: &Cache, what: &mut Vec<What>) {
 }
 
 /// Says for each stretch of pages where the two differ what they are.
-fn runs(name: &str, kernel: &[Run], engine: &[Run], what: &mut Vec<What>) {
+fn runs(mm: MmId, name: &str, kernel: &[Run], engine: &[Run], what: &mut Vec<What>) {
     let mut borders: Vec<usize> = kernel
         .iter()
         .chain(engine)
@@ -186,15 +204,16 @@ fn runs(name: &str, kernel: &[Run], engine: &[Run], what: &mut Vec<What>) {
         let (kernel, engine) = (state(kernel), state(engine));
         if kernel != engine {
             let text = format!(
-                "{name} {first} to {}: {} on Linux, {} on pagefold",
+                "{name}: page {first} to {}: {} on Linux, {} on pagefold",
                 end - 1,
                 describe(kernel),
                 describe(engine)
             );
             what.push(What::Entries {
+                mm,
+                pages: first..end,
                 kernel,
                 engine,
-                pages: end - first,
                 text,
             });
         }

@@ -209,7 +209,7 @@ impl Side<'_> {
                 .map(|id| self.cache(id))
                 .collect::<Result<_, Trouble>>()?,
             moves_several: false,
-            collapses_apart: false,
+            about: None,
         })
     }
 

@@ -13,8 +13,9 @@ mod explained;
 mod generate;
 mod kernel;
 pub(crate) mod observe;
-mod sequence;
+pub(crate) mod sequence;
 mod server;
+mod situation;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
@@ -188,6 +189,7 @@ impl Sides<'_> {
         };
         let mut engine: Option<Answer> = None;
         let mut tries = 0;
+        let version = self.machine.kernel.version;
         loop {
             let asked = engine.is_none();
             if asked {
@@ -199,8 +201,8 @@ impl Sides<'_> {
                 None => self.answer(),
             };
             let compared = match (&kernel, &answer) {
-                (Ok(kernel), Ok(engine)) => compare::compare(sequence, kernel, engine),
-                (Err((step, why)), _) => compare::hang(sequence, *step, why),
+                (Ok(kernel), Ok(engine)) => compare::compare(sequence, version, kernel, engine),
+                (Err((step, why)), _) => compare::hang(sequence, version, *step, why),
                 (_, Err(why)) => Compared::Different(Difference {
                     step: 0,
                     what: vec![What::Given(why.clone())],

@@ -2,6 +2,8 @@
 //!
 //! Nothing of it changes what it looks at: contents are read only of pages that are mapped, or that an object has.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::report::Seen;
@@ -96,8 +98,19 @@ pub(crate) struct Space {
     pub(crate) runs: Vec<Run>,
     /// What mapped pages hold.
     pub(crate) contents: Vec<Content>,
-    /// There are neighbours among its mappings that Linux would have joined; only the engine says so.
-    pub(crate) joinable: bool,
+    /// What only the engine knows.
+    pub(crate) marks: Marks,
+}
+
+/// Stretches of an address space, in pages counted as those of runs are, by which differences are explained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Marks {
+    /// Neighbours that Linux would have joined.
+    pub(crate) joined: Vec<Range<usize>>,
+    /// Mappings that may have guards.
+    pub(crate) guarded: Vec<Range<usize>>,
+    /// What is behind the end of an object, and in a huge page of it.
+    pub(crate) behind_end: Vec<Range<usize>>,
 }
 
 /// An object.
@@ -109,6 +122,8 @@ pub(crate) struct Cache {
     pub(crate) runs: Vec<Run>,
     /// What they hold.
     pub(crate) contents: Vec<Content>,
+    /// Where it has huge pages: the first page of each; only the engine says so.
+    pub(crate) huge: Vec<usize>,
 }
 
 /// All of it, after a step.
@@ -122,6 +137,6 @@ pub(crate) struct Observed {
     pub(crate) objects: Vec<Cache>,
     /// There was an mremap of more than the mapping that it began in; only the engine says so.
     pub(crate) moves_several: bool,
-    /// A collapse was asked for where there were neighbours that Linux would have joined; only the engine says so.
-    pub(crate) collapses_apart: bool,
+    /// The pages that the step collapses, populates or accesses; only the engine says so.
+    pub(crate) about: Option<Range<usize>>,
 }

@@ -3,7 +3,8 @@
 //! What its set-up, its threads and its `final`s do is done one after the other, in this order.
 
 use pagefold_litmus::{
-    Call, MmId, Phase, RegisterId, Scenario, Span, Statement, StatementKind, Vocabulary, parse,
+    Advice, Call, MappingPage, MappingRange, MmId, Phase, RegisterId, Scenario, Span, Statement,
+    StatementKind, Vocabulary, parse,
 };
 
 /// What a sequence can name: nothing but its own things.
@@ -98,5 +99,42 @@ pub(super) fn result_of(statement: &Statement) -> Option<RegisterId> {
     match statement.kind {
         StatementKind::Load { result, .. } | StatementKind::Call { result, .. } => result,
         _ => None,
+    }
+}
+
+/// The call of a step, if it is one.
+pub(super) fn call_of(statement: &Statement) -> Option<Call> {
+    match statement.kind {
+        StatementKind::Call { call, .. } => Some(call),
+        _ => None,
+    }
+}
+
+/// The pages that a step is about which faults on them or collapses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// One that is accessed.
+    Page(MappingPage),
+    /// Those that are populated or collapsed.
+    Range(MappingRange),
+}
+
+impl About {
+    /// Those of a step; none if it does no such thing.
+    pub(crate) fn of(step: &Statement) -> Option<Self> {
+        if let StatementKind::Load { page, .. } | StatementKind::Store { page, .. } = step.kind {
+            return Some(Self::Page(page));
+        }
+        match call_of(step)? {
+            Call::Gup(page)
+            | Call::GupWrite(page, _)
+            | Call::ProcMemRead(page)
+            | Call::ProcMemWrite(page, _) => Some(Self::Page(page)),
+            Call::Madvise(
+                range,
+                Advice::Collapse | Advice::PopulateRead | Advice::PopulateWrite,
+            ) => Some(Self::Range(range)),
+            _ => None,
+        }
     }
 }

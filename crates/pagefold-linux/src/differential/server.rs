@@ -76,7 +76,7 @@ pub(super) fn run(sequence: &Sequence, places: u64) -> Vec<Observed> {
             let flow = engine.step(Some(mm), statement);
             debug_assert!(flow.is_continue(), "no sequence ends a thread");
             let given = result_of(statement).and_then(|register| engine.register_of(register));
-            engine.observe(given.cloned())
+            engine.observe(statement, given.cloned())
         })
         .collect();
     let ended = engine.end();

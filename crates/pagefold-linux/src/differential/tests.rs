@@ -1,9 +1,14 @@
+use std::sync::Mutex;
+
 use pagefold_litmus::{Advice, Call, StatementKind};
 
 use super::compare::{Compared, compare};
 use super::observe::{Content, EXCLUSIVE, HUGE, OF_OBJECT, PRESENT, Run, Space, State};
 use super::*;
+use crate::kernel::Version;
 use crate::report::Seen;
+
+mod rows;
 
 fn text(seed: u64, case: u64) -> String {
     generate::generate(&mut Random::of_case(seed, case))
@@ -110,9 +115,12 @@ final(C) { r9 = x[0]; }
     assert_eq!(shorten(&scenario, |_, _| None), None);
 }
 
+/// The kernel whose differences are listed.
+const KERNEL: Version = Version(6, 18);
+
+/// One address space, with a stretch in which all entries say the same.
 fn observed(state: State, value: u64) -> Observed {
     Observed {
-        given: None,
         spaces: vec![Some(Space {
             runs: vec![Run {
                 first: 0,
@@ -124,11 +132,9 @@ fn observed(state: State, value: u64) -> Observed {
                 page: 0,
                 value,
             }],
-            joinable: false,
+            ..Space::default()
         })],
-        objects: Vec::new(),
-        moves_several: false,
-        collapses_apart: false,
+        ..Observed::default()
     }
 }
 
@@ -143,12 +149,13 @@ P0 (A) { madvise(x[0], MADV_COLD); }
     let small = observed(PRESENT | OF_OBJECT, 1);
     let all = |first: &Observed, second: &Observed| vec![first.clone(), second.clone()];
     let kernel = all(&huge, &small);
-    assert_eq!(compare(&sequence, &kernel, &kernel), Compared::Same);
-    let Compared::Explained(known) = compare(&sequence, &kernel, &all(&huge, &huge)) else {
+    assert_eq!(compare(&sequence, KERNEL, &kernel, &kernel), Compared::Same);
+    let Compared::Explained(known) = compare(&sequence, KERNEL, &kernel, &all(&huge, &huge)) else {
         panic!("MADV_COLD of a part is in the table");
     };
     assert_eq!(known.name, "part-of-a-huge-page-grows-cold");
-    let Compared::Different(difference) = compare(&sequence, &kernel, &all(&small, &huge)) else {
+    let Compared::Different(difference) = compare(&sequence, KERNEL, &kernel, &all(&small, &huge))
+    else {
         panic!("nothing explains why there was no huge page before");
     };
     assert_eq!(difference.step, 0);
@@ -156,61 +163,16 @@ P0 (A) { madvise(x[0], MADV_COLD); }
         observed(PRESENT | HUGE | OF_OBJECT, 2),
         observed(PRESENT | HUGE | OF_OBJECT | EXCLUSIVE, 1),
     ] {
-        let compared = compare(&sequence, &kernel, &all(&other, &small));
+        let compared = compare(&sequence, KERNEL, &kernel, &all(&other, &small));
         assert!(matches!(compared, Compared::Different(_)));
     }
 }
 
-/// Where a collapse found two mappings that Linux has joined, it may have made a huge page of an object that is mapped much later.
-#[test]
-fn a_collapse_of_joined_mappings_is_remembered() {
-    let source = "MM joined
-{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_PRIVATE); } A: madvise(x, MADV_COLLAPSE); }
-P0 (A) { x[0]; }
-";
-    let sequence = Sequence::parse(source).unwrap();
-    let huge = observed(PRESENT | HUGE | OF_OBJECT, 1);
-    let after = |state, collapses_apart| {
-        let seen = Observed {
-            collapses_apart,
-            ..observed(state, 1)
-        };
-        vec![huge.clone(), seen]
-    };
-    let kernel = after(PRESENT | HUGE | OF_OBJECT, false);
-    let compared = compare(&sequence, &kernel, &after(PRESENT | OF_OBJECT, true));
-    assert!(matches!(compared, Compared::Explained(known) if known.name == "joined-mappings"));
-    let compared = compare(&sequence, &kernel, &after(PRESENT | OF_OBJECT, false));
-    assert!(matches!(compared, Compared::Different(_)));
-    let small = after(PRESENT | OF_OBJECT, false);
-    let compared = compare(&sequence, &small, &after(PRESENT, true));
-    assert!(matches!(compared, Compared::Different(_)));
-}
-
-/// A page behind the end, which an mremap has brought to where its number in the mapping says nothing of that.
-#[test]
-fn what_is_behind_the_end_may_have_moved() {
-    let source = "MM moved
-{ shmem f[4] = { 1, 2, 3 }; mm A { x: mmap(f, MAP_PRIVATE); z: mmap(f, MAP_PRIVATE); }
-  A: truncate(f, 3); A: mremap(x[2..4], z[0..2]); }
-P0 (A) { r = z[1]; }
-";
-    let sequence = Sequence::parse(source).unwrap();
-    let nothing = observed(0, 0);
-    let after = |state, given| {
-        let seen = Observed {
-            given: Some(given),
-            ..observed(state, 0)
-        };
-        vec![nothing.clone(), nothing.clone(), seen]
-    };
-    let kernel = after(PRESENT | OF_OBJECT, Seen::Number(0));
-    let compared = compare(&sequence, &kernel, &after(0, Seen::Word("SIGBUS".into())));
-    assert!(
-        matches!(compared, Compared::Explained(known) if known.name == "huge-page-behind-the-end")
-    );
-    let compared = compare(&sequence, &kernel, &after(0, Seen::Number(1)));
-    assert!(matches!(compared, Compared::Different(_)));
+/// A sequence on the engine, of whose machine there is one.
+fn alone(sequence: &Sequence) -> Vec<Observed> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    let _machine = MACHINE.lock().unwrap();
+    server::run(sequence, 1)
 }
 
 /// The engine by itself: what a step gives, what is seen after it, and that all frames come back.
@@ -222,7 +184,7 @@ P0 (A) { r1 = madvise(x, MADV_COLLAPSE); r2 = fork(C); }
 final(C) { r3 = x[1]; }
 ";
     let sequence = Sequence::parse(source).unwrap();
-    let seen = server::run(&sequence, 1);
+    let seen = alone(&sequence);
     let given: Vec<Option<Seen>> = seen.iter().map(|seen| seen.given.clone()).collect();
     let numbers = [1, 0, 0, 0].map(|number| Some(Seen::Number(number)));
     assert_eq!(given, numbers);
@@ -236,4 +198,37 @@ final(C) { r3 = x[1]; }
     assert_eq!(seen[1].spaces[1], None);
     assert!(huge(seen[3].spaces[1].as_ref().unwrap()));
     assert_eq!(seen[3].objects[0].runs.len(), 1);
+}
+
+/// What rows of the table ask the engine for: where neighbours are alike, where guards may be, and what is behind the end in a huge page,
+/// also once mremap has moved it.
+#[test]
+fn the_engine_marks_what_differences_come_of() {
+    let source = "MM marks
+{ shmem f[4] = { 1, 2, 3, 4 };
+  mm A { x: mmap(f, MAP_SHARED); z: mmap(f, MAP_SHARED); a: mmap(ANON[2], MAP_PRIVATE); }
+  A: truncate(f, 1); A: madvise(x[0..2], MADV_COLLAPSE); A: mremap(x[0..2], z[2..4]);
+  A: mprotect(a[0], PROT_READ); A: mprotect(a[0], PROT_READ|PROT_WRITE); }
+P0 (A) { madvise(a[1], MADV_GUARD_INSTALL); }
+";
+    let sequence = Sequence::parse(source).unwrap();
+    let seen = alone(&sequence);
+    let marks = |step: usize| &seen[step].spaces[0].as_ref().unwrap().marks;
+    let huge: Vec<&[usize]> = seen[..2].iter().map(|s| &*s.objects[0].huge).collect();
+    assert_eq!(huge, [&[][..], &[0]]);
+    assert_eq!([&seen[0].about, &seen[1].about], [&None, &Some(0..512)]);
+    assert!(marks(0).behind_end.is_empty());
+    let end = seen[1].objects[0].size;
+    let behind = |of: usize| of + end..of + 512;
+    let slot = marks(1).behind_end[1].end - 512;
+    assert_eq!(marks(1).behind_end, [behind(0), behind(slot)]);
+    assert_eq!(marks(2).behind_end, [behind(slot), behind(slot + 512)]);
+    assert!(marks(3).joined.is_empty());
+    let [private] = &marks(4).joined[..] else {
+        panic!("the two parts are alike again");
+    };
+    assert_eq!(private.len(), 512);
+    assert!(marks(4).guarded.is_empty());
+    let guarded = &marks(5).guarded[0];
+    assert!(private.start < guarded.start && guarded.end == private.end);
 }

@@ -14,7 +14,6 @@ use pagefold_machine::host::{Host, PTRS_PER_TABLE};
 
 use super::Engine;
 use super::memory::{read_frame, write_frame};
-use super::observe::has_joinable;
 use crate::limits;
 use crate::report::Seen;
 
@@ -154,7 +153,6 @@ impl Engine<'_> {
     fn madvise(&mut self, mm: Ref<Host, Mm<Host>>, range: AddrRange, advice: Advice) -> Seen {
         match advice {
             Advice::Collapse => {
-                self.collapses_apart |= has_joinable(mm);
                 let result = collapse::madvise_collapse(mm, range, |_, _| {});
                 status(result.map_err(CollapseError::errno))
             }

@@ -81,8 +81,6 @@ pub(crate) struct Engine<'a> {
     uneven: Option<String>,
     /// An mremap was of more than the mapping that it began in.
     moves_several: bool,
-    /// A collapse was asked for where there were neighbours that Linux would have joined.
-    collapses_apart: bool,
     /// Frames that were in use before.
     frames: usize,
 }
@@ -132,7 +130,6 @@ impl<'a> Engine<'a> {
             registers: vec![None; scenario.registers.len()],
             uneven: None,
             moves_several: false,
-            collapses_apart: false,
             frames,
         };
         engine.make_objects();

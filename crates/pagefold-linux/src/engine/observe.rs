@@ -1,21 +1,23 @@
 //! All that can be seen after a step, as `differential/` looks at a real kernel.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use pagefold::addr::{PageIndex, Pfn};
+use pagefold::addr::{AddrRange, PageIndex, Pfn};
 use pagefold::arch::{Marker, Pte};
 use pagefold::mm::Mm;
-use pagefold::page_cache::Entry;
+use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
 use pagefold::vma::{VM_MAYBE_GUARD, Vma};
 use pagefold::{Ref, is_zero_page};
-use pagefold_litmus::{MappingPage, MmId};
+use pagefold_litmus::{MappingPage, MmId, Statement};
 use pagefold_machine::host::{Host, PTRS_PER_TABLE};
 
 use super::Engine;
 use super::look::Upper;
 use super::memory::read_frame;
-use crate::differential::observe::{self, Cache, Content, Observed, Space, State};
+use crate::differential::observe::{self, Cache, Content, Marks, Observed, Space, State};
+use crate::differential::sequence::About;
 use crate::report::Seen;
 use crate::sys::memory::{PAGE, REGION};
 
@@ -31,8 +33,8 @@ struct Looked {
 }
 
 impl Engine<'_> {
-    /// All of it, and what the step gave.
-    pub(crate) fn observe(&self, given: Option<Seen>) -> Observed {
+    /// All of it, after a step that gave this.
+    pub(crate) fn observe(&self, step: &Statement, given: Option<Seen>) -> Observed {
         let mms = 0..self.processes.len();
         let mut maps = HashMap::new();
         let looks: Vec<Option<Vec<Looked>>> = mms
@@ -51,8 +53,16 @@ impl Engine<'_> {
             spaces: spaces.collect(),
             objects: (0..self.objects.len()).map(|id| self.cache(id)).collect(),
             moves_several: self.moves_several,
-            collapses_apart: self.collapses_apart,
+            about: About::of(step).map(|about| self.pages_about(about)),
         }
+    }
+
+    /// Where that is. Of a page its representative is accessed.
+    fn pages_about(&self, about: About) -> Range<usize> {
+        pages(match about {
+            About::Page(page) => AddrRange::pages(self.representative(page), 1),
+            About::Range(range) => self.range(range),
+        })
     }
 
     /// The entries of an address space; counts who maps which frame.
@@ -90,7 +100,7 @@ impl Engine<'_> {
 
     fn space(&self, id: MmId, looked: &[Looked], maps: &HashMap<Pfn, u32>) -> Space {
         let mut space = Space {
-            joinable: has_joinable(self.mm(id)),
+            marks: marks(self.mm(id)),
             ..Space::default()
         };
         for look in looked {
@@ -130,6 +140,10 @@ impl Engine<'_> {
             }
             _ => None,
         };
+        cache.huge = (0..size)
+            .step_by(PTRS_PER_TABLE)
+            .filter(|first| has_huge(object, *first))
+            .collect();
         for index in 0..size {
             let state = if frame(index).is_some() {
                 observe::PRESENT
@@ -194,19 +208,65 @@ impl Looked {
     }
 }
 
-/// Whether two mappings that follow on each other are alike. Whether they have private pages in common, which Linux asks
-/// for as well, is not looked at.
-pub(super) fn has_joinable(mm: Ref<Host, Mm<Host>>) -> bool {
+/// What the mappings of an address space say of it.
+fn marks(mm: Ref<Host, Mm<Host>>) -> Marks {
+    let vmas = || mm.vmas_protected();
+    let guarded = vmas().filter(|vma| vma.flags_protected() & VM_MAYBE_GUARD != 0);
+    Marks {
+        joined: joined(mm),
+        guarded: guarded.map(|vma| pages(vma.range)).collect(),
+        behind_end: vmas().filter_map(behind_end).collect(),
+    }
+}
+
+/// Mappings that follow on each other and are alike, as the one that Linux would have made of them. Whether they have private pages
+/// in common, which Linux asks for as well, is not looked at.
+fn joined(mm: Ref<Host, Mm<Host>>) -> Vec<Range<usize>> {
     // Before 6.19 Linux has no such flag, and then it does not keep mappings apart.
     let flags = |vma: Ref<Host, Vma<Host>>| vma.flags_protected() & !VM_MAYBE_GUARD;
-    mm.vmas_protected()
-        .zip(mm.vmas_protected().skip(1))
-        .any(|(first, second)| {
-            let pages = first.range.end.page() - first.range.start.page();
-            let follows = first.mapping.is_none() || first.pgoff.add(pages) == second.pgoff;
-            first.range.end == second.range.start
-                && first.mapping == second.mapping
-                && follows
-                && flags(first) == flags(second)
-        })
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for (first, second) in mm.vmas_protected().zip(mm.vmas_protected().skip(1)) {
+        let length = first.range.end.page() - first.range.start.page();
+        let follows = first.mapping.is_none() || first.pgoff.add(length) == second.pgoff;
+        let alike = first.range.end == second.range.start
+            && first.mapping == second.mapping
+            && follows
+            && flags(first) == flags(second);
+        if !alike {
+            continue;
+        }
+        let (first, second) = (pages(first.range), pages(second.range));
+        match joined.last_mut() {
+            Some(last) if last.end == first.end => last.end = second.end,
+            _ => joined.push(first.start..second.end),
+        }
+    }
+    joined
+}
+
+/// What a mapping has of the huge page in which its object ends, behind that end.
+fn behind_end(vma: Ref<Host, Vma<Host>>) -> Option<Range<usize>> {
+    let object = vma.mapping?;
+    let size = object.pages_protected() as usize;
+    let huge = size / PTRS_PER_TABLE * PTRS_PER_TABLE;
+    if huge == size || !has_huge(object, huge) {
+        return None;
+    }
+    let (mapped, first) = (pages(vma.range), vma.pgoff.0 as usize);
+    let behind = size.max(first)..(huge + PTRS_PER_TABLE).min(first + mapped.len());
+    let place = |index: usize| mapped.start + index - first;
+    (!behind.is_empty()).then(|| place(behind.start)..place(behind.end))
+}
+
+/// Whether an object has a huge page that begins there.
+fn has_huge(object: Ref<Host, Mapping<Host>>, first: usize) -> bool {
+    match object.load_protected(PageIndex(first as u64)) {
+        Entry::Folio(folio) => Host::frame(Host::frame(folio.pfn()).folio_head()).is_huge(),
+        _ => false,
+    }
+}
+
+/// Pages of the region.
+fn pages(range: AddrRange) -> Range<usize> {
+    range.start.page() as usize - START..range.end.page() as usize - START
 }

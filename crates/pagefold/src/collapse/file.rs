@@ -342,15 +342,16 @@ impl<P: Platform> Gathered<P> {
     }
 
     /// A hole that a process wants to hear about when it is first touched must not be filled behind its back. Whoever is registered for
-    /// any page of the range counts, as in Linux, whether it maps a hole or not.
+    /// any page of the range counts, as in Linux, whether it maps a hole or not; so does who is for the page right behind it, as the
+    /// interval that Linux asks for has its end in it.
     /// Registration does not take `i_mmap_rwsem`: a VMA that registers after this finds the holes closed.
     ///
     /// No lock is common to the two: this closes the hole, then looks at the flag; the process sets the flag
     /// ([`userfault::register`](crate::userfault::register())), then looks at the hole. Each needs a full barrier in between.
     fn check_missing_vmas(&self) -> Result<(), ScanResult> {
         P::smp_mb();
-        let end = self.start.add(P::PTRS_PER_TABLE as u64);
-        for (vma, _) in self.mapping.vmas_over(self.start.0, end.0) {
+        let last = self.start.add(P::PTRS_PER_TABLE as u64);
+        for (vma, _) in self.mapping.vmas_over(self.start.0, last.0 + 1) {
             if vma.flags("check userfaultfd_missing") & crate::vma::VM_UFFD_MISSING != 0 {
                 return Err(ScanResult::ExceedNonePte);
             }

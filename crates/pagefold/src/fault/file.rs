@@ -292,7 +292,7 @@ fn finish_fault<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, folio: Folio, cow: bo
             if cow {
                 set_anon_pte(vmf, &table, folio);
             } else {
-                set_file_pte(vma, &table, vmf.addr, folio, vmf.write);
+                set_file_ptes(vmf, &table, folio);
             }
             true
         }
@@ -336,6 +336,38 @@ pub(crate) fn do_set_pmd<P: Platform>(
     }
     pmd.set("set_pmd", vma.protect(entry));
     true
+}
+
+/// Maps the page of a fault, whose folio is locked; of a huge one all that is before the end, if nothing is in the table yet. One
+/// reference goes to the entry of the page; the others have their own. (Linux: `finish_fault`; that maps what is behind the end, too)
+fn set_file_ptes<P: Platform>(vmf: &Vmf<P>, table: &PteLocked<P>, folio: Folio) {
+    let vma = vmf.vma;
+    for addr in whole_folio(vmf, table, folio).into_iter().flatten() {
+        folio.get::<P>(1);
+        set_file_pte(vma, table, addr, folio, vmf.write);
+    }
+    set_file_pte(vma, table, vmf.addr, folio, vmf.write);
+}
+
+/// The other pages that a fault on a page of a huge folio maps, if it does: not where each page is an event of its own, and all or
+/// none.
+fn whole_folio<P: Platform>(
+    vmf: &Vmf<P>,
+    table: &PteLocked<P>,
+    folio: Folio,
+) -> Option<impl Iterator<Item = VirtAddr>> {
+    let vma = vmf.vma;
+    let mapping = vma.mapping.filter(|mapping| !mapping.is_file())?;
+    if !P::protocol().maps_whole_folios || !folio.is_huge::<P>() || vma.is_uffd_armed_protected() {
+        return None;
+    }
+    let start = vma.huge_range(vmf.addr)?.start;
+    let pages = move || (0..P::PTRS_PER_TABLE as u64).map(move |page| start.add_pages(page));
+    if !pages().all(|addr| table.get(addr).is_none()) {
+        return None;
+    }
+    let (fault, size) = (vmf.addr, mapping.i_size());
+    Some(pages().filter(move |&addr| addr != fault && vma.index_of(addr).0 < size))
 }
 
 fn set_file_pte<P: Platform>(

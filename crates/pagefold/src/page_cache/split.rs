@@ -37,7 +37,7 @@ impl<P: Platform> Mapping<P> {
         unmap_mapping_range(
             this,
             start.0..start.0 + pages as u64,
-            Markers::KeepAndPrivate,
+            Markers::KeepAllButFolio,
         );
         {
             let _xa = this.lock_pages();

@@ -40,8 +40,8 @@ pub fn copy<P: Platform>(
     })
 }
 
-/// Fills the missing page at `addr` with zeros; in anonymous memory that is the page of zeros, as it is in Linux in private
-/// mappings of objects, which get a page of their own here. (Linux: `UFFDIO_ZEROPAGE`)
+/// Fills the missing page at `addr` with zeros; in a private mapping that is the page of zeros that all share. (Linux:
+/// `UFFDIO_ZEROPAGE`)
 ///
 /// # Errors
 /// As [`copy`].
@@ -55,10 +55,14 @@ pub fn zeropage<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> Result<(), Uf
         addr,
         |_| Ok(manner),
         |vma, pmd, manner| {
-            if !vma.is_anonymous() {
+            if vma.is_shared() {
                 return fill_new(vma, pmd, addr, P::clear_page, manner);
             }
             let table = writable_table(vma, pmd, addr, manner.room)?;
+            if !vma.is_anonymous() {
+                // It is not what the object has.
+                P::observe(Fact::PrivatePage(vma.mm.id, addr, P::zero_page()));
+            }
             table.set(addr, vma.protect(Pte::page(P::zero_page(), false)));
             Ok(())
         },

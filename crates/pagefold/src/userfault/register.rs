@@ -3,12 +3,13 @@
 //! Guarantees: once registration returns, no fault goes on that began without it. Once it has ended, no protection is left
 //! that nobody would lift, and nobody waits any more.
 //!
-//! Locks, in order: `mmap_lock` and VMA lock, both for writing.
+//! Locks, in order: `mmap_lock` and VMA lock, both for writing; where a registration for protections ends, the lock of each table.
 
 use crate::accounting::Fact;
 use crate::addr::AddrRange;
 use crate::handle::Ref;
 use crate::mm::Mm;
+use crate::mprotect::{Protection, change_protection};
 use crate::platform::{Link, Platform};
 use crate::protocol::Safeguard;
 use crate::userfault::writeprotect::unprotect;
@@ -114,6 +115,11 @@ fn end_registration<P: Platform>(vma: Ref<P, Vma<P>>) {
         while vma.range.contains(page) {
             unprotect(vma, page);
             page = page.add_pages(1);
+        }
+        // What the entries allow is what those of a VMA may that is registered so: each write is to be looked at. A page of an object may
+        // be written again by the next one; a huge page is taken away by it first. (Linux: `uffd_wp_range` with `vm_page_prot`)
+        if vma.is_shared() && vma.protection() == Protection::ReadWrite {
+            change_protection(vma, Protection::Read);
         }
     }
     vma.set_flags(vma.flags_protected() & !VM_UFFD);

@@ -2,6 +2,7 @@
 
 use pagefold::Ref;
 use pagefold::addr::{PageIndex, VirtAddr};
+use pagefold::is_zero_page;
 use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
@@ -100,7 +101,10 @@ pub(super) fn check_mapped(
                 format!("{} is mapped, but lies behind the end of {object}", name()),
             );
         }
-        if !Model::frame(pte.pfn()).is_anon() {
+        // A private mapping may have the page of zeros, which a monitor has put there.
+        let private = book.private.get().map(|copy| copy.pfn);
+        let zeros = is_zero_page::<Model>(pte.pfn()) && private == Some(pte.pfn());
+        if !zeros && !Model::frame(pte.pfn()).is_anon() {
             fail(
                 Kind::Orphan,
                 format!(

@@ -1,0 +1,292 @@
+//! Rows of the table: of each that looks at more than the step, what is of it, and what is near and is not.
+
+use std::ops::Range;
+
+use pagefold_litmus::MmId;
+
+use super::super::compare::What;
+use super::super::explained::explain;
+use super::super::observe::{
+    Cache, EXCLUSIVE, GUARD, HUGE, Marks, OF_OBJECT, Observed, PRESENT, Space, State, ZERO,
+};
+use super::super::sequence::Sequence;
+use super::super::situation::Situation;
+use crate::kernel::Version;
+use crate::report::Seen;
+
+const SMALL: State = PRESENT | OF_OBJECT;
+const HUGE_OF_OBJECT: State = SMALL | HUGE;
+
+/// The last step of a sequence of two address spaces, and what differs after it.
+#[derive(Clone)]
+struct Case {
+    version: Version,
+    sequence: Sequence,
+    /// After each step.
+    engine: Vec<Observed>,
+    what: Vec<What>,
+}
+
+impl Case {
+    /// These steps of A, after which nothing is marked.
+    fn new(steps: &str) -> Self {
+        let text = format!(
+            "MM rows
+{{ shmem f[4] = {{ 1, 2, 3, 4 }}; mm A {{ x: mmap(f, MAP_SHARED); }} mm B {{ y: mmap(f, MAP_SHARED); }} mm C = fork(A);
+  A: {steps} }}
+P0 (B) {{ }}
+"
+        );
+        let sequence = Sequence::parse(&text).unwrap();
+        let spaces = vec![Some(Space::default()); 3];
+        let seen = Observed {
+            spaces,
+            objects: vec![Cache::default()],
+            ..Observed::default()
+        };
+        Self {
+            version: Version(6, 18),
+            engine: vec![seen; sequence.steps().count()],
+            sequence,
+            what: Vec::new(),
+        }
+    }
+
+    fn on(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// What a step is about.
+    fn about(mut self, step: usize, pages: Range<usize>) -> Self {
+        self.engine[step].about = Some(pages);
+        self
+    }
+
+    /// What A has after a step.
+    fn marked(mut self, step: usize, marks: Marks) -> Self {
+        self.engine[step].spaces[0].as_mut().unwrap().marks = marks;
+        self
+    }
+
+    /// The object has a huge page after a step.
+    fn huge(mut self, step: usize) -> Self {
+        self.engine[step].objects[0].huge = vec![0];
+        self
+    }
+
+    /// What the last step gives on pagefold, which is not what it gives on Linux.
+    fn given(mut self, word: &str) -> Self {
+        let last = self.engine.last_mut().unwrap();
+        last.given = Some(Seen::Word(word.to_owned()));
+        self.what.push(What::Given(String::new()));
+        self
+    }
+
+    fn entries(mut self, mm: usize, pages: Range<usize>, kernel: State, engine: State) -> Self {
+        self.what.push(What::Entries {
+            mm: MmId::new(mm),
+            pages,
+            kernel,
+            engine,
+            text: String::new(),
+        });
+        self
+    }
+
+    /// An object's pages are not the same.
+    fn pages(mut self) -> Self {
+        self.what.push(What::Pages(String::new()));
+        self
+    }
+
+    fn row(&self) -> Option<&'static str> {
+        let steps: Vec<_> = self.sequence.steps().collect();
+        let situation = Situation {
+            version: self.version,
+            steps: &steps,
+            engine: &self.engine,
+            what: &self.what,
+        };
+        explain(&situation).map(|known| known.name)
+    }
+}
+
+fn joined(pages: Range<usize>) -> Marks {
+    Marks {
+        joined: vec![pages],
+        ..Marks::default()
+    }
+}
+
+fn guarded(pages: Range<usize>) -> Marks {
+    Marks {
+        guarded: vec![pages],
+        ..Marks::default()
+    }
+}
+
+fn behind_end(pages: Range<usize>) -> Marks {
+    Marks {
+        behind_end: vec![pages],
+        ..Marks::default()
+    }
+}
+
+#[test]
+fn guards_explain_a_collapse_of_their_mapping_until_6_19() {
+    let name = Some("guards-and-collapse");
+    let collapse = || Case::new("r = madvise(x[1], MADV_COLLAPSE);").about(0, 100..512);
+    let refused = collapse().marked(0, guarded(0..50)).given("EINVAL");
+    assert_eq!(refused.row(), name);
+    let huge = refused
+        .clone()
+        .entries(0, 0..512, HUGE_OF_OBJECT, 0)
+        .pages();
+    assert_eq!(huge.row(), name);
+    // The tables of others go with it.
+    assert_eq!(huge.entries(1, 0..9, 0, SMALL).row(), name);
+
+    assert_eq!(refused.clone().on(Version(6, 19)).row(), None);
+    let small = refused.clone().entries(0, 100..101, SMALL, 0);
+    assert_eq!(small.row(), None);
+    assert_eq!(refused.entries(0, 100..101, 0, GUARD).row(), None);
+    let elsewhere = collapse().marked(0, guarded(512..600)).given("EINVAL");
+    assert_eq!(elsewhere.row(), None);
+    let other = collapse().marked(0, guarded(0..50)).given("EBUSY");
+    assert_eq!(other.row(), None);
+}
+
+#[test]
+fn a_collapse_over_guards_may_be_seen_later_as_a_huge_page_of_the_object() {
+    let later = Case::new("madvise(x[0..2], MADV_COLLAPSE); x[0];")
+        .about(0, 0..512)
+        .about(1, 7..8)
+        .marked(0, guarded(0..512));
+    let huge = later.clone().entries(0, 0..512, HUGE_OF_OBJECT, SMALL);
+    assert_eq!(huge.row(), Some("guards-and-collapse"));
+    assert_eq!(huge.on(Version(6, 19)).row(), None);
+    let private = later.clone().entries(0, 0..512, PRESENT | HUGE, PRESENT);
+    assert_eq!(private.row(), None);
+    assert_eq!(later.entries(0, 7..8, SMALL, 0).row(), None);
+}
+
+#[test]
+fn joined_mappings_explain_a_collapse_of_both() {
+    let name = Some("joined-mappings");
+    let collapse = Case::new("r = madvise(x[0..2], MADV_COLLAPSE);")
+        .about(0, 0..512)
+        .given("EINVAL")
+        .entries(0, 0..512, PRESENT | HUGE, PRESENT);
+    assert_eq!(collapse.clone().marked(0, joined(0..512)).row(), name);
+    assert_eq!(collapse.clone().marked(0, joined(512..1024)).row(), None);
+    assert_eq!(collapse.row(), None);
+    // The other address space's neighbours are of no help.
+    let mut other = collapse;
+    other.engine[0].spaces[1].as_mut().unwrap().marks = joined(0..512);
+    assert_eq!(other.row(), None);
+}
+
+#[test]
+fn a_collapse_of_joined_mappings_is_remembered() {
+    let later = Case::new("madvise(x[0..2], MADV_COLLAPSE); x[0];")
+        .about(0, 0..512)
+        .about(1, 7..8);
+    let huge = later.entries(0, 0..512, HUGE_OF_OBJECT, SMALL);
+    let marked = huge.clone().marked(0, joined(0..512));
+    assert_eq!(marked.row(), Some("joined-mappings"));
+    assert_eq!(huge.clone().marked(0, joined(600..700)).row(), None);
+    assert_eq!(huge.row(), None);
+}
+
+#[test]
+fn a_fault_in_joined_mappings_maps_pages_of_both() {
+    let name = Some("joined-mappings");
+    let fault = || {
+        Case::new("x[0];")
+            .about(0, 100..101)
+            .marked(0, joined(90..300))
+    };
+    assert_eq!(fault().entries(0, 96..99, SMALL, 0).row(), name);
+    let window = fault()
+        .entries(0, 96..99, SMALL, 0)
+        .entries(0, 110..116, 0, SMALL)
+        .entries(1, 110..116, SMALL | EXCLUSIVE, SMALL);
+    assert_eq!(window.row(), name);
+    let shared = fault()
+        .entries(0, 96..99, SMALL, 0)
+        .entries(1, 96..99, SMALL, SMALL | EXCLUSIVE);
+    assert_eq!(shared.row(), name);
+
+    assert_eq!(fault().entries(0, 80..99, SMALL, 0).row(), None);
+    assert_eq!(fault().entries(1, 96..99, SMALL, 0).row(), None);
+    assert_eq!(fault().entries(0, 200..210, 0, SMALL).row(), None);
+    assert_eq!(fault().entries(0, 96..99, PRESENT | ZERO, 0).row(), None);
+    assert_eq!(fault().entries(0, 96..99, SMALL, 0).pages().row(), None);
+}
+
+#[test]
+fn fork_of_joined_mappings_copies_more() {
+    let fork = |marks: Marks| {
+        let mut case = Case::new("fork(C);");
+        case.engine[0].spaces[2].as_mut().unwrap().marks = marks;
+        case
+    };
+    let zeros = PRESENT | ZERO;
+    let copied = fork(joined(0..512)).entries(2, 0..9, zeros, 0);
+    assert_eq!(copied.row(), Some("joined-mappings"));
+    let shared = fork(joined(0..512))
+        .entries(0, 0..9, SMALL, SMALL | EXCLUSIVE)
+        .entries(2, 0..9, SMALL, 0);
+    assert_eq!(shared.row(), Some("joined-mappings"));
+    assert_eq!(fork(joined(0..5)).entries(2, 0..9, zeros, 0).row(), None);
+    assert_eq!(fork(joined(0..512)).entries(0, 0..9, zeros, 0).row(), None);
+    assert_eq!(fork(joined(0..512)).entries(2, 0..9, 0, zeros).row(), None);
+}
+
+#[test]
+fn what_is_behind_the_end_is_so_where_a_huge_page_of_the_object_is() {
+    let name = Some("huge-page-behind-the-end");
+    let load = || {
+        Case::new("r = x[1];")
+            .about(0, 400..401)
+            .marked(0, behind_end(390..512))
+    };
+    let through = load().given("SIGBUS").entries(0, 100..512, SMALL, 0);
+    assert_eq!(through.row(), name);
+    assert_eq!(through.clone().on(Version(6, 17)).row(), None);
+    assert_eq!(through.clone().about(0, 300..301).row(), None);
+    let nothing_behind = through.clone().marked(0, Marks::default());
+    assert_eq!(nothing_behind.row(), None);
+    let content = load().given("HWPOISON").entries(0, 390..512, SMALL, 0);
+    assert_eq!(content.row(), None);
+    assert_eq!(through.entries(0, 600..601, 0, SMALL).row(), None);
+}
+
+/// Such a huge page is mapped to its end also by a fault before that of the object, and by no more.
+#[test]
+fn a_fault_before_the_end_maps_what_is_behind() {
+    let load = || {
+        Case::new("x[0];")
+            .about(0, 5..6)
+            .marked(0, behind_end(390..512))
+    };
+    let behind = load().entries(0, 390..512, SMALL, 0);
+    assert_eq!(behind.row(), Some("huge-page-behind-the-end"));
+    assert_eq!(behind.on(Version(6, 17)).row(), None);
+    assert_eq!(load().entries(0, 380..512, SMALL, 0).row(), None);
+    assert_eq!(load().entries(1, 390..512, SMALL, 0).row(), None);
+}
+
+#[test]
+fn a_cut_huge_page_explains_that_a_fault_maps_more() {
+    let cut = Case::new("fallocate_punch(f[1]); x[0];")
+        .about(1, 5..6)
+        .entries(0, 6..8, SMALL, 0);
+    assert_eq!(cut.clone().huge(0).row(), Some("folios-of-all-sizes"));
+    assert_eq!(cut.clone().row(), None);
+    // It is there still.
+    assert_eq!(cut.clone().huge(0).huge(1).row(), None);
+    let huge = cut.huge(0).entries(0, 512..1024, HUGE_OF_OBJECT, 0);
+    assert_eq!(huge.row(), None);
+}
