@@ -294,15 +294,13 @@ impl Log {
     /// What it complained of meanwhile, whoever made it do so.
     pub(crate) fn complaints(&mut self) -> Vec<Complaint> {
         let mut log = String::new();
-        // Each read gives one record: `priority,number,time,flags;text`.
+        // Each read gives one record.
         let mut record = [0; 8192];
         while let Some(file) = &mut self.0 {
             match file.read(&mut record) {
                 Ok(bytes @ 1..) => {
-                    let text = String::from_utf8_lossy(&record[..bytes]);
-                    let line = text.split_once(';').map_or("", |(_, text)| text);
-                    log.push_str(line.lines().next().unwrap_or(""));
-                    log.push('\n');
+                    let record = String::from_utf8_lossy(&record[..bytes]);
+                    log.push_str(&kernel_log::text_of(&record));
                 }
                 // Records were overwritten before they were read.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 /// Begins the lines that say what runs from here on.
 pub const MARKER: &str = "pagefold: now ";
 
-/// So many lines of one message are quoted.
-const QUOTE: usize = 24;
+/// So many lines of one message are quoted: of KASAN's, also who freed what is used; of lockdep's, also how two would wait for each other.
+const QUOTE: usize = 72;
 
 /// So many different messages are kept.
 const COMPLAINTS: usize = 100;
@@ -68,6 +68,10 @@ const SORTS: &[Sort] = &[
     block("lockdep", &["WARNING: suspicious RCU usage"]),
     block("lockdep", &["WARNING: nested lock was not taken"]),
     block("lockdep", &["WARNING: Nested lock was not taken"]),
+    block("lockdep", &["WARNING: ", "-safe -> ", "-unsafe lock order"]),
+    block("lockdep", &["WARNING: ", " still has locks held!"]),
+    block("lockdep", &["[ BUG: "]),
+    block("lockdep", &["INFO: trying to register non-static key"]),
     block("warning", &["WARNING: "]),
     block("lockup", &["watchdog: BUG: soft lockup"]),
     block("lockup", &["watchdog: ", "hard LOCKUP"]),
@@ -141,7 +145,7 @@ pub fn complaints(log: &str) -> Vec<Complaint> {
             introduction.clear();
             introduction.push(line);
         } else if let Some(complaint) = &mut open {
-            if !line.starts_with("====") && complaint.quote.len() < QUOTE {
+            if !line.starts_with("====") && tells(line) && complaint.quote.len() < QUOTE {
                 complaint.quote.push(line);
             }
             if line.starts_with("---[ end trace") || line.starts_with("====") {
@@ -197,6 +201,34 @@ fn begins(sort: &Sort, line: &str) -> bool {
         rest = at.map_or("", |at| &rest[at + part.len()..]);
         at.is_some()
     })
+}
+
+/// Whether there is anything in a line of a message. What the kernel marks with a question mark is what it found on the stack by chance.
+fn tells(line: &str) -> bool {
+    let line = line.trim_start();
+    !line.is_empty() && !line.starts_with("? ")
+}
+
+/// The text of a record of `/dev/kmsg`: `priority,number,time,flags;text`, where text has `\xNN` for what cannot be printed, lines are ended by such
+/// a one too, and what follows in lines of their own is about the message.
+pub(crate) fn text_of(record: &str) -> String {
+    let text = record.split_once(';').map_or("", |(_, text)| text);
+    let mut pieces = text.lines().next().unwrap_or("").split("\\x");
+    let mut whole = pieces.next().unwrap_or("").to_owned();
+    for piece in pieces {
+        let code = piece
+            .get(..2)
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        match code {
+            Some(code) => {
+                whole.push(char::from(code));
+                whole.push_str(&piece[2..]);
+            }
+            None => whole.push_str(piece),
+        }
+    }
+    whole.push('\n');
+    whole
 }
 
 /// A line without its time, and without the thread that newer kernels name after it.
@@ -334,6 +366,59 @@ mod tests {
         assert!(found[2].quote[0].contains("recursive"));
     }
 
+    /// From Linux 6.12.117 that takes the mmap_lock of others under i_mmap_rwsem, shortened.
+    #[test]
+    fn of_a_circle_of_locks_the_lines_that_tell_are_quoted() {
+        let log = "\
+[    4.933296]
+[    4.933684] ======================================================
+[    4.933842] WARNING: possible circular locking dependency detected
+[    4.934302] 6.12.117 #6 Not tainted
+[    4.934609] ------------------------------------------------------
+[    4.934773] exe/43 is trying to acquire lock:
+[    4.935040] ff11000005328978 (&mm->mmap_lock){++++}-{3:3}, at: collapse_file+0x1c04/0x2e00
+[    4.938068]
+[    4.938068] but task is already holding lock:
+[    4.953585]  <TASK>
+[    4.953850]  check_noncircular+0x2da/0x3c0
+[    4.953877]  ? __kasan_record_aux_stack+0x93/0xa0
+[    9.907561] pagefold: now read-fault-vs-collapse
+";
+        let found = complaints(log);
+        assert_eq!(kinds(log), ["lockdep"]);
+        assert_eq!(
+            found[0].quote[4..],
+            [
+                "ff11000005328978 (&mm->mmap_lock){++++}-{3:3}, at: collapse_file+0x1c04/0x2e00",
+                "but task is already holding lock:",
+                " <TASK>",
+                " check_noncircular+0x2da/0x3c0",
+            ]
+        );
+    }
+
+    #[test]
+    fn lockdep_says_more_than_circles() {
+        let heads = "\
+[ BUG: Invalid wait context ]
+WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected
+WARNING: exe/43 still has locks held!
+INFO: trying to register non-static key.
+";
+        assert_eq!(kinds(heads), ["lockdep"; 4]);
+        let bug =
+            "[    4.1] BUG: sleeping function called from invalid context at mm/khugepaged.c:1763";
+        assert_eq!(kinds(bug), ["bug"]);
+    }
+
+    #[test]
+    fn a_record_has_all_lines_of_its_text() {
+        let record = "4,310,4938068,-;\\x0abut task is already holding lock:\n SUBSYSTEM=mm\n";
+        assert_eq!(text_of(record), "\nbut task is already holding lock:\n");
+        assert_eq!(text_of("4,1,2,-;a\\x5cxb \\xg\n"), "a\\xb g\n");
+        assert_eq!(text_of("no record"), "\n");
+    }
+
     #[test]
     fn a_death_is_a_bug_and_a_panic() {
         let log = "\
@@ -386,7 +471,7 @@ mod tests {
                 .map(|c| (c as u8 + 49) as char)
                 .collect();
             log.push_str(&format!("BUG: Bad page state in process {name}\n"));
-            log.push_str(&"more\n".repeat(50));
+            log.push_str(&"more\n".repeat(2 * QUOTE));
         }
         let found = complaints(&log);
         assert_eq!(found.len(), COMPLAINTS);

@@ -4,7 +4,7 @@
 //! as it is through. A guest that ends before its last scenario has broken on the first that is left; that is this scenario's result, and
 //! another guest gets the rest. So each guest brings at least one result, and the number of boots is bounded.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::iter::Peekable;
 use std::ops::ControlFlow;
@@ -120,6 +120,9 @@ pub(crate) fn linux<'a>(
     session: &mut Session<'a, '_>,
 ) -> Result<(), Failure> {
     qemu::examine(image).map_err(Failure::input)?;
+    if let Some(file) = &session.args.guest.kernel_log {
+        fs::write(file, "").map_err(|error| Failure::file(file, error))?;
+    }
     let mut left: Vec<&Loaded> = scenarios.iter().collect();
     while left
         .iter()
@@ -189,7 +192,14 @@ fn boot<'a>(
         outcome.map_err(|unable| Failure::Machine(format!("error: {unable}")))
     })?;
     if let Some(file) = &session.args.guest.kernel_log {
-        fs::write(file, &outcome.log).map_err(|error| Failure::file(file, error))?;
+        // One guest after the other, if a kernel dies.
+        let append = || {
+            File::options()
+                .append(true)
+                .open(file)?
+                .write_all(outcome.log.as_bytes())
+        };
+        append().map_err(|error| Failure::file(file, error))?;
     }
     let besides = outcome.complaints.iter();
     let mut besides: Vec<Complaint> = besides

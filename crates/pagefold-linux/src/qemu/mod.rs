@@ -70,10 +70,11 @@ impl Config {
 
     /// What the kernel is told: to log to the first serial line from the beginning, warnings included; to use the checks it has; to
     /// make huge pages of nothing that does not ask for it; to trust its timer, which an emulated machine on a busy host serves late; and
-    /// to end the machine when it is broken beyond going on.
+    /// to end the machine when it is broken beyond going on, which it is when it has used what was freed: who spins on a freed lock spins for
+    /// ever, and KASAN says so each time.
     fn command_line(&self) -> String {
         format!(
-            "rdinit=/init transparent_hugepage=madvise earlyprintk=serial,ttyS0,115200 console=ttyS0,115200 loglevel=6 page_table_check=on kasan_multi_shot \
+            "rdinit=/init transparent_hugepage=madvise earlyprintk=serial,ttyS0,115200 console=ttyS0,115200 loglevel=6 page_table_check=on kasan.fault=panic \
              no_timer_check oops=panic panic=-1 {}",
             self.append
         )
