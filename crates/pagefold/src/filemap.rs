@@ -23,7 +23,9 @@
 //! there earlier, and has closed the file. So collapse, which is why things are thrown out, writes all that is dirty to the disk
 //! first. It has `invalidate_lock` meanwhile, so that a writer that has seen the count waits for that. The folios of its own range
 //! are clean, or it gives up. A collapse that sees the writer counts its huge folio for a moment only, and writes nothing: so the writer
-//! looks at the count again with `invalidate_lock`.
+//! looks at the count again with `invalidate_lock`. Who throws out may not be the only one who opens the file. Nobody writes through a
+//! descriptor before the open that makes it has returned (`descriptors`); and an open that does not find a huge folio any more because
+//! another one has just thrown it out finds that one counted instead, and waits for it.
 //!
 //! *What is on its way to the disk.* A folio is locked when its writing begins, and not while it is written, which takes long. So
 //! there is a state, under writeback, in which it keeps its place in the cache without anybody having a reference: who
@@ -31,7 +33,8 @@
 //!
 //! Differences to Linux: both counts are words under locks, where Linux has atomic operations; who has a file written
 //! writes it, where Linux has an interrupt that says when it is done; a write does not make the file longer; pages that collapse finds
-//! dirty are not written by it in passing. Linux does not look at the count again, as far as is known of the fix of 2026.
+//! dirty are not written by it in passing. Linux does not look at the count again, as far as is known of the fix of 2026, nor does
+//! its open wait for another one that throws out: the page that is written in between is lost (`write-vs-two-opens`).
 
 use core::ops::Range;
 
@@ -59,27 +62,46 @@ pub fn open_write<P: Platform>(mapping: Ref<P, Mapping<P>>) -> Result<(), NotOpe
     if !mapping.is_file() {
         return Err(NotOpen);
     }
-    mapping.count_writer(1);
+    {
+        P::step(Step::Named("i_rwsem"));
+        let _inode = WriteGuard::write(&mapping.i_rwsem);
+        mapping.count_writer(1);
+    }
     // The writer is counted, then huge folios are looked at; `count_huge` does the reverse.
     P::smp_mb();
     P::step(Step::Named("read nr_thps"));
     if mapping.nr_thps.read_once() > 0 && P::enforces(Safeguard::TruncateOnOpen) {
-        P::step(Step::Named("invalidate_lock"));
-        let _invalidate = WriteGuard::write(&mapping.invalidate_lock);
-        // A collapse that then gave up has written nothing back.
-        if mapping.nr_thps() == 0 && P::enforces(Safeguard::RecheckThps) {
-            return Ok(());
-        }
-        let all = 0..mapping.i_size().next_multiple_of(P::PTRS_PER_TABLE as u64);
-        let markers = if P::enforces(Safeguard::OpenSparesPrivate) {
-            Markers::KeepAndPrivate
-        } else {
-            Markers::Keep
-        };
-        unmap_mapping_range(mapping, all.clone(), markers);
-        undo_range(mapping, all);
+        throw_out(mapping);
     }
+    P::step(Step::Named("i_rwsem"));
+    let _inode = WriteGuard::write(&mapping.i_rwsem);
+    mapping.count_descriptor(1);
     Ok(())
+}
+
+/// Throws out all that a file has cached, if a huge folio is still among it.
+fn throw_out<P: Platform>(mapping: Ref<P, Mapping<P>>) {
+    P::step(Step::Named("invalidate_lock"));
+    let _invalidate = WriteGuard::write(&mapping.invalidate_lock);
+    // A collapse that then gave up has written nothing back.
+    if mapping.nr_thps() == 0 && P::enforces(Safeguard::RecheckThps) {
+        return;
+    }
+    let counted = P::enforces(Safeguard::CountWhileThrowingOut);
+    if counted {
+        mapping.add_nr_thps(1);
+    }
+    let all = 0..mapping.i_size().next_multiple_of(P::PTRS_PER_TABLE as u64);
+    let markers = if P::enforces(Safeguard::OpenSparesPrivate) {
+        Markers::KeepAndPrivate
+    } else {
+        Markers::Keep
+    };
+    unmap_mapping_range(mapping, all.clone(), markers);
+    undo_range(mapping, all);
+    if counted {
+        mapping.add_nr_thps(-1);
+    }
 }
 
 /// Ends what [`open_write`] began. (Linux: `put_write_access`)
@@ -87,9 +109,12 @@ pub fn open_write<P: Platform>(mapping: Ref<P, Mapping<P>>) -> Result<(), NotOpe
 /// # Errors
 /// [`NotOpen`]; nothing has changed then.
 pub fn close_write<P: Platform>(mapping: Ref<P, Mapping<P>>) -> Result<(), NotOpen> {
-    if mapping.writers() == 0 {
+    P::step(Step::Named("i_rwsem"));
+    let _inode = WriteGuard::write(&mapping.i_rwsem);
+    if mapping.descriptors() == 0 {
         return Err(NotOpen);
     }
+    mapping.count_descriptor(-1);
     mapping.count_writer(-1);
     Ok(())
 }
@@ -115,7 +140,7 @@ pub fn write<P: Platform>(
 ) -> Result<(), WriteError> {
     P::step(Step::Named("i_rwsem"));
     let _inode = WriteGuard::write(&mapping.i_rwsem);
-    if mapping.writers() == 0 {
+    if mapping.descriptors() == 0 {
         return Err(WriteError::NotOpen);
     }
     let folio = read_folio(mapping, index).map_err(WriteError::Cache)?;
@@ -284,7 +309,7 @@ fn write_back_around<P: Platform>(
 }
 
 impl<P: Platform> Mapping<P> {
-    /// Who has the file open for writing now. The caller has `i_rwsem`, or nobody changes it now.
+    /// Who has the file open for writing now, or is about to. The caller has `i_rwsem`, or nobody changes it now.
     pub fn writers(&self) -> u64 {
         self.i_writecount.load_protected()
     }
@@ -305,12 +330,22 @@ impl<P: Platform> Mapping<P> {
             .any(|(vma, _)| vma.may_write_file())
     }
 
+    /// Who can write the file now: whose [`open_write`] has returned. The caller has `i_rwsem`.
+    fn descriptors(&self) -> u64 {
+        self.descriptors.load_protected()
+    }
+
+    /// The caller has `i_rwsem` for writing.
     fn count_writer(&self, change: i64) {
-        P::step(Step::Named("i_rwsem"));
-        let _inode = WriteGuard::write(&self.i_rwsem);
         let changed = self.writers().wrapping_add_signed(change);
         P::step(Step::Named("change i_writecount"));
         self.i_writecount.write_once(changed);
+    }
+
+    /// The caller has `i_rwsem` for writing.
+    fn count_descriptor(&self, change: i64) {
+        let changed = self.descriptors().wrapping_add_signed(change);
+        self.descriptors.store_protected(changed);
     }
 
     fn add_nr_thps(&self, change: i64) {

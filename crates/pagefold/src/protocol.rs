@@ -335,6 +335,8 @@ safeguards! {
     CleanUnderInvalidate = "clean_under_invalidate",
     /// Who opens a file for writing looks again, with `invalidate_lock`, whether it has huge pages before it throws them out.
     RecheckThps = "recheck_thps",
+    /// Meanwhile the file counts one huge page more, so that others who open it wait until all is thrown out.
+    CountWhileThrowingOut = "count_while_throwing_out",
     /// A huge page of a file that is split is not counted any more.
     CountSplitThp = "count_split_thp",
     /// A huge page of a file that is thrown out is not counted any more.

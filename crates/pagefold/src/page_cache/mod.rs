@@ -63,8 +63,10 @@ pub struct Mapping<P: Platform> {
     i_size: P::Word,
     /// Where the content of a file is kept.
     disk: Option<Disk>,
-    /// How often a file is open for writing; changed under `i_rwsem`.
+    /// How often a file is open for writing, or about to be; changed under `i_rwsem`.
     pub(crate) i_writecount: P::Word,
+    /// How often it has been opened for that, and not closed (Linux: the descriptors themselves); used under `i_rwsem`.
+    pub(crate) descriptors: P::Word,
     /// Huge folios that the cache of a file has or is about to have; changed under `xa_lock`.
     pub(crate) nr_thps: P::Word,
 }
@@ -111,6 +113,7 @@ impl<P: Platform> Mapping<P> {
             i_size: P::Word::new(pages),
             disk,
             i_writecount: P::Word::new(0),
+            descriptors: P::Word::new(0),
             nr_thps: P::Word::new(0),
         }))
     }
