@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use pagefold_litmus::{MmId, Scenario};
 
+use super::areas::{self, Area};
 use super::explained::{Known, explain};
 use super::observe::{Cache, Content, Observed, Run, Space, State, describe};
 use super::sequence::Sequence;
@@ -26,6 +27,10 @@ pub(super) enum What {
         engine: State,
         text: String,
     },
+    /// What is mapped somewhere, or how.
+    Mapped(String),
+    /// How many pages are there.
+    Counted(String),
     /// Which pages an object has.
     Pages(String),
     /// How large an object is, or what a page holds.
@@ -38,6 +43,8 @@ impl What {
         match self {
             Self::Hang(text)
             | Self::Given(text)
+            | Self::Mapped(text)
+            | Self::Counted(text)
             | Self::Pages(text)
             | Self::Content(text)
             | Self::Entries { text, .. } => text,
@@ -143,7 +150,13 @@ fn differences(scenario: &Scenario, kernel: &Observed, engine: &Observed) -> Vec
 
 fn space(scenario: &Scenario, mm: MmId, kernel: &Space, engine: &Space, what: &mut Vec<What>) {
     let name = &scenario[mm].name;
-    runs(mm, name, &kernel.runs, &engine.runs, what);
+    if kernel.runs == engine.runs {
+        counts(name, kernel, engine, what);
+    } else {
+        // As many pages are there as the entries say, which are not the same.
+        runs(mm, name, &kernel.runs, &engine.runs, what);
+    }
+    mapped(scenario, name, &kernel.areas, &engine.areas, what);
     contents(
         |content| {
             let mapping = &scenario.mappings[content.of].name;
@@ -153,6 +166,55 @@ fn space(scenario: &Scenario, mm: MmId, kernel: &Space, engine: &Space, what: &m
         &engine.contents,
         what,
     );
+}
+
+/// What is mapped on one side only, or not alike.
+fn mapped(scenario: &Scenario, name: &str, kernel: &[Area], engine: &[Area], what: &mut Vec<What>) {
+    let only = |these: &[Area], others: &[Area]| -> String {
+        let these = these
+            .iter()
+            .filter(|area| !others.iter().any(|other| other.is_like(area)));
+        let object = |id: usize| scenario.objects[id].name.clone();
+        let these: Vec<String> = these.map(|area| areas::describe(area, object)).collect();
+        match these.is_empty() {
+            true => "nothing more".to_owned(),
+            false => these.join(", "),
+        }
+    };
+    let alike = kernel.len() == engine.len()
+        && kernel
+            .iter()
+            .zip(engine)
+            .all(|(kernel, engine)| kernel.is_like(engine));
+    if !alike {
+        what.push(What::Mapped(format!(
+            "{name} maps {} on Linux, {} on pagefold",
+            only(kernel, engine),
+            only(engine, kernel)
+        )));
+    }
+}
+
+/// How much of what is mapped alike is there, and the books of the whole.
+fn counts(name: &str, kernel: &Space, engine: &Space, what: &mut Vec<What>) {
+    let areas = kernel.areas.iter().zip(&engine.areas);
+    for (kernel, engine) in areas.filter(|(kernel, engine)| kernel.is_like(engine)) {
+        if kernel.counts != engine.counts {
+            what.push(What::Counted(format!(
+                "{name}: of pages {} to {} there are {} on Linux, {} on pagefold",
+                kernel.first,
+                kernel.first + kernel.pages - 1,
+                kernel.counts,
+                engine.counts
+            )));
+        }
+    }
+    if kernel.books != engine.books {
+        what.push(What::Counted(format!(
+            "{name} has {} on Linux, {} in the books of pagefold",
+            kernel.books, engine.books
+        )));
+    }
 }
 
 fn object(name: &str, kernel: &Cache, engine: &Cache, what: &mut Vec<What>) {

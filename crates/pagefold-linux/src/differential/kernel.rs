@@ -4,6 +4,7 @@
 //! at work: by the files in `/proc` of the worker, and by the memory files.
 
 use std::fs::File;
+use std::io::{BufReader, Seek};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::areas::{self, Counts};
 use super::observe::{self, Cache, Content, Observed, Run, Space, State};
 use super::sequence::{Sequence, result_of};
 use crate::board::{Board, Task, WORKERS};
@@ -73,6 +75,10 @@ pub(super) fn run(
     let hang_up = File::from(eventfd(0, EventfdFlags::CLOEXEC)?);
     let mut side = Side {
         context: Context::new(program, board, &files, None, &hang_up, zero_page, false),
+        inodes: files
+            .iter()
+            .map(|file| Ok(rustix::fs::fstat(file)?.st_ino))
+            .collect::<Result<_, Errno>>()?,
         own: [None; WORKERS],
         windows: [const { None }; WORKERS],
     };
@@ -97,6 +103,7 @@ pub(super) fn run(
 struct Window {
     pagemap: File,
     memory: File,
+    smaps: File,
 }
 
 impl Window {
@@ -104,12 +111,15 @@ impl Window {
         Ok(Self {
             pagemap: File::open(format!("/proc/{pid}/pagemap"))?,
             memory: File::open(format!("/proc/{pid}/mem"))?,
+            smaps: File::open(format!("/proc/{pid}/smaps"))?,
         })
     }
 }
 
 struct Side<'a> {
     context: Context<'a>,
+    /// Those of the objects.
+    inodes: Vec<u64>,
     /// The processes that this one has made.
     own: [Option<Pid>; WORKERS],
     windows: [Option<Window>; WORKERS],
@@ -216,7 +226,17 @@ impl Side<'_> {
     fn space(&self, mm: usize, window: &Window) -> Result<Space, Trouble> {
         let Context { program, board, .. } = &self.context;
         let scenario = program.scenario;
-        let mut space = Space::default();
+        (&window.smaps).rewind()?;
+        // The region comes before most of what else is mapped, which is not asked for.
+        let smaps = BufReader::with_capacity(PAGE, &window.smaps);
+        let areas = areas::read(smaps, &self.inodes)?;
+        let mut books = Counts::default();
+        areas.iter().for_each(|area| books.add(area.counts));
+        let mut space = Space {
+            areas,
+            books,
+            ..Space::default()
+        };
         let huge = huge_ranges(&window.pagemap)?;
         let is_huge = |page: usize| huge.iter().any(|range| range.contains(&page));
         let mut entries = Vec::new();

@@ -2,12 +2,13 @@
 //! 512 entries a table.
 //!
 //! Nobody races, so that each step has one outcome, and both sides have to show the same: what the call gave, what each entry
-//! says (page by page, not only those that represent others), what mapped pages hold, which pages objects have. A difference is
-//! shrunk to the shortest sequence that still has one, and is a scenario.
+//! says (page by page, not only those that represent others), what is mapped where and how much of it is there (`smaps`), what mapped pages hold, which pages
+//! objects have. A difference is shrunk to the shortest sequence that still has one, and is a scenario.
 //!
 //! `sequence.rs` says what a sequence is, `generate.rs` draws one; `kernel.rs` and, in a process of its own, `server.rs` with the crate's
-//! `engine` run it, `observe.rs` says what is looked at; `compare.rs` compares; `explained.rs` is the list of what is known to differ, and why.
+//! `engine` run it, `observe.rs` and `areas.rs` say what is looked at; `compare.rs` compares; `explained.rs` is the list of what is known to differ, and why.
 
+pub(crate) mod areas;
 mod compare;
 mod explained;
 mod generate;

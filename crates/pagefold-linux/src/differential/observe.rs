@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::areas::{Area, Counts};
 use crate::report::Seen;
 
 /// What an entry says of its page: some of the following.
@@ -98,6 +99,11 @@ pub(crate) struct Space {
     pub(crate) runs: Vec<Run>,
     /// What mapped pages hold.
     pub(crate) contents: Vec<Content>,
+    /// What is mapped where, and what of it is there.
+    pub(crate) areas: Vec<Area>,
+    /// All that is there: on the engine, what its books say, which it keeps as entries change; on the real kernel, the sum of the
+    /// areas, for what it keeps itself is not exact at any time and has more than the region in it.
+    pub(crate) books: Counts,
     /// What only the engine knows.
     pub(crate) marks: Marks,
 }

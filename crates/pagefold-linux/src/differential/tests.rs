@@ -8,6 +8,7 @@ use super::*;
 use crate::kernel::Version;
 use crate::report::Seen;
 
+mod areas;
 mod rows;
 
 fn text(seed: u64, case: u64) -> String {

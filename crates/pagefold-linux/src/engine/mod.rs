@@ -10,6 +10,7 @@
 //!
 //! There is one host machine in a process, and so one `Engine` at a time.
 
+mod areas;
 mod calls;
 mod look;
 mod memory;

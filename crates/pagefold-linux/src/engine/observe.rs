@@ -14,6 +14,7 @@ use pagefold_litmus::{MappingPage, MmId, Statement};
 use pagefold_machine::host::{Host, PTRS_PER_TABLE};
 
 use super::Engine;
+use super::areas::{areas_of, books_of};
 use super::look::Upper;
 use super::memory::read_frame;
 use crate::differential::observe::{self, Cache, Content, Marks, Observed, Space, State};
@@ -25,11 +26,11 @@ use crate::sys::memory::{PAGE, REGION};
 const START: usize = REGION.start / PAGE;
 
 /// An entry that is not empty.
-struct Looked {
-    page: usize,
-    pte: Pte,
+pub(super) struct Looked {
+    pub(super) page: usize,
+    pub(super) pte: Pte,
     /// If it is of a huge page, the first frame of that.
-    huge: Option<Pfn>,
+    pub(super) huge: Option<Pfn>,
 }
 
 impl Engine<'_> {
@@ -100,6 +101,8 @@ impl Engine<'_> {
 
     fn space(&self, id: MmId, looked: &[Looked], maps: &HashMap<Pfn, u32>) -> Space {
         let mut space = Space {
+            areas: areas_of(self.mm(id), looked),
+            books: books_of(self.mm(id), looked),
             marks: marks(self.mm(id)),
             ..Space::default()
         };
