@@ -176,7 +176,7 @@ impl Kernel {
         if program.uses_uffd {
             for modes in wanted_modes(scenario) {
                 if let Err(error) = Userfaultfd::default().open(modes) {
-                    return Some(format!("no userfaultfd with {modes:?}: {error}"));
+                    return Some(format!("a userfaultfd with {modes}: {error}"));
                 }
             }
         }

@@ -1,10 +1,9 @@
-use std::sync::Mutex;
-
 use pagefold_litmus::{Advice, Call, StatementKind};
 
 use super::compare::{Compared, compare};
 use super::observe::{Content, EXCLUSIVE, HUGE, OF_OBJECT, PRESENT, Run, Space, State};
 use super::*;
+use crate::engine::on_machine;
 use crate::kernel::Version;
 use crate::report::Seen;
 
@@ -171,9 +170,7 @@ P0 (A) { madvise(x[0], MADV_COLD); }
 
 /// A sequence on the engine, of whose machine there is one.
 fn alone(sequence: &Sequence) -> Vec<Observed> {
-    static MACHINE: Mutex<()> = Mutex::new(());
-    let _machine = MACHINE.lock().unwrap();
-    server::run(sequence, 1)
+    on_machine(|| server::run(sequence, 1))
 }
 
 /// The engine by itself: what a step gives, what is seen after it, and that all frames come back.

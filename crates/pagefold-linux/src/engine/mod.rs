@@ -20,6 +20,9 @@ mod scenario;
 mod uffd;
 
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use pagefold::Ref;
 use pagefold::addr::PageIndex;
@@ -95,6 +98,17 @@ pub(crate) struct Ended {
     pub(crate) uneven: Option<String>,
     /// Frames that were not given back.
     pub(crate) kept: usize,
+}
+
+/// Runs something on the host machine, of which there is one, while nobody else does.
+///
+/// The frames that a thread keeps for itself come back as it ends, when its result is there already. So it is a thread of its own that runs
+/// it, and that is waited for: who counts frames next finds them all.
+pub(crate) fn on_machine<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let ended = thread::scope(|scope| scope.spawn(run).join());
+    ended.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 impl<'a> Engine<'a> {

@@ -4,20 +4,15 @@
 //! group that do not do the same are an outcome of their own, which no model allows, and so are counts of resident pages that do not
 //! agree with the page tables, and frames that are not given back.
 
-use std::sync::{Mutex, PoisonError};
-
 use pagefold::protocol::Protocol;
 use pagefold_litmus::{Actor, Call, MmId, Scenario, Span, Statement, UffdMode, UffdModes};
 
-use super::{Engine, Reach};
+use super::{Engine, Reach, on_machine};
 use crate::plan::NoCounterpart;
 use crate::report::{Outcome, Seen};
 
 /// The rules that the engine keeps to on the host machine.
 pub const PROTOCOL: Protocol = Protocol::DEFAULT;
-
-/// Who has the host machine.
-static MACHINE: Mutex<()> = Mutex::new(());
 
 /// Runs a scenario once; the places of its pages are drawn from `seed`. It must not be one that waits for ever in the model, as it does
 /// so here.
@@ -26,7 +21,10 @@ static MACHINE: Mutex<()> = Mutex::new(());
 /// If it has something that cannot be done by one after the other, or at full size.
 pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, NoCounterpart> {
     check(scenario)?;
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(on_machine(|| outcome(scenario, seed)))
+}
+
+fn outcome(scenario: &Scenario, seed: u64) -> Outcome {
     let mut engine = Engine::new(scenario, Reach::Groups, seed);
     for phase in &scenario.setup {
         engine.body(Some(phase.mm), &phase.body);
@@ -43,7 +41,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, NoCounterpart> {
     if ended.kept > 0 {
         outcome.push(Some(Seen::Word(format!("{} frames are kept", ended.kept))));
     }
-    Ok(outcome)
+    outcome
 }
 
 impl Engine<'_> {

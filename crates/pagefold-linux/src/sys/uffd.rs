@@ -1,6 +1,7 @@
 //! userfaultfd by its requests.
 
 use std::ffi::{c_int, c_ulong};
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
@@ -57,33 +58,20 @@ pub(crate) struct Modes {
 }
 
 impl Modes {
-    /// The features to ask for. Pages of objects are always included, as the model knows no other userfaultfd.
+    /// Whether writes to protected pages matter.
+    fn protects(self) -> bool {
+        self.wp || self.wp_async
+    }
+
+    fn needed(self) -> impl Iterator<Item = &'static Feature> {
+        FEATURES
+            .iter()
+            .filter(move |feature| (feature.is_for)(self))
+    }
+
+    /// The features to ask for.
     fn features(self) -> u32 {
-        let mut features = raw::UFFD_FEATURE_MISSING_SHMEM;
-        if self.wp || self.wp_async {
-            features |= raw::UFFD_FEATURE_PAGEFAULT_FLAG_WP
-                | raw::UFFD_FEATURE_WP_HUGETLBFS_SHMEM
-                | raw::UFFD_FEATURE_WP_UNPOPULATED;
-        }
-        if self.minor {
-            features |= raw::UFFD_FEATURE_MINOR_SHMEM;
-        }
-        if self.sigbus {
-            features |= raw::UFFD_FEATURE_SIGBUS;
-        }
-        if self.wp_async {
-            features |= raw::UFFD_FEATURE_WP_ASYNC;
-        }
-        if self.changes {
-            features |= raw::UFFD_FEATURE_EVENT_REMOVE | raw::UFFD_FEATURE_EVENT_UNMAP;
-        }
-        if self.fork {
-            features |= raw::UFFD_FEATURE_EVENT_FORK;
-        }
-        if self.remap {
-            features |= raw::UFFD_FEATURE_EVENT_REMAP;
-        }
-        features
+        self.needed().fold(0, |all, feature| all | feature.bit)
     }
 
     fn register_mode(self) -> u32 {
@@ -91,7 +79,7 @@ impl Modes {
         if self.missing {
             mode |= raw::UFFDIO_REGISTER_MODE_MISSING;
         }
-        if self.wp || self.wp_async {
+        if self.protects() {
             mode |= raw::UFFDIO_REGISTER_MODE_WP;
         }
         if self.minor {
@@ -100,6 +88,47 @@ impl Modes {
         mode
     }
 }
+
+/// The features that they need, each with the Linux that brought it.
+impl fmt::Display for Modes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Feature { name, since, .. }) in self.needed().enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
+            write!(f, "{comma}{name} (Linux {since})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Something that not every kernel's userfaultfd can do.
+struct Feature {
+    bit: u32,
+    name: &'static str,
+    /// The first Linux that has it.
+    since: &'static str,
+    is_for: fn(Modes) -> bool,
+}
+
+macro_rules! features {
+    ($($bit:ident since $since:literal: $is_for:expr;)*) => {
+        &[$(Feature { bit: raw::$bit, name: stringify!($bit), since: $since, is_for: $is_for }),*]
+    };
+}
+
+/// All that is asked for. Pages of objects always are, as the model knows no other userfaultfd.
+const FEATURES: &[Feature] = features! {
+    UFFD_FEATURE_MISSING_SHMEM since "4.11": |_| true;
+    UFFD_FEATURE_PAGEFAULT_FLAG_WP since "5.7": Modes::protects;
+    UFFD_FEATURE_WP_HUGETLBFS_SHMEM since "5.19": Modes::protects;
+    UFFD_FEATURE_WP_UNPOPULATED since "6.4": Modes::protects;
+    UFFD_FEATURE_WP_ASYNC since "6.7": |modes| modes.wp_async;
+    UFFD_FEATURE_MINOR_SHMEM since "5.14": |modes| modes.minor;
+    UFFD_FEATURE_SIGBUS since "4.14": |modes| modes.sigbus;
+    UFFD_FEATURE_EVENT_REMOVE since "4.11": |modes| modes.changes;
+    UFFD_FEATURE_EVENT_UNMAP since "4.11": |modes| modes.changes;
+    UFFD_FEATURE_EVENT_FORK since "4.11": |modes| modes.fork;
+    UFFD_FEATURE_EVENT_REMAP since "4.11": |modes| modes.remap;
+};
 
 /// A place for a userfaultfd.
 #[derive(Debug, Default)]
@@ -372,4 +401,21 @@ fn range(pages: Pages) -> raw::uffdio_range {
 /// With how far a request came that failed; the kernel writes an error there if it did not come anywhere.
 fn partial(result: Result<(), Errno>, done: i64) -> Result<(), (Errno, usize)> {
     result.map_err(|error| (error, usize::try_from(done).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_lacks_is_called_by_its_names() {
+        let modes = Modes {
+            minor: true,
+            ..Modes::default()
+        };
+        let said = "UFFD_FEATURE_MISSING_SHMEM (Linux 4.11), UFFD_FEATURE_MINOR_SHMEM (Linux 5.14)";
+        assert_eq!(modes.to_string(), said);
+        let asked = raw::UFFD_FEATURE_MISSING_SHMEM | raw::UFFD_FEATURE_MINOR_SHMEM;
+        assert_eq!(modes.features(), asked);
+    }
 }
