@@ -37,6 +37,8 @@ pub(super) struct Plan<'a> {
     pub(super) rules: Rules,
     pub(super) goal: Goal,
     pub(super) findings: Findings,
+    /// Run when the threads have ended; what the tests of the oracles have to happen at the same time begins there.
+    pub(super) after_threads: fn(&Machine),
     /// Run before the checks at the end; the tests of the oracles break something there.
     pub(super) before_checks: fn(&Machine),
     pub(super) weakened: Option<Site>,
@@ -139,6 +141,7 @@ impl<'a> Plan<'a> {
             },
             goal,
             findings: Findings::default(),
+            after_threads: |_| (),
             before_checks: |_| (),
             weakened: config.weakened,
             by_system_calls: config.by_system_calls,

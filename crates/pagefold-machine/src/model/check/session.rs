@@ -122,6 +122,7 @@ impl<'a> Session<'a> {
             world.join_monitors();
         }
         world.rcu_barrier();
+        (self.plan.after_threads)(&machine);
         explore::quiet(|| self.finish(&machine));
     }
 

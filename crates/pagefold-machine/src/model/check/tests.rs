@@ -40,6 +40,7 @@ P2 (B)      { r = y[0]; }
 
 const A: u32 = 0;
 const B: u32 = 1;
+const C: u32 = 2;
 const PAGE_0: VirtAddr = VirtAddr::of_page(0);
 const PAGE_1: VirtAddr = VirtAddr::of_page(1);
 
@@ -52,6 +53,10 @@ fn kind_after(memory: Memory, sabotage: fn(&Machine)) -> Option<String> {
 }
 
 fn kind_under(config: &RunConfig, sabotage: fn(&Machine)) -> Option<String> {
+    kind_of(config, |plan| plan.before_checks = sabotage)
+}
+
+fn kind_of(config: &RunConfig, prepare: impl FnOnce(&mut Plan)) -> Option<String> {
     let vocabulary = Vocabulary {
         protocols: &[],
         safeguards: &[],
@@ -59,7 +64,7 @@ fn kind_under(config: &RunConfig, sabotage: fn(&Machine)) -> Option<String> {
     };
     let scenario = pagefold_litmus::parse(SCENARIO, "books", &vocabulary).expect("it is valid");
     let mut plan = Plan::new(&scenario, config, Goal::Invariants).expect("it is small enough");
-    plan.before_checks = sabotage;
+    prepare(&mut plan);
     match plan.explore(config, &|_| ()).verdict {
         explore::Verdict::Holds => None,
         explore::Verdict::Broken(violation) => Some(violation.kind.into_owned()),
@@ -72,6 +77,13 @@ fn assert_fires(kind: Kind, sabotage: fn(&Machine)) {
         let fired = kind_after(memory, sabotage);
         assert_eq!(fired.as_deref(), Some(kind.name()), "{memory:?}");
     }
+}
+
+/// Has both happen at the same time.
+fn race(there: impl FnOnce() + 'static, here: impl FnOnce()) {
+    let other = explore::thread::spawn(there);
+    here();
+    let _ = other.join();
 }
 
 fn mapped_frame(machine: &Machine, mm: u32) -> Pfn {
@@ -293,6 +305,32 @@ fn a_virtual_machine_that_maps_another_frame() {
         let other = Pte::page(mapped_frame(machine, B), false);
         Model::entry(kvm.table(), 0).poke(ModelFormat::encode(other, PTE_LEVEL));
     });
+}
+
+/// A store to a page after fork has given it to the child: whoever of the two comes to the machine first, the search finds it.
+#[test]
+fn a_store_after_a_page_was_given_to_a_child() {
+    fn give(pfn: Pfn) {
+        Model::observe(Fact::ForkedPage(B, C, PAGE_0, pfn));
+    }
+    fn store(pfn: Pfn) {
+        World::current().store_by_user(B, PAGE_0, pfn, 9, Through::Translation);
+    }
+    let orders: [fn(&Machine); 2] = [
+        |machine| {
+            let pfn = mapped_frame(machine, B);
+            race(move || give(pfn), || store(pfn));
+        },
+        |machine| {
+            let pfn = mapped_frame(machine, B);
+            race(move || store(pfn), || give(pfn));
+        },
+    ];
+    for sabotage in orders {
+        let config = RunConfig::new(Protocol::DEFAULT);
+        let fired = kind_of(&config, |plan| plan.after_threads = sabotage);
+        assert_eq!(fired.as_deref(), Some(Kind::Content.name()));
+    }
 }
 
 #[test]

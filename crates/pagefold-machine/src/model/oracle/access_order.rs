@@ -8,13 +8,20 @@
 //! come before the load in every order of execution that is the same to the search. And if a load can come after a store at all, its event
 //! can: nothing else lies between the two.
 //!
+//! The same goes for a store and the step of fork that gives a page to the child: what the child's page should hold is what the parent's
+//! held at that step, which the books copy, and the engine reads nothing of it. So that step reads the frame.
+//!
+//! What a load may give also depends on whether caches still reach the page ([`Forgotten`](pagefold::accounting::Fact::Forgotten)).
+//! That needs no event: the flush before it has waited for the end of each CPU's access, and where the flush is left out, what stayed in a
+//! cache is found at the end.
+//!
 //! The page of an object has one such place, with all its private copies; a page without an object has one for its address.
 //!
 //! Under a weak memory model no load has to give the newest value, so there are no such events.
 
 use std::array;
 
-use pagefold::addr::VirtAddr;
+use pagefold::addr::{Pfn, VirtAddr};
 use pagefold::platform::Word;
 use pagefold_explore as explore;
 use pagefold_litmus::Memory;
@@ -61,6 +68,14 @@ impl World {
         if self.memory == Memory::Sc {
             explore::label(|| "it is written".into());
             self.access_order.objects[object][index].write_once(0);
+        }
+    }
+
+    /// Next, the books of a child get what those of its parent say of the page in a frame.
+    pub(super) fn before_fork_of_page(&self, pfn: Pfn) {
+        if self.memory == Memory::Sc {
+            explore::label(|| format!("the child has what frame {} holds", pfn.0));
+            self.content(pfn).read_once();
         }
     }
 

@@ -37,6 +37,7 @@ impl World {
                 page.private.set(Some(PrivateCopy { pfn, contents }));
             }
             Fact::ForkedPage(parent, child, addr, pfn) => {
+                self.before_fork_of_page(pfn);
                 let contents = match books.page(parent, addr).private.get() {
                     Some(copy) => copy.contents,
                     None => Contents::of(self.content(pfn).peek()),
