@@ -1,5 +1,6 @@
 //! The scenario library is a test suite.
 
+mod chance;
 mod formats;
 mod history;
 mod order;
