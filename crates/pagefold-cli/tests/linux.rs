@@ -278,7 +278,8 @@ const READ: &str = "MM read
 P0 (A) { r = x[0]; }
 ";
 
-/// While one command has the machine, another one is refused; if it is killed, its processes die and the machine is free.
+/// While one command has the machine, another one is refused, unless it has nothing to run; if it is killed, its processes die and the
+/// machine is free.
 fn one_at_a_time() -> Result<Completion, Failed> {
     let short = ["--iterations", "1"];
     if let (run, 4) = run_text(READ, &short)? {
@@ -295,12 +296,14 @@ fn one_at_a_time() -> Result<Completion, Failed> {
         matches!(run_text(READ, &short), Ok((run, 4)) if run["reason"].as_str()
             .is_some_and(|reason| reason.contains("another `pagefold linux` has it")))
     });
+    let nothing_to_run = no_counterpart();
     other.kill()?;
     other.wait()?;
     let free = (0..TRIES).any(|_| {
         thread::sleep(PAUSE);
         matches!(run_text(READ, &short), Ok((_, 0)))
     });
+    nothing_to_run?;
     if refused && free {
         Ok(Completion::Completed)
     } else {
@@ -371,7 +374,7 @@ fn settings() -> Result<Settings, Failed> {
     Ok(settings)
 }
 
-/// What has no counterpart is skipped everywhere, with the reason.
+/// What has no counterpart is skipped everywhere, with the reason, whoever has the machine.
 fn no_counterpart() -> Result<(), Failed> {
     let text = "MM device
 { shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } }

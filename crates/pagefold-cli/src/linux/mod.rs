@@ -158,22 +158,32 @@ pub(crate) fn linux(
     session.end()
 }
 
-/// Runs them on the running kernel.
+/// Runs them on the running kernel. The machine is claimed if there is something to run.
 fn here<'a>(scenarios: &'a [Loaded], session: &mut Session<'a, '_>) -> io::Result<()> {
+    let unfit: Vec<_> = scenarios
+        .iter()
+        .map(|loaded| unfit(loaded, session.args))
+        .collect();
+    if unfit.iter().all(Option::is_some) {
+        let kernel = Kernel::running().map_err(Unable::Missing);
+        session.begin(kernel.as_ref(), None)?;
+        for (loaded, why) in scenarios.iter().zip(unfit.into_iter().flatten()) {
+            session.take(loaded, Err(why), Duration::ZERO)?;
+        }
+        return Ok(());
+    }
     let machine = Machine::claim();
     session.begin(machine.as_ref().map(|machine| &machine.kernel), None)?;
-    for loaded in scenarios {
+    for (loaded, unfit) in scenarios.iter().zip(unfit) {
         let begin = Instant::now();
-        let ran = match &machine {
-            Ok(machine) => match unfit(loaded, session.args) {
-                None => {
-                    let limits = session.args.race.limits();
-                    let aim = session.target.map(|target| &target.aim);
-                    run(machine, &loaded.scenario, session.args.events, limits, aim)
-                }
-                Some(why) => Err(why),
-            },
-            Err(why) => Err(why.clone()),
+        let ran = match (unfit, &machine) {
+            (Some(why), _) => Err(why),
+            (None, Err(why)) => Err(why.clone()),
+            (None, Ok(machine)) => {
+                let limits = session.args.race.limits();
+                let aim = session.target.map(|target| &target.aim);
+                run(machine, &loaded.scenario, session.args.events, limits, aim)
+            }
         };
         session.take(loaded, ran, begin.elapsed())?;
     }
