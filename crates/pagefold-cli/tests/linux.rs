@@ -23,6 +23,7 @@ fn main() {
         Trial::ignorable_test("a_difference_is_found", a_difference_is_found),
         Trial::ignorable_test("a_hang_is_found", a_hang_is_found),
         Trial::ignorable_test("poison", poison),
+        Trial::ignorable_test("held_pages", held_pages),
         Trial::ignorable_test("random_sequences", random_sequences),
         Trial::ignorable_test(
             "random_sequences_of_other_rules",
@@ -152,6 +153,27 @@ P0 (A) { e = uffdio_poison(a[0]); r = a[0]; s = a[1]; }
         return Ok(ignored);
     }
     check(status == 0, &run)?;
+    Ok(Completion::Completed)
+}
+
+/// Who holds a page sees what was there, also when the process has another one, and is in the way of a collapse until it is let go.
+fn held_pages() -> Result<Completion, Failed> {
+    for how in ["FOLL_GET", "FOLL_LONGTERM|FOLL_WRITE"] {
+        let text = format!(
+            "MM held
+{{ mm A {{ a: mmap(ANON[2], MAP_PRIVATE); }} A: a[0] = 1; a[1] = 2; }}
+P0 (A) {{
+    hold(a[0], {how}); c = madvise(a, MADV_COLLAPSE); madvise(a[0], MADV_DONTNEED); r = a[0]; s = read_held(a[0]);
+    w = write_held(a[0], 5); t = read_held(a[0]); let_go(a[0]); u = read_held(a[0]); d = madvise(a, MADV_COLLAPSE);
+}}
+"
+        );
+        let (run, status) = run_text(&text, &["--iterations", "20"])?;
+        if let Some(ignored) = skipped(&run) {
+            return Ok(ignored);
+        }
+        check(status == 0 && run["iterations"] == 20, &run)?;
+    }
     Ok(Completion::Completed)
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use pagefold_litmus::{
-    Actor, Advice, Backing, Call, Created, Limit, MappingId, MmId, ObjectId, ObjectKind, Scenario,
-    Sharing, Span, Statement, StatementKind, Thread, UffdMode, UffdModes,
+    Actor, Advice, Backing, Call, Created, Hold, Limit, MappingId, MappingPage, MmId, ObjectId,
+    ObjectKind, Scenario, Sharing, Span, Statement, StatementKind, Thread, UffdMode, UffdModes,
 };
 
 use crate::sys::uffd::Modes;
@@ -124,6 +124,20 @@ impl<'a> Program<'a> {
     /// Whether pages are pinned by walks without locks.
     pub(crate) fn pins_fast(&self) -> bool {
         calls(self.scenario).any(|call| matches!(call, Call::GupFast(_) | Call::GupFastWrite(..)))
+    }
+
+    /// Whether pages are pinned for long.
+    pub(crate) fn pins_long(&self) -> bool {
+        (0..self.scenario.mms.len()).any(|worker| self.pinned_by(worker).next().is_some())
+    }
+
+    /// The pages that a worker pins for long.
+    pub(crate) fn pinned_by(&self, worker: usize) -> impl Iterator<Item = MappingPage> {
+        let pinned = calls(self.scenario).filter_map(|call| match call {
+            Call::Hold(page, Hold::WritePin) => Some(*page),
+            _ => None,
+        });
+        pinned.filter(move |page| self.scenario[page.mapping].mm.index() == worker)
     }
 
     /// Whether a mapping is of a file on a disk.
@@ -283,13 +297,19 @@ pub(crate) fn calls(scenario: &Scenario) -> impl Iterator<Item = &Call> {
         })
 }
 
+/// All calls of a body.
+fn calls_of(body: &[Statement]) -> Vec<&Call> {
+    let calls = body.iter().flat_map(|statement| match &statement.kind {
+        StatementKind::Call { call, .. } => vec![call],
+        StatementKind::Repeat { body, .. } => calls_of(body),
+        _ => Vec::new(),
+    });
+    calls.collect()
+}
+
 /// Whether a call of a kind is in a body.
 fn any_call(body: &[Statement], wanted: fn(&Call) -> bool) -> bool {
-    body.iter().any(|statement| match &statement.kind {
-        StatementKind::Call { call, .. } => wanted(call),
-        StatementKind::Repeat { body, .. } => any_call(body, wanted),
-        _ => false,
-    })
+    calls_of(body).into_iter().any(wanted)
 }
 
 /// The places of the mappings, one after the other: so an address tells which mapping it is of, also if it is not known of which process.
