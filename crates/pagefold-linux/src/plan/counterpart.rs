@@ -1,15 +1,12 @@
 //! What has a counterpart on a real kernel, and what has none, and why.
 
 use pagefold_litmus::{
-    Actor, Call, Hold, MappingId, MappingPage, MappingRange, Phase, Scenario, Span, Statement,
-    StatementKind, Thread,
+    Actor, Call, Hold, MappingId, MappingPage, Phase, Scenario, Span, Statement, StatementKind,
+    Thread,
 };
 
 use super::{NoCounterpart, Where, any_call, calls, calls_of, is_of_uffd, moves, statements};
 use crate::geometry::{HALVES, MAX_PAGES};
-
-/// Where there is no page that a mapping can be given the place of without others.
-const OTHER_PLACES: &str = "pages are not moved to other places of a huge page";
 
 fn refuse(span: Span, reason: &str) -> Result<(), NoCounterpart> {
     Err(NoCounterpart {
@@ -80,19 +77,12 @@ fn without_counterpart(scenario: &Scenario, place: Where, call: &Call) -> Option
         Call::Shrink(_) => "nobody can ask reclaim to look at which pages were used",
         Call::OnDisk(_) => "nobody sees what a disk holds but through the page cache",
         Call::Mremap(from, to) | Call::UffdioMove(to, from, _)
-            if !same_shape(scenario, *from, *to) =>
+            if scenario.pages_of(*from).1 != scenario.pages_of(*to).1 =>
         {
-            OTHER_PLACES
+            "pages move to where as many are"
         }
         _ => return None,
     })
-}
-
-/// Whether both ranges consist of the same halves of huge pages, which differ in size.
-pub(crate) fn same_shape(scenario: &Scenario, from: MappingRange, to: MappingRange) -> bool {
-    let ((from, pages), (to, others)) = (scenario.pages_of(from), scenario.pages_of(to));
-    let wholes = [from, to, pages].iter().all(|n| n.is_multiple_of(HALVES));
-    pages == others && (from == to || wholes)
 }
 
 /// A userfaultfd is closed when the last one closes it who has it.

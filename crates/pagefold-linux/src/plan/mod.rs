@@ -12,8 +12,10 @@ use pagefold_litmus::{
     ObjectKind, Scenario, Sharing, Span, Statement, StatementKind, Thread, UffdMode, UffdModes,
 };
 
+use crate::geometry::HALVES;
+use crate::limits;
 use crate::sys::uffd::Modes;
-pub(crate) use counterpart::{check_sizes, remarks, same_shape, unknown};
+pub(crate) use counterpart::{check_sizes, remarks, unknown};
 
 /// Why a scenario has no counterpart on a real kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,6 +297,19 @@ pub(crate) fn calls(scenario: &Scenario) -> impl Iterator<Item = &Call> {
             StatementKind::Call { call, .. } => Some(call),
             _ => None,
         })
+}
+
+/// Whether both pages of a huge one are to be of the same size: khugepaged asks for half of them, or some move to the place of others.
+pub(crate) fn wants_even_halves(scenario: &Scenario) -> bool {
+    let moves_elsewhere = |call: &Call| match call {
+        Call::Mremap(from, to) | Call::UffdioMove(to, from, _) => {
+            let ((from, pages), (to, _)) = (scenario.pages_of(*from), scenario.pages_of(*to));
+            let wholes = [from, to, pages].iter().all(|n| n.is_multiple_of(HALVES));
+            from != to && !wholes
+        }
+        _ => false,
+    };
+    limits::asks_for_half(scenario) || calls(scenario).any(moves_elsewhere)
 }
 
 /// All calls of a body.
