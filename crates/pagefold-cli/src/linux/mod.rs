@@ -19,7 +19,7 @@ use pagefold::protocol::Protocol;
 use pagefold_linux::kernel_log::Complaint;
 use pagefold_linux::qemu::Accelerator;
 use pagefold_linux::{Aim, Kernel, Limits, Machine, Outcome, Ran, Unable};
-use pagefold_litmus::Scenario;
+use pagefold_litmus::{Scenario, Value};
 use pagefold_machine::model::{self, RunConfig};
 
 use crate::args::Format;
@@ -364,19 +364,9 @@ fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, args: &LinuxArgs) 
         bounded @ model::Outcome::NotExhausted(_) => done::bound(bounded),
         _ => None,
     };
-    let unknown = pagefold_linux::unknown(scenario);
     let registers = outcomes.registers.into_iter();
     let allowed = registers
-        .map(|values| {
-            values
-                .into_iter()
-                .enumerate()
-                .map(|(register, value)| {
-                    let known = value.filter(|_| !unknown.contains(&register));
-                    known.map(|value| ran.shows(value))
-                })
-                .collect()
-        })
+        .map(|values| as_shown(&ran, scenario, values))
         .collect();
     Compared {
         ran,
@@ -386,13 +376,28 @@ fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, args: &LinuxArgs) 
     }
 }
 
+/// What a run shows where the model has these values in the registers.
+fn as_shown(
+    ran: &Ran,
+    scenario: &Scenario,
+    values: impl IntoIterator<Item = Option<Value>>,
+) -> Outcome {
+    let unknown = pagefold_linux::unknown(scenario);
+    let values = values.into_iter().enumerate();
+    values
+        .map(|(register, value)| {
+            let known = value.filter(|_| !unknown.contains(&register));
+            known.map(|value| ran.shows(value))
+        })
+        .collect()
+}
+
 /// Runs the threads one after the other, of which one thing comes, in one order.
 fn compare_order(scenario: &Scenario, ran: Ran, protocol: Protocol) -> Result<Compared, Unable> {
     let alone = order::expected(scenario, protocol)?;
-    let registers = alone.registers.iter();
-    let outcome = registers.map(|value| value.map(|value| ran.shows(value)));
+    let outcome = as_shown(&ran, scenario, alone.registers.iter().copied());
     Ok(Compared {
-        allowed: BTreeSet::from([outcome.collect()]),
+        allowed: BTreeSet::from([outcome]),
         order: Some(order::compare(scenario, &alone, &ran)),
         ran,
         open: None,
