@@ -23,6 +23,7 @@ fn main() {
         Trial::ignorable_test("a_difference_is_found", a_difference_is_found),
         Trial::ignorable_test("a_hang_is_found", a_hang_is_found),
         Trial::ignorable_test("poison", poison),
+        Trial::ignorable_test("held_pages", held_pages),
         Trial::ignorable_test("random_sequences", random_sequences),
         Trial::ignorable_test(
             "random_sequences_of_other_rules",
@@ -155,6 +156,27 @@ P0 (A) { e = uffdio_poison(a[0]); r = a[0]; s = a[1]; }
     Ok(Completion::Completed)
 }
 
+/// Who holds a page sees what was there, also when the process has another one, and is in the way of a collapse until it is let go.
+fn held_pages() -> Result<Completion, Failed> {
+    for how in ["FOLL_GET", "FOLL_LONGTERM|FOLL_WRITE"] {
+        let text = format!(
+            "MM held
+{{ mm A {{ a: mmap(ANON[2], MAP_PRIVATE); }} A: a[0] = 1; a[1] = 2; }}
+P0 (A) {{
+    hold(a[0], {how}); c = madvise(a, MADV_COLLAPSE); madvise(a[0], MADV_DONTNEED); r = a[0]; s = read_held(a[0]);
+    w = write_held(a[0], 5); t = read_held(a[0]); let_go(a[0]); u = read_held(a[0]); d = madvise(a, MADV_COLLAPSE);
+}}
+"
+        );
+        let (run, status) = run_text(&text, &["--iterations", "20"])?;
+        if let Some(ignored) = skipped(&run) {
+            return Ok(ignored);
+        }
+        check(status == 0 && run["iterations"] == 20, &run)?;
+    }
+    Ok(Completion::Completed)
+}
+
 /// What `--random` says, and the status; or why it cannot be run.
 fn random(arguments: &[&str]) -> Result<Result<(String, i32), Completion>, Failed> {
     let Output { status, stdout, .. } = command(&["--random", "1"]).args(arguments).output()?;
@@ -278,7 +300,8 @@ const READ: &str = "MM read
 P0 (A) { r = x[0]; }
 ";
 
-/// While one command has the machine, another one is refused; if it is killed, its processes die and the machine is free.
+/// While one command has the machine, another one is refused, unless it has nothing to run; if it is killed, its processes die and the
+/// machine is free.
 fn one_at_a_time() -> Result<Completion, Failed> {
     let short = ["--iterations", "1"];
     if let (run, 4) = run_text(READ, &short)? {
@@ -295,12 +318,14 @@ fn one_at_a_time() -> Result<Completion, Failed> {
         matches!(run_text(READ, &short), Ok((run, 4)) if run["reason"].as_str()
             .is_some_and(|reason| reason.contains("another `pagefold linux` has it")))
     });
+    let nothing_to_run = no_counterpart();
     other.kill()?;
     other.wait()?;
     let free = (0..TRIES).any(|_| {
         thread::sleep(PAUSE);
         matches!(run_text(READ, &short), Ok((_, 0)))
     });
+    nothing_to_run?;
     if refused && free {
         Ok(Completion::Completed)
     } else {
@@ -371,7 +396,7 @@ fn settings() -> Result<Settings, Failed> {
     Ok(settings)
 }
 
-/// What has no counterpart is skipped everywhere, with the reason.
+/// What has no counterpart is skipped everywhere, with the reason, whoever has the machine.
 fn no_counterpart() -> Result<(), Failed> {
     let text = "MM device
 { shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } }

@@ -9,7 +9,10 @@
 //! The border of the groups and the representatives are drawn anew for each iteration, so that collapse, which works from
 //! page to page, meets them at all places. They are the same in all huge pages, so that whole huge pages that move to other places
 //! (mremap) have their groups where these are looked for. Both representatives are within the 64 KiB that one read fault maps, as both pages
-//! of the model are. Where khugepaged may bring pages back from swap, which it does if half of them are in use, the groups are of the same size.
+//! of the model are.
+//!
+//! Where khugepaged may bring pages back from swap, which it does if half of them are in use, and where a page moves to the place of the other one of a
+//! huge page, the groups are of the same size, and each has its representative at the same place. Then no read fault maps both.
 //!
 //! [`Program::whole`]: crate::plan::Program::whole
 
@@ -50,13 +53,14 @@ struct Division {
 }
 
 impl Spread {
-    /// Draws other places. If both groups are to be of the same size, a read fault does not map both representatives.
+    /// Draws other places, in groups of the same size if it is to be `even`.
     pub(crate) fn draw(&self, random: &mut Random, even: bool) {
         let division = if even {
+            let first = random.below(SMALL / 2);
             Division {
-                first: SMALL / 2 - 1 - random.below(AROUND),
+                first,
                 border: SMALL / 2,
-                second: SMALL / 2 + random.below(AROUND),
+                second: SMALL / 2 + first,
             }
         } else {
             let window = random.below(SMALL / AROUND) * AROUND;
@@ -202,7 +206,14 @@ mod tests {
                 assert!(start <= representative && representative < end);
             }
             assert_eq!(spread.group_start(MAX_PAGES), HUGE_PAGES * SMALL);
-            assert!(!even || spread.group_start(1) == SMALL / 2);
+            if even {
+                for page in 0..MAX_PAGES {
+                    let first = page * SMALL / 2;
+                    assert_eq!(spread.group_start(page), first);
+                    let within = spread.representative(page) - first;
+                    assert_eq!(within, spread.representative(0));
+                }
+            }
             for huge in 0..HUGE_PAGES {
                 let first = spread.representative(HALVES * huge);
                 let second = spread.representative(HALVES * huge + 1);

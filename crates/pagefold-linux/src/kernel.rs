@@ -17,6 +17,7 @@ use crate::sys::Address;
 use crate::sys::disk;
 use crate::sys::kvm;
 use crate::sys::memory::{self, HUGE, Pages};
+use crate::sys::ring::Ring;
 use crate::sys::settings;
 use crate::sys::uffd::{Modes, Userfaultfd};
 
@@ -136,6 +137,13 @@ impl Kernel {
         }
         if let Some(what) = lacks_storage(program) {
             return Some(what);
+        }
+        if program.pins_long()
+            && let Err(error) = Ring::new()
+        {
+            return Some(format!(
+                "io_uring, by whose fixed buffers pages are pinned for long: {error}"
+            ));
         }
         for mapping in 0..scenario.mappings.len() {
             let mapping = pagefold_litmus::MappingId::new(mapping);

@@ -20,8 +20,7 @@ use crate::board::{Board, TASKS, Task, WORKERS};
 use crate::events::{self, Instance};
 use crate::geometry::Spread;
 use crate::khugepaged;
-use crate::limits;
-use crate::plan::Program;
+use crate::plan::{self, Program};
 use crate::random::Random;
 use crate::report::{Outcome, Ran};
 use crate::sys::disk::{self, Sectors};
@@ -212,7 +211,7 @@ impl Controller<'_> {
             board.desks[worker].pid.store(0, Relaxed);
         }
         self.forked.clear();
-        let even = limits::asks_for_half(program.scenario);
+        let even = plan::wants_even_halves(program.scenario);
         board.spread.draw(&mut self.random, even);
         for (object, file) in program.scenario.objects.iter().zip(self.context.files) {
             fill(file, object, &board.spread)?;

@@ -14,7 +14,7 @@ use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use linux_raw_sys::general::{MADV_HUGEPAGE, MADV_RANDOM};
-use pagefold_litmus::{Created, MappingId, MmId, ObjectId, ObjectKind};
+use pagefold_litmus::{Created, MappingId, MappingPage, MmId, ObjectId, ObjectKind};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -26,6 +26,7 @@ use crate::plan::{Memory, Program, modes};
 use crate::processor::{self, Processor};
 use crate::sys::access;
 use crate::sys::disk::{self, Sectors};
+use crate::sys::held::Held;
 use crate::sys::kvm::Vm;
 use crate::sys::memory::{self, Pages, Source};
 use crate::sys::process as sys;
@@ -43,6 +44,8 @@ pub(crate) struct Context<'a> {
     pub(crate) sectors: Option<&'a Sectors>,
     /// The files that this process has opened for writing.
     pub(crate) writers: Vec<Slot>,
+    /// What this process holds from one call to another, by mapping and page.
+    held: Vec<Vec<Held>>,
     /// Can be read from when monitors have nothing to wait for any more (`eventfd`).
     pub(crate) hang_up: &'a File,
     /// The frame of the page of zeros.
@@ -76,6 +79,15 @@ impl<'a> Context<'a> {
             files,
             sectors,
             writers: scenario.objects.iter().map(|_| Slot::default()).collect(),
+            held: scenario
+                .mappings
+                .iter()
+                .enumerate()
+                .map(|(mapping, _)| {
+                    let pages = scenario.pages(MappingId::new(mapping));
+                    (0..pages).map(|_| Held::default()).collect()
+                })
+                .collect(),
             hang_up,
             zero_page,
             by_khugepaged,
@@ -93,6 +105,11 @@ impl<'a> Context<'a> {
     /// One that marks collapses of the race in a trace.
     pub(crate) fn with_marker(self, marker: Option<&'a File>) -> Self {
         Self { marker, ..self }
+    }
+
+    /// What this process holds by the address of a page.
+    pub(crate) fn held(&self, page: MappingPage) -> &Held {
+        &self.held[page.mapping.index()][page.page]
     }
 
     /// All pages of a mapping.
@@ -146,9 +163,12 @@ impl<'a> Context<'a> {
         }
         let last = desk.last();
         let result = sys::fork(|| {
-            // What is registered is the parent's.
+            // What is registered, and what is held, is the parent's.
             for uffd in self.uffds.iter().chain([&self.spare_uffd]) {
                 uffd.close();
+            }
+            for held in self.held.iter().flatten() {
+                held.forget();
             }
             if self.program.uses_uffd {
                 let opened = self.spare_uffd.open(Modes::default());
@@ -252,6 +272,10 @@ impl<'a> Context<'a> {
         for writer in &self.writers {
             writer.close();
         }
+        for held in self.held.iter().flatten() {
+            // Most hold nothing.
+            let _ = held.let_go();
+        }
         memory::munmap(Pages::all())?;
         for child in &self.children {
             if let Some(pid) = Pid::from_raw(child.swap(0, Relaxed)) {
@@ -272,6 +296,10 @@ pub(crate) fn serve(context: &Context<'_>, worker: usize, last: u32, late: bool)
     access::catch_faults().expect("signals can be handled");
     let pid = rustix::process::getpid().as_raw_pid();
     context.board.desks[worker].pid.store(pid, Relaxed);
+    for page in context.program.pinned_by(worker) {
+        let held = context.held(page);
+        held.make_ring().expect("a ring can be made");
+    }
     let vm = processor::virtual_machine(context, worker).expect("a virtual machine can be made");
     thread::scope(|scope| work(context, worker, vm.as_ref(), last, late, scope));
 }

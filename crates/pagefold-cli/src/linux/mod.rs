@@ -19,7 +19,7 @@ use pagefold::protocol::Protocol;
 use pagefold_linux::kernel_log::Complaint;
 use pagefold_linux::qemu::Accelerator;
 use pagefold_linux::{Aim, Kernel, Limits, Machine, Outcome, Ran, Unable};
-use pagefold_litmus::Scenario;
+use pagefold_litmus::{Scenario, Value};
 use pagefold_machine::model::{self, RunConfig};
 
 use crate::args::Format;
@@ -158,22 +158,32 @@ pub(crate) fn linux(
     session.end()
 }
 
-/// Runs them on the running kernel.
+/// Runs them on the running kernel. The machine is claimed if there is something to run.
 fn here<'a>(scenarios: &'a [Loaded], session: &mut Session<'a, '_>) -> io::Result<()> {
+    let unfit: Vec<_> = scenarios
+        .iter()
+        .map(|loaded| unfit(loaded, session.args))
+        .collect();
+    if unfit.iter().all(Option::is_some) {
+        let kernel = Kernel::running().map_err(Unable::Missing);
+        session.begin(kernel.as_ref(), None)?;
+        for (loaded, why) in scenarios.iter().zip(unfit.into_iter().flatten()) {
+            session.take(loaded, Err(why), Duration::ZERO)?;
+        }
+        return Ok(());
+    }
     let machine = Machine::claim();
     session.begin(machine.as_ref().map(|machine| &machine.kernel), None)?;
-    for loaded in scenarios {
+    for (loaded, unfit) in scenarios.iter().zip(unfit) {
         let begin = Instant::now();
-        let ran = match &machine {
-            Ok(machine) => match unfit(loaded, session.args) {
-                None => {
-                    let limits = session.args.race.limits();
-                    let aim = session.target.map(|target| &target.aim);
-                    run(machine, &loaded.scenario, session.args.events, limits, aim)
-                }
-                Some(why) => Err(why),
-            },
-            Err(why) => Err(why.clone()),
+        let ran = match (unfit, &machine) {
+            (Some(why), _) => Err(why),
+            (None, Err(why)) => Err(why.clone()),
+            (None, Ok(machine)) => {
+                let limits = session.args.race.limits();
+                let aim = session.target.map(|target| &target.aim);
+                run(machine, &loaded.scenario, session.args.events, limits, aim)
+            }
         };
         session.take(loaded, ran, begin.elapsed())?;
     }
@@ -354,19 +364,9 @@ fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, args: &LinuxArgs) 
         bounded @ model::Outcome::NotExhausted(_) => done::bound(bounded),
         _ => None,
     };
-    let unknown = pagefold_linux::unknown(scenario);
     let registers = outcomes.registers.into_iter();
     let allowed = registers
-        .map(|values| {
-            values
-                .into_iter()
-                .enumerate()
-                .map(|(register, value)| {
-                    let known = value.filter(|_| !unknown.contains(&register));
-                    known.map(|value| ran.shows(value))
-                })
-                .collect()
-        })
+        .map(|values| as_shown(&ran, scenario, values))
         .collect();
     Compared {
         ran,
@@ -376,13 +376,28 @@ fn compare(scenario: &Scenario, ran: Ran, protocol: Protocol, args: &LinuxArgs) 
     }
 }
 
+/// What a run shows where the model has these values in the registers.
+fn as_shown(
+    ran: &Ran,
+    scenario: &Scenario,
+    values: impl IntoIterator<Item = Option<Value>>,
+) -> Outcome {
+    let unknown = pagefold_linux::unknown(scenario);
+    let values = values.into_iter().enumerate();
+    values
+        .map(|(register, value)| {
+            let known = value.filter(|_| !unknown.contains(&register));
+            known.map(|value| ran.shows(value))
+        })
+        .collect()
+}
+
 /// Runs the threads one after the other, of which one thing comes, in one order.
 fn compare_order(scenario: &Scenario, ran: Ran, protocol: Protocol) -> Result<Compared, Unable> {
     let alone = order::expected(scenario, protocol)?;
-    let registers = alone.registers.iter();
-    let outcome = registers.map(|value| value.map(|value| ran.shows(value)));
+    let outcome = as_shown(&ran, scenario, alone.registers.iter().copied());
     Ok(Compared {
-        allowed: BTreeSet::from([outcome.collect()]),
+        allowed: BTreeSet::from([outcome]),
         order: Some(order::compare(scenario, &alone, &ran)),
         ran,
         open: None,

@@ -20,8 +20,7 @@ use super::areas::{self, Counts};
 use super::observe::{self, Cache, Content, Observed, Run, Space, State};
 use super::sequence::{Sequence, result_of};
 use crate::board::{Board, Task, WORKERS};
-use crate::limits;
-use crate::plan::Program;
+use crate::plan::{self, Program};
 use crate::race;
 use crate::random::Random;
 use crate::report::Seen;
@@ -66,7 +65,7 @@ pub(super) fn run(
 ) -> Result<Vec<Observed>, Trouble> {
     let scenario = &sequence.scenario;
     board.reset(0, 0, 0);
-    let even = limits::asks_for_half(scenario);
+    let even = plan::wants_even_halves(scenario);
     board.spread.draw(&mut Random::new(places), even);
     let files = race::objects(scenario)?;
     for (object, file) in scenario.objects.iter().zip(&files) {

@@ -39,8 +39,7 @@ use pagefold_litmus::{
 use pagefold_machine::host::{Host, HostCpu};
 
 use crate::geometry::Spread;
-use crate::limits;
-use crate::plan::slots;
+use crate::plan::{self, slots};
 use crate::random::Random;
 use crate::report::{Outcome, Seen};
 use memory::write_frame;
@@ -117,7 +116,7 @@ impl<'a> Engine<'a> {
         Host::rcu_barrier();
         let frames = Host::frames_in_use();
         let spread = Spread::default();
-        spread.draw(&mut Random::new(seed), limits::asks_for_half(scenario));
+        spread.draw(&mut Random::new(seed), plan::wants_even_halves(scenario));
         let khugepaged = Khugepaged::new();
         let processes = scenario.mms.iter().enumerate().map(|(number, declared)| {
             let mm = Mm::new(number as u32).expect("the machine is large enough");

@@ -94,14 +94,6 @@ fn check(scenario: &Scenario) -> Result<(), NoCounterpart> {
         ) {
             return refuse(Span::START, "pages that are held from one call to another");
         }
-        if let Call::Mremap(from, to) | Call::UffdioMove(to, from, _) = call
-            && !crate::plan::same_shape(scenario, *from, *to)
-        {
-            return refuse(
-                Span::START,
-                "pages are not moved to other places of a huge page",
-            );
-        }
     }
     Ok(())
 }

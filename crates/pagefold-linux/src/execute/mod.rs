@@ -180,6 +180,10 @@ impl<'c> Who<'c> {
             Call::GupFast(page) => self.gup_fast(page).into(),
             Call::GupFastWrite(page, value) => self.gup_fast_write(page, value).into(),
             Call::Vmsplice(page) => self.vmsplice(page).into(),
+            Call::Hold(page, how) => self.hold(page, how).into(),
+            Call::ReadHeld(page) => self.read_held(page).into(),
+            Call::WriteHeld(page, value) => self.write_held(page, value).into(),
+            Call::LetGo(page) => self.let_go(page).into(),
             Call::OpenWrite(file) => self.open_write(file).into(),
             Call::CloseWrite(file) => self.close_write(file).into(),
             Call::Write(page, value) => self.write(page, value).into(),
@@ -192,10 +196,6 @@ impl<'c> Who<'c> {
             Call::Exit
             | Call::RmapWalk(_)
             | Call::RmapWalkAnon(_)
-            | Call::Hold(..)
-            | Call::ReadHeld(_)
-            | Call::WriteHeld(..)
-            | Call::LetGo(_)
             | Call::Shrink(_)
             | Call::OomReap(_)
             | Call::PageTable(_)

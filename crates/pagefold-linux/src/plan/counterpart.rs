@@ -1,14 +1,12 @@
 //! What has a counterpart on a real kernel, and what has none, and why.
 
 use pagefold_litmus::{
-    Actor, Call, MappingId, MappingRange, Phase, Scenario, Span, Statement, StatementKind, Thread,
+    Actor, Call, Hold, MappingId, MappingPage, Phase, Scenario, Span, Statement, StatementKind,
+    Thread,
 };
 
-use super::{NoCounterpart, Where, any_call, calls, is_of_uffd, moves, statements};
+use super::{NoCounterpart, Where, any_call, calls, calls_of, is_of_uffd, moves, statements};
 use crate::geometry::{HALVES, MAX_PAGES};
-
-/// Where there is no page that a mapping can be given the place of without others.
-const OTHER_PLACES: &str = "pages are not moved to other places of a huge page";
 
 fn refuse(span: Span, reason: &str) -> Result<(), NoCounterpart> {
     Err(NoCounterpart {
@@ -56,6 +54,7 @@ pub(super) fn look_for(scenario: &Scenario) -> Result<(), NoCounterpart> {
         }
     }
     closed_by_one(scenario)?;
+    held_by_one(scenario)?;
     for phase in &scenario.finals {
         check_final(scenario, phase)?;
     }
@@ -69,8 +68,8 @@ fn without_counterpart(scenario: &Scenario, place: Where, call: &Call) -> Option
         Call::UffdioPoison(_) if has_guest => {
             "KVM tells of poisoned pages by a signal to the whole thread"
         }
-        Call::Hold(..) | Call::ReadHeld(_) | Call::WriteHeld(..) | Call::LetGo(_) => {
-            "pages are not held from one call to another yet"
+        Call::Hold(_, Hold::ReadPin) => {
+            "nobody pins a page for long to read it but drivers and the kernel's test of pins"
         }
         Call::RmapWalk(_) => "nobody can ask for a walk by page",
         Call::RmapWalkAnon(_) if place != Where::Final => "nobody can ask for a walk by page",
@@ -78,19 +77,12 @@ fn without_counterpart(scenario: &Scenario, place: Where, call: &Call) -> Option
         Call::Shrink(_) => "nobody can ask reclaim to look at which pages were used",
         Call::OnDisk(_) => "nobody sees what a disk holds but through the page cache",
         Call::Mremap(from, to) | Call::UffdioMove(to, from, _)
-            if !same_shape(scenario, *from, *to) =>
+            if scenario.pages_of(*from).1 != scenario.pages_of(*to).1 =>
         {
-            OTHER_PLACES
+            "pages move to where as many are"
         }
         _ => return None,
     })
-}
-
-/// Whether both ranges consist of the same halves of huge pages, which differ in size.
-pub(crate) fn same_shape(scenario: &Scenario, from: MappingRange, to: MappingRange) -> bool {
-    let ((from, pages), (to, others)) = (scenario.pages_of(from), scenario.pages_of(to));
-    let wholes = [from, to, pages].iter().all(|n| n.is_multiple_of(HALVES));
-    pages == others && (from == to || wholes)
 }
 
 /// A userfaultfd is closed when the last one closes it who has it.
@@ -114,6 +106,30 @@ fn closed_by_one(scenario: &Scenario) -> Result<(), NoCounterpart> {
                 monitor.span,
                 "two processes have the userfaultfd that one of them closes",
             );
+        }
+    }
+    Ok(())
+}
+
+/// What is held by an address is made and used by one thread of the race.
+fn held_by_one(scenario: &Scenario) -> Result<(), NoCounterpart> {
+    let mut users: Vec<(MappingPage, usize)> = Vec::new();
+    for (number, thread) in scenario.threads.iter().enumerate() {
+        for call in calls_of(&thread.body) {
+            let (Call::Hold(page, _)
+            | Call::ReadHeld(page)
+            | Call::WriteHeld(page, _)
+            | Call::LetGo(page)) = *call
+            else {
+                continue;
+            };
+            if users
+                .iter()
+                .any(|(other, user)| *other == page && *user != number)
+            {
+                return refuse(thread.span, "two threads use what is held by one address");
+            }
+            users.push((page, number));
         }
     }
     Ok(())
@@ -202,6 +218,12 @@ pub(crate) fn remarks(scenario: &Scenario) -> Vec<&'static str> {
                 );
             }
             Call::Vmsplice(_) => add("vmsplice() tries with locks if it must"),
+            Call::Hold(_, Hold::Reference) => {
+                add("hold(FOLL_GET) is vmsplice to a pipe, which is read by tee");
+            }
+            Call::Hold(_, _) => {
+                add("hold(FOLL_LONGTERM|FOLL_WRITE) is a fixed buffer of io_uring");
+            }
             Call::Reclaim(_) => {
                 add(
                     "reclaim() is MADV_PAGEOUT by another process, which does not say what it moved",

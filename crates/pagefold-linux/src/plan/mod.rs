@@ -8,12 +8,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use pagefold_litmus::{
-    Actor, Advice, Backing, Call, Created, Limit, MappingId, MmId, ObjectId, ObjectKind, Scenario,
-    Sharing, Span, Statement, StatementKind, Thread, UffdMode, UffdModes,
+    Actor, Advice, Backing, Call, Created, Hold, Limit, MappingId, MappingPage, MmId, ObjectId,
+    ObjectKind, Scenario, Sharing, Span, Statement, StatementKind, Thread, UffdMode, UffdModes,
 };
 
+use crate::geometry::HALVES;
+use crate::limits;
 use crate::sys::uffd::Modes;
-pub(crate) use counterpart::{check_sizes, remarks, same_shape, unknown};
+pub(crate) use counterpart::{check_sizes, remarks, unknown};
 
 /// Why a scenario has no counterpart on a real kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +126,20 @@ impl<'a> Program<'a> {
     /// Whether pages are pinned by walks without locks.
     pub(crate) fn pins_fast(&self) -> bool {
         calls(self.scenario).any(|call| matches!(call, Call::GupFast(_) | Call::GupFastWrite(..)))
+    }
+
+    /// Whether pages are pinned for long.
+    pub(crate) fn pins_long(&self) -> bool {
+        (0..self.scenario.mms.len()).any(|worker| self.pinned_by(worker).next().is_some())
+    }
+
+    /// The pages that a worker pins for long.
+    pub(crate) fn pinned_by(&self, worker: usize) -> impl Iterator<Item = MappingPage> {
+        let pinned = calls(self.scenario).filter_map(|call| match call {
+            Call::Hold(page, Hold::WritePin) => Some(*page),
+            _ => None,
+        });
+        pinned.filter(move |page| self.scenario[page.mapping].mm.index() == worker)
     }
 
     /// Whether a mapping is of a file on a disk.
@@ -283,13 +299,32 @@ pub(crate) fn calls(scenario: &Scenario) -> impl Iterator<Item = &Call> {
         })
 }
 
+/// Whether both pages of a huge one are to be of the same size: khugepaged asks for half of them, or some move to the place of others.
+pub(crate) fn wants_even_halves(scenario: &Scenario) -> bool {
+    let moves_elsewhere = |call: &Call| match call {
+        Call::Mremap(from, to) | Call::UffdioMove(to, from, _) => {
+            let ((from, pages), (to, _)) = (scenario.pages_of(*from), scenario.pages_of(*to));
+            let wholes = [from, to, pages].iter().all(|n| n.is_multiple_of(HALVES));
+            from != to && !wholes
+        }
+        _ => false,
+    };
+    limits::asks_for_half(scenario) || calls(scenario).any(moves_elsewhere)
+}
+
+/// All calls of a body.
+fn calls_of(body: &[Statement]) -> Vec<&Call> {
+    let calls = body.iter().flat_map(|statement| match &statement.kind {
+        StatementKind::Call { call, .. } => vec![call],
+        StatementKind::Repeat { body, .. } => calls_of(body),
+        _ => Vec::new(),
+    });
+    calls.collect()
+}
+
 /// Whether a call of a kind is in a body.
 fn any_call(body: &[Statement], wanted: fn(&Call) -> bool) -> bool {
-    body.iter().any(|statement| match &statement.kind {
-        StatementKind::Call { call, .. } => wanted(call),
-        StatementKind::Repeat { body, .. } => any_call(body, wanted),
-        _ => false,
-    })
+    calls_of(body).into_iter().any(wanted)
 }
 
 /// The places of the mappings, one after the other: so an address tells which mapping it is of, also if it is not known of which process.

@@ -86,12 +86,18 @@ fn nobody_closes_what_another_process_has_too() {
 }
 
 #[test]
-fn pages_move_to_the_same_half_of_a_huge_page() {
-    let with = |call: &str| reason(&format!("{MONITORED} P0 (A) {{ {call} }}"));
-    assert_eq!(with("uffdio_move(a[1], b[1]);"), None);
-    assert_eq!(with("uffdio_move(a, b);"), None);
-    assert!(with("uffdio_move(a[1], b[0]);").is_some());
-    assert!(with("mremap(b[0], a[1]);").is_some());
+fn pages_that_move_elsewhere_have_places_of_the_same_size() {
+    let even = |call: &str| {
+        let scenario = scenario(&format!("{MONITORED} P0 (A) {{ {call} }}"));
+        assert!(Program::new(&scenario).is_ok());
+        wants_even_halves(&scenario)
+    };
+    assert!(!even("uffdio_move(a[1], b[1]);"));
+    assert!(!even("uffdio_move(a, b);"));
+    assert!(even("uffdio_move(a[1], b[0]);"));
+    assert!(even("mremap(b[0], a[1]);"));
+    let sizes = format!("{MONITORED} P0 (A) {{ mremap(b[0], a); }}");
+    assert!(reason(&sizes).unwrap().contains("as many"));
 }
 
 #[test]
@@ -147,4 +153,31 @@ P1 (reclaim) { n = reclaim(x[0]); }",
     );
     assert_eq!(unknown(&scenario), [1]);
     assert_eq!(scenario.registers[1].name, "n");
+}
+
+#[test]
+fn pages_are_held_where_somebody_can_do_it() {
+    let body = |threads: &str| {
+        format!(
+            "{{ mm A {{ a: mmap(ANON[2], MAP_PRIVATE); }} mm B = fork(A); A: a[0] = 1; fork(B); }}\n{threads}"
+        )
+    };
+    let pipe = body("P0 (A) { hold(a[0], FOLL_GET); r = read_held(a[0]); let_go(a[0]); }");
+    let ring = body("P0 (B) { hold(a[1], FOLL_LONGTERM|FOLL_WRITE); write_held(a[1], 3); }");
+    let pinned = |text: &str| {
+        let scenario = scenario(text);
+        let program = Program::new(&scenario).unwrap();
+        assert_eq!(remarks(&scenario).len(), 1);
+        let by =
+            |worker| -> Vec<usize> { program.pinned_by(worker).map(|page| page.page).collect() };
+        [by(0), by(1)]
+    };
+    assert!(pinned(&pipe).iter().all(Vec::is_empty));
+    assert_eq!(pinned(&ring), [vec![], vec![1]]);
+    let to_read = body("P0 (A) { hold(a[0], FOLL_LONGTERM); }");
+    assert!(reason(&to_read).unwrap().contains("to read it"));
+    let two = body("P0 (A) { hold(a[0], FOLL_GET); }\nP1 (A) { r = read_held(a[0]); }");
+    assert!(reason(&two).unwrap().contains("two threads"));
+    let apart = body("P0 (A) { hold(a[0], FOLL_GET); }\nP1 (B) { r = read_held(a[0]); }");
+    assert_eq!(reason(&apart), None);
 }

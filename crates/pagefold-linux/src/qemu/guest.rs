@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::disks::Here;
 use super::frame::{CHUNK, End, Frame};
+use super::modules;
 use crate::kernel_log::MARKER;
+use crate::sys::kvm;
 
 /// Where the host puts what is to be done.
 pub(super) const JOB: &str = "/pagefold-job.json";
@@ -39,6 +41,8 @@ pub struct Job {
     pub(super) directory: PathBuf,
     /// The disks that there are.
     pub(super) disks: Here,
+    /// The modules that the kernel may need.
+    pub(super) modules: Vec<PathBuf>,
 }
 
 /// The job, if this process is the first one of a guest of [`super::run`]. None in any other: then it is an ordinary command.
@@ -56,6 +60,13 @@ pub fn serve(job: &Job) -> ! {
     match lay_out().and_then(|()| OpenOptions::new().write(true).open(LINE)) {
         Ok(line) => {
             job.disks.attach();
+            for module in &job.modules {
+                // Some are for other machines than this one.
+                let _ = modules::load(module);
+            }
+            // With its first machine, and after its last one, the kernel changes the code of its scheduler (`preempt_notifier_key`), by way of a
+            // breakpoint that QEMU's own processors sometimes run into when the kernel expects it no more.
+            let _idle = kvm::idle();
             let line = Mutex::new(line);
             let end = command(job, &line).unwrap_or_else(|error| End::Unable(error.to_string()));
             thread::sleep(AFTERMATH);

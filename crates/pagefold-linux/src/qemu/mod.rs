@@ -3,7 +3,7 @@
 //! [`run`] puts this program (`program`), the files that the command needs and a note of what to do into an archive (`initramfs`),
 //! which the kernel unpacks as its root; the kernel starts the program as its first process (`guest`). Its output comes back in
 //! frames (`frame`) over the second serial line; the first one carries the kernel's log, in which [`crate::kernel_log`] looks for
-//! complaints. `machine` is the process of QEMU, `disks` what it has for swap and files, `watch` who listens to it.
+//! complaints. `machine` is the process of QEMU, `disks` what it has for swap and files, `modules` the kernel's KVM, `watch` who listens to it.
 //!
 //! Guaranteed: the machine is gone when `run` returns, also if that fails or this process is killed; nothing is written to a disk of the host; time,
 //! memory and what is kept of the log are bounded.
@@ -13,6 +13,7 @@ mod frame;
 mod guest;
 mod initramfs;
 mod machine;
+mod modules;
 mod program;
 mod watch;
 
@@ -168,7 +169,7 @@ pub fn run(config: &Config, payload: &Payload, on_event: OnEvent<'_>) -> Result<
     let qemu = machine::find()?;
     examine(&config.kernel)?;
     let disks = Disks::new()?;
-    let archive = archive(payload, disks.here())?;
+    let archive = archive(config, payload, disks.here())?;
     let may_try_kvm = config.accelerator.is_none() && Path::new("/dev/kvm").exists();
     if may_try_kvm {
         let machine = Machine::start(&qemu, config, Accelerator::Kvm, &archive, &disks)?;
@@ -192,15 +193,18 @@ pub fn run(config: &Config, payload: &Payload, on_event: OnEvent<'_>) -> Result<
         .outcome()
 }
 
-/// This program, its libraries, the files of the payload, and the note of what to do.
-fn archive(payload: &Payload, disks: Here) -> Result<Vec<u8>, Unable> {
+/// This program, its libraries, modules of the kernel, the files of the payload, and the note of what to do.
+fn archive(config: &Config, payload: &Payload, disks: Here) -> Result<Vec<u8>, Unable> {
     let mut archive = Initramfs::new();
     let program = program::this()?;
     archive.file(Path::new("/init"), &program);
-    for library in program::libraries(&program)? {
-        let content = fs::read(&library)
-            .map_err(|error| Unable(format!("{}: {error}", library.display())))?;
-        archive.file(&library, &content);
+    let libraries = program::libraries(&program)?.into_iter();
+    let libraries = libraries.map(|library| (library.clone(), library));
+    let modules: Vec<_> = modules::of(&config.kernel).collect();
+    for (file, place) in libraries.chain(modules.iter().cloned()) {
+        let content =
+            fs::read(&file).map_err(|error| Unable(format!("{}: {error}", file.display())))?;
+        archive.file(&place, &content);
     }
     archive.directory(&payload.directory);
     for (path, content) in &payload.files {
@@ -210,6 +214,7 @@ fn archive(payload: &Payload, disks: Here) -> Result<Vec<u8>, Unable> {
         args: payload.args.clone(),
         directory: payload.directory.clone(),
         disks,
+        modules: modules.into_iter().map(|(_, place)| place).collect(),
     };
     let job = serde_json::to_vec(&job).map_err(io::Error::from)?;
     archive.file(Path::new(guest::JOB), &job);

@@ -119,21 +119,6 @@ fn whole(bytes: isize) -> Result<(), Errno> {
     }
 }
 
-/// Reads a word of memory by a reference to its page, which a pipe has meanwhile.
-pub(crate) fn read_by_pipe(address: Address) -> Result<u64, Errno> {
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let slice = libc::iovec {
-        iov_base: address.pointer(),
-        iov_len: size_of::<u64>(),
-    };
-    // SAFETY: memory is only read; where nothing is mapped, there is an error.
-    let bytes = unsafe { libc::vmsplice(writer.as_raw_fd(), &raw const slice, 1, 0) };
-    result(if bytes == -1 { -1 } else { 0 })?;
-    let mut word = [0; size_of::<u64>()];
-    rustix::io::read(&reader, &mut word)?;
-    Ok(u64::from_ne_bytes(word))
-}
-
 /// Writes pages of a file that begin with a word.
 pub(crate) fn write_pages(file: &File, start: usize, bytes: usize, word: u64) -> Result<(), Errno> {
     let mut page = [0_u64; PAGE / 8];

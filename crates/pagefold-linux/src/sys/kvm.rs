@@ -223,7 +223,12 @@ fn errno(error: kvm_ioctls::Error) -> Errno {
 
 /// Whether virtual machines can be made, whatever they can run.
 pub(crate) fn is_there() -> bool {
-    Kvm::new().is_ok_and(|kvm| kvm.create_vm().is_ok())
+    idle().is_some()
+}
+
+/// A machine that does nothing, if one can be made.
+pub(crate) fn idle() -> Option<VmFd> {
+    Kvm::new().and_then(|kvm| kvm.create_vm()).ok()
 }
 
 /// Whether such guests run here, and why not if they do not. Nobody else uses the region meanwhile.

@@ -5,12 +5,15 @@
 
 pub(crate) mod access;
 pub(crate) mod disk;
+pub(crate) mod held;
 pub(crate) mod keeper;
 pub(crate) mod kvm;
 pub(crate) mod memory;
+pub(crate) mod pipe;
 pub(crate) mod proc_mem;
 pub(crate) mod process;
 pub(crate) mod remote;
+pub(crate) mod ring;
 pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod slot;
