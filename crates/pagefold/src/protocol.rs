@@ -182,8 +182,8 @@ safeguards! {
     GuardRecheckEntry = "guard_recheck_entry",
     /// Retraction looks again whether the VMA may have guards once the page-table lock is held.
     RecheckGuard = "recheck_guard",
-    /// `collapse_pte_mapped_thp` looks again whether the VMA may have guards once it has the page-table locks to take the
-    /// table away.
+    /// `collapse_pte_mapped_thp` looks again whether the table has guards once it has the page-table locks to take it
+    /// away.
     CollapseRecheckGuard = "collapse_recheck_guard",
     /// An entry that hardware may make dirty meanwhile is emptied by one step before it is changed, and not read and then
     /// written.

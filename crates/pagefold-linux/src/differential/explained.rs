@@ -39,13 +39,6 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         known: Known {
-            name: "guards-and-collapse",
-            why: "until 6.19 Linux has no mark for mappings that may have guards, so that collapse goes on where pagefold refuses it",
-        },
-        applies: |at| at.version < Version(6, 19) && at.collapses_more(|marks| &marks.guarded),
-    },
-    Explained {
-        known: Known {
             name: "guard-over-a-protection",
             why: "Linux (6.18) tries for ever to install a guard where a page that is not there is write-protected by userfaultfd; \
                   pagefold puts the guard there",
@@ -108,7 +101,8 @@ const EXPLAINED: &[Explained] = &[
         },
         applies: |at| {
             at.version >= Version(6, 18)
-                && (at.is_about(|marks| &marks.behind_end) && at.goes_through()
+                && (at.is_about(|marks| &marks.behind_end)
+                    && at.goes_through(|marks| &marks.joined)
                     || at.maps_more_of(|marks| &marks.behind_end))
         },
     },

@@ -113,8 +113,6 @@ pub(crate) struct Space {
 pub(crate) struct Marks {
     /// Neighbours that Linux would have joined.
     pub(crate) joined: Vec<Range<usize>>,
-    /// Mappings that may have guards.
-    pub(crate) guarded: Vec<Range<usize>>,
     /// What is behind the end of an object, and in a huge page of it.
     pub(crate) behind_end: Vec<Range<usize>>,
 }

@@ -114,18 +114,16 @@ impl Situation<'_> {
                 What::Entries { kernel, engine, .. } => {
                     gains_huge_page(*kernel, *engine)
                         || loses_page(*kernel, *engine)
+                        || keeps_protection(*kernel, *engine)
                         || shares_otherwise(*kernel, *engine)
                 }
                 _ => false,
             });
         }
-        let huge = |kernel: State, engine: State| {
-            gains_huge_page(kernel, engine) && kernel & OF_OBJECT != 0
-        };
         before
             .into_iter()
             .any(|step| self.was_collapse_of(step, stretches))
-            && self.all_entries(|_, _, kernel, engine| huge(kernel, engine))
+            && self.all_entries(|_, _, kernel, engine| maps_huge(kernel, engine))
     }
 
     /// Whether all that differs is what a fault in such a stretch maps: more pages of it, also by a huge page; or others around.
@@ -182,15 +180,24 @@ impl Situation<'_> {
         })
     }
 
-    /// Whether all that differs is that an access that pagefold refuses goes through, and that Linux maps more pages of objects.
-    pub(super) fn goes_through(&self) -> bool {
+    /// Whether all that differs is that an access that pagefold refuses goes through, and that Linux maps more pages of objects: by small
+    /// entries, or in such a stretch by a huge one.
+    pub(super) fn goes_through(&self, stretches: Stretches) -> bool {
+        let maps = |mm, pages: &Range<usize>, kernel, engine| {
+            maps_more(kernel, engine)
+                || maps_huge(kernel, engine) && self.is_inside(mm, pages, stretches)
+        };
         self.accesses()
             && self.gives(&["SIGBUS", "EFAULT", "EIO"])
             && self.what.iter().all(|what| match what {
                 What::Given(_) => true,
-                What::Entries { kernel, engine, .. } => {
-                    maps_more(*kernel, *engine) || is_shared(*kernel, *engine)
-                }
+                What::Entries {
+                    mm,
+                    pages,
+                    kernel,
+                    engine,
+                    ..
+                } => maps(*mm, pages, *kernel, *engine) || is_shared(*kernel, *engine),
                 _ => false,
             })
     }
@@ -251,8 +258,19 @@ fn gains_huge_page(kernel: State, engine: State) -> bool {
     kernel & huge == huge && engine & HUGE == 0
 }
 
+/// A huge page of an object, by a huge entry that only Linux has.
+fn maps_huge(kernel: State, engine: State) -> bool {
+    gains_huge_page(kernel, engine) && kernel & OF_OBJECT != 0
+}
+
+/// A page of an object that only pagefold maps still; where it was, Linux has its write protection.
+fn keeps_protection(kernel: State, engine: State) -> bool {
+    let small = PRESENT | OF_OBJECT | UFFD_WP;
+    kernel == UFFD_WP && engine & (small | HUGE) == small
+}
+
 /// A page of an object that only pagefold maps, by a small entry; so it is where Linux took the table away.
 fn loses_page(kernel: State, engine: State) -> bool {
     let small = PRESENT | OF_OBJECT;
-    kernel == 0 && engine & (small | HUGE) == small
+    kernel == 0 && engine & (small | HUGE | UFFD_WP) == small
 }

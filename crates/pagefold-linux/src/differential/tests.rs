@@ -226,7 +226,6 @@ P0 (A) { madvise(a[1], MADV_GUARD_INSTALL); }
         panic!("the two parts are alike again");
     };
     assert_eq!(private.len(), 512);
-    assert!(marks(4).guarded.is_empty());
-    let guarded = &marks(5).guarded[0];
-    assert!(private.start < guarded.start && guarded.end == private.end);
+    // Guards do not keep mappings apart.
+    assert_eq!(marks(5).joined, marks(4).joined);
 }

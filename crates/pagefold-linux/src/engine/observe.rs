@@ -213,12 +213,9 @@ impl Looked {
 
 /// What the mappings of an address space say of it.
 fn marks(mm: Ref<Host, Mm<Host>>) -> Marks {
-    let vmas = || mm.vmas_protected();
-    let guarded = vmas().filter(|vma| vma.flags_protected() & VM_MAYBE_GUARD != 0);
     Marks {
         joined: joined(mm),
-        guarded: guarded.map(|vma| pages(vma.range)).collect(),
-        behind_end: vmas().filter_map(behind_end).collect(),
+        behind_end: mm.vmas_protected().filter_map(behind_end).collect(),
     }
 }
 

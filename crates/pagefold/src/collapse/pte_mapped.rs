@@ -12,7 +12,8 @@
 //! it; in a private VMA with userfaultfd anything could, so there the pmd lock is taken first and the table's lock
 //! is kept (a98460494b16). An empty table may be taken away then by MADV_DONTNEED (6.14): so it stays mapped, that its
 //! lock can be taken again, and whether the upper entry still names it is looked at with both locks held. So is
-//! whether MADV_GUARD_INSTALL, which needs the VMA lock only, may have put guards into it.
+//! whether MADV_GUARD_INSTALL, which needs the VMA lock only, has put guards into it: entries are read again if the VMA
+//! may have guards.
 
 use crate::accounting::Fact;
 use crate::accounting::{PageKind, add_mm_counter};
@@ -82,10 +83,6 @@ fn collapse_locked<P: Platform>(
     };
     if vma.is_uffd_wp_protected() {
         return Err(ScanResult::PteUffdWp);
-    }
-    // Guards may be installed from now on all the same, as for that the VMA lock suffices.
-    if vma.flags("check guards") & VM_MAYBE_GUARD != 0 {
-        return Err(ScanResult::PteNonPresent);
     }
     let mapping = vma.mapping.ok_or(ScanResult::VmaCheck)?;
     let folio = lock_huge_folio(mapping, vma.index_of(range.start))?;
@@ -260,9 +257,12 @@ fn take_table<P: Platform>(
         ptl_guard = nested(true).then(|| ptl.lock(Step::Pmd("ptl", mm.id, range.start)));
     }
     let is_same = pmd.load_protected() == seen || !P::enforces(Safeguard::CollapseRecheckTable);
-    let has_guards = P::enforces(Safeguard::CollapseRecheckGuard)
-        && vma.flags("recheck guards") & VM_MAYBE_GUARD != 0;
-    let taken = if is_same && !has_guards {
+    let has_guards = || {
+        P::enforces(Safeguard::CollapseRecheckGuard)
+            && vma.flags("recheck guards") & VM_MAYBE_GUARD != 0
+            && table.as_ref().is_none_or(|table| !table.is_empty(range))
+    };
+    let taken = if is_same && !has_guards() {
         Some(pmdp_collapse_flush(pmd, range))
     } else {
         None

@@ -53,20 +53,9 @@ pub(crate) fn take_empty_table<P: Platform>(
             .lockptr()
             .lock(Step::Pmd("ptl", pmd.mm.id, part.start))
     });
-    if !P::enforces(Safeguard::ReclaimRescan) || is_empty(&table, part) {
+    if !P::enforces(Safeguard::ReclaimRescan) || table.is_empty(part) {
         detach(&table, part, gather);
     }
-}
-
-fn is_empty<P: Platform>(table: &PteMap<P>, part: AddrRange) -> bool {
-    let mut addr = part.start;
-    while part.contains(addr) {
-        if !table.get(addr).is_none() {
-            return false;
-        }
-        addr = addr.add_pages(1);
-    }
-    true
 }
 
 /// The upper entry names the table no more; walkers that know it are flushed, or waited for, before it is freed.

@@ -337,6 +337,18 @@ impl<P: Platform> PteMap<P> {
         Self::decode(self.entry(addr).load_protected())
     }
 
+    /// Whether nothing is in the entries of `part`. The caller has the lock of the table.
+    pub(crate) fn is_empty(&self, part: AddrRange) -> bool {
+        let mut addr = part.start;
+        while part.contains(addr) {
+            if !self.get(addr).is_none() {
+                return false;
+            }
+            addr = addr.add_pages(1);
+        }
+        true
+    }
+
     /// Has the entry of `addr` name a page, whose content walkers without a lock must find as it is now. The caller has the
     /// lock of the table. (Linux: `smp_wmb` in `__folio_mark_uptodate`)
     pub(crate) fn set(&self, addr: VirtAddr, value: Pte) {

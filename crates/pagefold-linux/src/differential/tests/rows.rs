@@ -7,7 +7,7 @@ use pagefold_litmus::MmId;
 use super::super::compare::What;
 use super::super::explained::explain;
 use super::super::observe::{
-    Cache, EXCLUSIVE, GUARD, HUGE, Marks, OF_OBJECT, Observed, PRESENT, Space, State, ZERO,
+    Cache, EXCLUSIVE, HUGE, Marks, OF_OBJECT, Observed, PRESENT, Space, State, UFFD_WP, ZERO,
 };
 use super::super::sequence::Sequence;
 use super::super::situation::Situation;
@@ -119,56 +119,11 @@ fn joined(pages: Range<usize>) -> Marks {
     }
 }
 
-fn guarded(pages: Range<usize>) -> Marks {
-    Marks {
-        guarded: vec![pages],
-        ..Marks::default()
-    }
-}
-
 fn behind_end(pages: Range<usize>) -> Marks {
     Marks {
         behind_end: vec![pages],
         ..Marks::default()
     }
-}
-
-#[test]
-fn guards_explain_a_collapse_of_their_mapping_until_6_19() {
-    let name = Some("guards-and-collapse");
-    let collapse = || Case::new("r = madvise(x[1], MADV_COLLAPSE);").about(0, 100..512);
-    let refused = collapse().marked(0, guarded(0..50)).given("EINVAL");
-    assert_eq!(refused.row(), name);
-    let huge = refused
-        .clone()
-        .entries(0, 0..512, HUGE_OF_OBJECT, 0)
-        .pages();
-    assert_eq!(huge.row(), name);
-    // The tables of others go with it.
-    assert_eq!(huge.entries(1, 0..9, 0, SMALL).row(), name);
-
-    assert_eq!(refused.clone().on(Version(6, 19)).row(), None);
-    let small = refused.clone().entries(0, 100..101, SMALL, 0);
-    assert_eq!(small.row(), None);
-    assert_eq!(refused.entries(0, 100..101, 0, GUARD).row(), None);
-    let elsewhere = collapse().marked(0, guarded(512..600)).given("EINVAL");
-    assert_eq!(elsewhere.row(), None);
-    let other = collapse().marked(0, guarded(0..50)).given("EBUSY");
-    assert_eq!(other.row(), None);
-}
-
-#[test]
-fn a_collapse_over_guards_may_be_seen_later_as_a_huge_page_of_the_object() {
-    let later = Case::new("madvise(x[0..2], MADV_COLLAPSE); x[0];")
-        .about(0, 0..512)
-        .about(1, 7..8)
-        .marked(0, guarded(0..512));
-    let huge = later.clone().entries(0, 0..512, HUGE_OF_OBJECT, SMALL);
-    assert_eq!(huge.row(), Some("guards-and-collapse"));
-    assert_eq!(huge.on(Version(6, 19)).row(), None);
-    let private = later.clone().entries(0, 0..512, PRESENT | HUGE, PRESENT);
-    assert_eq!(private.row(), None);
-    assert_eq!(later.entries(0, 7..8, SMALL, 0).row(), None);
 }
 
 #[test]
@@ -181,6 +136,17 @@ fn joined_mappings_explain_a_collapse_of_both() {
     assert_eq!(collapse.clone().marked(0, joined(0..512)).row(), name);
     assert_eq!(collapse.clone().marked(0, joined(512..1024)).row(), None);
     assert_eq!(collapse.row(), None);
+    let marked = collapse.clone().marked(0, joined(0..512)).pages();
+    // The tables of others go with it, protections stay.
+    let others = marked.clone().entries(1, 0..9, 0, SMALL);
+    assert_eq!(others.row(), name);
+    let protected = SMALL | UFFD_WP;
+    assert_eq!(
+        marked.clone().entries(0, 0..9, UFFD_WP, protected).row(),
+        name
+    );
+    assert_eq!(marked.clone().entries(0, 0..9, 0, protected).row(), None);
+    assert_eq!(marked.entries(0, 0..9, UFFD_WP, SMALL).row(), None);
     // The other address space's neighbours are of no help.
     let mut other = collapse;
     other.engine[0].spaces[1].as_mut().unwrap().marks = joined(0..512);
@@ -192,6 +158,10 @@ fn a_collapse_of_joined_mappings_is_remembered() {
     let later = Case::new("madvise(x[0..2], MADV_COLLAPSE); x[0];")
         .about(0, 0..512)
         .about(1, 7..8);
+    let private = later.clone().entries(0, 0..512, PRESENT | HUGE, PRESENT);
+    assert_eq!(private.marked(0, joined(0..512)).row(), None);
+    let small = later.clone().entries(0, 7..8, SMALL, 0);
+    assert_eq!(small.marked(0, joined(0..512)).row(), None);
     let huge = later.entries(0, 0..512, HUGE_OF_OBJECT, SMALL);
     let marked = huge.clone().marked(0, joined(0..512));
     assert_eq!(marked.row(), Some("joined-mappings"));
@@ -261,6 +231,32 @@ fn what_is_behind_the_end_is_so_where_a_huge_page_of_the_object_is() {
     let content = load().given("HWPOISON").entries(0, 390..512, SMALL, 0);
     assert_eq!(content.row(), None);
     assert_eq!(through.entries(0, 600..601, 0, SMALL).row(), None);
+}
+
+/// The mappings around are one to Linux, and have room for all of the huge page.
+#[test]
+fn what_is_behind_the_end_may_be_mapped_by_a_huge_entry_of_joined_mappings() {
+    let load = |joined| {
+        Case::new("r = x[1];")
+            .about(0, 400..401)
+            .given("SIGBUS")
+            .entries(0, 0..512, HUGE_OF_OBJECT, 0)
+            .marked(
+                0,
+                Marks {
+                    joined,
+                    ..behind_end(390..512)
+                },
+            )
+    };
+    let both = 0..512;
+    let name = Some("huge-page-behind-the-end");
+    assert_eq!(load(vec![both.clone()]).row(), name);
+    assert_eq!(load(vec![]).row(), None);
+    assert_eq!(
+        load(vec![both]).entries(1, 0..512, HUGE_OF_OBJECT, 0).row(),
+        None
+    );
 }
 
 /// Such a huge page is mapped to its end also by a fault before that of the object, and by no more.
