@@ -65,7 +65,7 @@ pub fn serve(job: &Job) -> ! {
                 let _ = modules::load(module);
             }
             // With its first machine, and after its last one, the kernel changes the code of its scheduler (`preempt_notifier_key`), by way of a
-            // breakpoint that QEMU's own processors sometimes run into when the kernel expects it no more.
+            // breakpoint that QEMU's own processors sometimes run into when the kernel expects it no more. This one stays.
             let _idle = kvm::idle();
             let line = Mutex::new(line);
             let end = command(job, &line).unwrap_or_else(|error| End::Unable(error.to_string()));
