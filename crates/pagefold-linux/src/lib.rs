@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use pagefold_litmus::{Scenario, Span};
+use pagefold_litmus::{Actor, Scenario, Span};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -217,6 +217,13 @@ impl Machine {
 /// Why it has none.
 pub fn has_counterpart(scenario: &Scenario) -> Result<(), NoCounterpart> {
     Program::new(scenario).map(drop)
+}
+
+/// Whether threads of a scenario are virtual CPUs.
+#[must_use]
+pub fn needs_kvm(scenario: &Scenario) -> bool {
+    let mut threads = scenario.threads.iter();
+    threads.any(|thread| matches!(thread.actor, Actor::Vcpu(_)))
 }
 
 /// Whether the threads of a scenario can run one after the other on a real kernel.
