@@ -88,6 +88,8 @@ pub(crate) struct Desk {
     pub(crate) forked: AtomicU32,
     /// Threads that have called `exit` in this iteration.
     pub(crate) exited: AtomicU32,
+    /// Those of them that the controller does not wait for any more.
+    pub(crate) gone: AtomicU32,
 }
 
 /// How a thread starts and how long it takes.
@@ -267,6 +269,7 @@ impl Board {
         for desk in &self.desks {
             desk.forked.store(0, Relaxed);
             desk.exited.store(0, Relaxed);
+            desk.gone.store(0, Relaxed);
         }
         for seat in &self.seats {
             seat.done.store(0, Relaxed);

@@ -4,7 +4,10 @@
 //! scenario, and one page of the group *represents* it. Loads, stores and pins are those of the representative. Calls
 //! on ranges (madvise, munmap, a hole ...) are those of whole groups. What makes a page be there makes its group be there
 //! too: contents of objects and the set-up from the start, the race where that can matter to others ([`Program::whole`]).
-//! So a range is full, has holes or is empty where the scenario's is, which is what collapse and userfaultfd ask.
+//! So a range is full, has holes or is empty where the scenario's is, which is what userfaultfd asks, and khugepaged by its limits.
+//!
+//! Where neither is in a scenario, nobody asks. Most races are then *sparse*: representatives are all that is there of a group from the start, which
+//! saves hundreds of pages that would be filled, copied and freed each time. The others are as above, since collapse takes other ways past holes.
 //!
 //! The border of the groups and the representatives are drawn anew for each iteration, so that collapse, which works from
 //! page to page, meets them at all places. They are the same in all huge pages, so that whole huge pages that move to other places
@@ -16,6 +19,7 @@
 //!
 //! [`Program::whole`]: crate::plan::Program::whole
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::random::Random;
@@ -44,23 +48,25 @@ const STRIDE: usize = 2 * HUGE_PAGES * HUGE;
 #[derive(Debug, Default)]
 pub(crate) struct Spread(AtomicU64);
 
-/// How each huge page is divided: the representatives, and where the second half begins.
+/// How each huge page is divided: the representatives, and where the second half begins; and whether only the representatives are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Division {
     first: usize,
     border: usize,
     second: usize,
+    sparse: bool,
 }
 
 impl Spread {
-    /// Draws other places, in groups of the same size if it is to be `even`.
-    pub(crate) fn draw(&self, random: &mut Random, even: bool) {
+    /// Draws other places, in groups of the same size if it is to be `even`, of which only the representatives are there if it is to be `sparse`.
+    pub(crate) fn draw(&self, random: &mut Random, even: bool, sparse: bool) {
         let division = if even {
             let first = random.below(SMALL / 2);
             Division {
                 first,
                 border: SMALL / 2,
                 second: SMALL / 2 + first,
+                sparse,
             }
         } else {
             let window = random.below(SMALL / AROUND) * AROUND;
@@ -71,9 +77,11 @@ impl Spread {
                 first: window + first,
                 border: window + border,
                 second: window + second,
+                sparse,
             }
         };
-        let packed = division.first | division.border << 16 | division.second << 32;
+        let places = division.first | division.border << 16 | division.second << 32;
+        let packed = places | usize::from(division.sparse) << 48;
         self.0.store(packed as u64, Relaxed);
     }
 
@@ -82,7 +90,8 @@ impl Spread {
         Division {
             first: packed & 0xffff,
             border: packed >> 16 & 0xffff,
-            second: packed >> 32,
+            second: packed >> 32 & 0xffff,
+            sparse: packed >> 48 != 0,
         }
     }
 
@@ -104,6 +113,21 @@ impl Spread {
             start
         } else {
             start + self.division().border
+        }
+    }
+
+    /// Whether only representatives are there from the start.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.division().sparse
+    }
+
+    /// The real pages of an object that are there for one page of it from the start.
+    pub(crate) fn filled(&self, page: usize) -> Range<usize> {
+        if self.is_sparse() {
+            let representative = self.representative(page);
+            representative..representative + 1
+        } else {
+            self.group_start(page)..self.group_start(page + 1)
         }
     }
 
@@ -198,12 +222,19 @@ mod tests {
         let spread = Spread::default();
         let mut random = Random::new(1);
         for number in 0..1000 {
-            let even = number % 2 == 0;
-            spread.draw(&mut random, even);
+            let (even, sparse) = (number % 2 == 0, number % 3 == 0);
+            spread.draw(&mut random, even, sparse);
+            assert_eq!(spread.is_sparse(), sparse);
             for page in 0..MAX_PAGES {
                 let (start, end) = (spread.group_start(page), spread.group_start(page + 1));
                 let representative = spread.representative(page);
                 assert!(start <= representative && representative < end);
+                let filled = if sparse {
+                    representative..representative + 1
+                } else {
+                    start..end
+                };
+                assert_eq!(spread.filled(page), filled);
             }
             assert_eq!(spread.group_start(MAX_PAGES), HUGE_PAGES * SMALL);
             if even {

@@ -34,13 +34,14 @@ mod report;
 mod sys;
 mod worker;
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use pagefold_litmus::{Scenario, Span};
+use pagefold_litmus::{Actor, Scenario, Span};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -67,6 +68,8 @@ pub struct Machine {
     /// The kernel.
     pub kernel: Kernel,
     zero_page: u64,
+    /// What notes events, once that was asked for. It stays, since the kernel changes its code when that begins and when it ends.
+    instance: OnceCell<Instance>,
     /// Locked until the end.
     _lock: File,
 }
@@ -117,6 +120,7 @@ impl Machine {
         Ok(Self {
             kernel,
             zero_page,
+            instance: OnceCell::new(),
             _lock: lock,
         })
     }
@@ -142,14 +146,28 @@ impl Machine {
     pub fn trace(&self, scenario: &Scenario, limits: Limits) -> Result<Ran, Unable> {
         let program = Program::new(scenario)?;
         in_turn(&program)?;
-        let instance = Instance::new().map_err(Unable::Missing)?;
-        let mut ran = self.run_program(&program, limits, Threads::InTurn(&instance))?;
+        let instance = self.instance().map_err(Unable::Missing)?;
+        let mut ran = self.run_program(&program, limits, Threads::InTurn(instance))?;
         ran.events.clone_from(&instance.enabled);
         if !kvm::is_there() {
             // Nobody follows, so nobody is told.
             ran.events.retain(|event| event != events::RANGE);
         }
         Ok(ran)
+    }
+
+    /// What notes events, with nothing in it.
+    fn instance(&self) -> Result<&Instance, String> {
+        let instance = match self.instance.get() {
+            Some(instance) => instance,
+            None => {
+                let made = Instance::new()?;
+                self.instance.get_or_init(|| made)
+            }
+        };
+        let emptied = instance.take().map(drop);
+        emptied.map_err(|error| format!("the trace: {error}"))?;
+        Ok(instance)
     }
 
     fn run_program(
@@ -199,6 +217,13 @@ impl Machine {
 /// Why it has none.
 pub fn has_counterpart(scenario: &Scenario) -> Result<(), NoCounterpart> {
     Program::new(scenario).map(drop)
+}
+
+/// Whether threads of a scenario are virtual CPUs.
+#[must_use]
+pub fn needs_kvm(scenario: &Scenario) -> bool {
+    let mut threads = scenario.threads.iter();
+    threads.any(|thread| matches!(thread.actor, Actor::Vcpu(_)))
 }
 
 /// Whether the threads of a scenario can run one after the other on a real kernel.

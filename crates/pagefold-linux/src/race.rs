@@ -42,6 +42,9 @@ const LONGEST_DELAY: u64 = 20_000_000;
 /// So many races are remembered.
 const REMEMBERED: usize = 16;
 
+/// One of so many races is not sparse.
+const FULL: usize = 8;
+
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -95,9 +98,13 @@ pub(crate) fn run(
         forked: BTreeSet::new(),
         random: Random::new(limits.seed),
         aim,
-        took: vec![[0; REMEMBERED]; program.scenario.threads.len()],
+        may_be_sparse: instance.is_none()
+            && aim.is_none()
+            && !(limits.khugepaged && program.scans())
+            && !program.asks_for_holes(),
+        took: [(); 2].map(|()| vec![[0; REMEMBERED]; program.scenario.threads.len()]),
         usual: vec![0; program.scenario.threads.len()],
-        races: 0,
+        races: [0; 2],
     };
     let mut ran = Ran::default();
     let end = Instant::now() + limits.time;
@@ -172,12 +179,14 @@ struct Controller<'a> {
     forked: BTreeSet<usize>,
     random: Random,
     aim: Option<&'a Aim>,
-    /// How long each thread took in the last races, in nanoseconds.
-    took: Vec<[u64; REMEMBERED]>,
+    /// Nobody asks whether all of a group is there.
+    may_be_sparse: bool,
+    /// How long each thread took in the last full races, and in the last sparse ones, in nanoseconds.
+    took: [Vec<[u64; REMEMBERED]>; 2],
     /// About how long each takes, on average.
     usual: Vec<u64>,
-    /// Races that came to their end.
-    races: usize,
+    /// Races that came to their end, in the same way.
+    races: [usize; 2],
 }
 
 impl Drop for Controller<'_> {
@@ -212,7 +221,8 @@ impl Controller<'_> {
         }
         self.forked.clear();
         let even = plan::wants_even_halves(program.scenario);
-        board.spread.draw(&mut self.random, even);
+        let sparse = self.may_be_sparse && self.random.below(FULL) != 0;
+        board.spread.draw(&mut self.random, even, sparse);
         for (object, file) in program.scenario.objects.iter().zip(self.context.files) {
             fill(file, object, &board.spread)?;
         }
@@ -239,9 +249,10 @@ impl Controller<'_> {
             }
             return;
         }
-        for thread in 0..self.took.len() {
+        let took = &self.took[usize::from(board.spread.is_sparse())];
+        for thread in 0..took.len() {
             let race = self.random.below(REMEMBERED);
-            let others = self.took.iter().enumerate();
+            let others = took.iter().enumerate();
             let others = others.filter(|(other, _)| *other != thread);
             let longest = others.map(|(_, took)| took[race]).max().unwrap_or(0);
             let bound = longest.min(LONGEST_DELAY) as usize;
@@ -334,7 +345,9 @@ impl Controller<'_> {
     }
 
     fn note_durations(&mut self) {
-        let threads = self.took.iter_mut().zip(&mut self.usual);
+        let sort = usize::from(self.context.board.spread.is_sparse());
+        let place = self.races[sort] % REMEMBERED;
+        let threads = self.took[sort].iter_mut().zip(&mut self.usual);
         for ((last, usual), seat) in threads.zip(&self.context.board.seats) {
             let took = seat.took.load(Relaxed);
             *usual = if *usual == 0 {
@@ -342,9 +355,9 @@ impl Controller<'_> {
             } else {
                 (*usual * 7 + took) / 8
             };
-            last[self.races % REMEMBERED] = took;
+            last[place] = took;
         }
-        self.races += 1;
+        self.races[sort] += 1;
     }
 
     /// Asks one, and waits for the answer.
@@ -434,7 +447,7 @@ impl Controller<'_> {
     }
 }
 
-/// Makes an object new: whole groups of each page that it has, and holes.
+/// Makes an object new: what is to be there of each page that it has, and holes.
 pub(crate) fn fill(file: &File, object: &Object, spread: &Spread) -> Result<(), Errno> {
     let bytes = spread.bytes(object.contents.len()) as u64;
     if object.kind == ObjectKind::File {
@@ -454,9 +467,8 @@ pub(crate) fn fill(file: &File, object: &Object, spread: &Spread) -> Result<(), 
 fn write_contents(file: &File, object: &Object, spread: &Spread) -> Result<(), Errno> {
     for (page, content) in object.contents.iter().enumerate() {
         let Some(value) = content else { continue };
-        let start = spread.group_start(page) * PAGE;
-        let end = spread.group_start(page + 1) * PAGE;
-        disk::write_pages(file, start, end - start, *value)?;
+        let pages = spread.filled(page);
+        disk::write_pages(file, pages.start * PAGE, pages.len() * PAGE, *value)?;
     }
     Ok(())
 }

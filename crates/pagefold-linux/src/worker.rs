@@ -9,7 +9,10 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::panic;
 use std::process;
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicI32,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -403,11 +406,17 @@ fn race_once(context: &Context<'_>, worker: usize, processor: &Processor<'_>, th
         context.leave(1, is_monitor);
         return;
     }
-    // The address space ends with the last of its threads.
-    let users = context.program.threads_of(worker).count();
-    let exited = board.desks[worker].exited.fetch_add(1, Relaxed) as usize + 1;
+    // The address space ends with the last of its threads, when nobody waits for the others any more.
+    let users = context.program.threads_of(worker).count() as u32;
+    let desk = &board.desks[worker];
+    let exited = desk.exited.fetch_add(1, Relaxed) + 1;
     context.leave(1, is_monitor);
-    if exited == users {
-        sys::exit(0);
+    if exited < users {
+        desk.gone.fetch_add(1, Release);
+        return;
     }
+    while desk.gone.load(Acquire) + 1 < users {
+        thread::yield_now();
+    }
+    sys::exit(0);
 }

@@ -262,7 +262,9 @@ fn payload(scenarios: &[&Loaded], session: &Session<'_, '_>) -> Result<Payload, 
     let fit = scenarios
         .iter()
         .filter(|loaded| unfit(loaded, session.args).is_none());
+    let mut kvm = session.args.events;
     for (index, loaded) in fit.enumerate() {
+        kvm |= pagefold_linux::needs_kvm(&loaded.scenario);
         let name = format!("{index}.litmus");
         files.push((PathBuf::from(&name), loaded.source.clone().into_bytes()));
         args.push(name);
@@ -271,6 +273,7 @@ fn payload(scenarios: &[&Loaded], session: &Session<'_, '_>) -> Result<Payload, 
         args,
         directory: PathBuf::from("/scenarios"),
         files,
+        kvm,
     })
 }
 

@@ -73,6 +73,7 @@ fn boot(kernel: &str) -> Result<Measured, Unable> {
         args: vec!["measure-guest".to_owned()],
         directory: PathBuf::from("/"),
         files: Vec::new(),
+        kvm: false,
     };
     let mut output = Vec::new();
     let outcome = qemu::run(&config, &payload, &mut |event| {

@@ -66,7 +66,7 @@ pub(super) fn run(
     let scenario = &sequence.scenario;
     board.reset(0, 0, 0);
     let even = plan::wants_even_halves(scenario);
-    board.spread.draw(&mut Random::new(places), even);
+    board.spread.draw(&mut Random::new(places), even, false);
     let files = race::objects(scenario)?;
     for (object, file) in scenario.objects.iter().zip(&files) {
         race::fill(file, object, &board.spread)?;

@@ -116,7 +116,11 @@ impl<'a> Engine<'a> {
         Host::rcu_barrier();
         let frames = Host::frames_in_use();
         let spread = Spread::default();
-        spread.draw(&mut Random::new(seed), plan::wants_even_halves(scenario));
+        spread.draw(
+            &mut Random::new(seed),
+            plan::wants_even_halves(scenario),
+            false,
+        );
         let khugepaged = Khugepaged::new();
         let processes = scenario.mms.iter().enumerate().map(|(number, declared)| {
             let mm = Mm::new(number as u32).expect("the machine is large enough");

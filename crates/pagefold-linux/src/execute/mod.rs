@@ -266,7 +266,7 @@ impl<'c> Who<'c> {
     ) -> Result<T, Given> {
         let value = access(self.address(page));
         let whole = match self.moment {
-            Moment::Setup => true,
+            Moment::Setup => !self.context.board.spread.is_sparse(),
             Moment::Race => self.context.program.whole(page.mapping),
             Moment::Final => false,
         };

@@ -118,6 +118,12 @@ impl<'a> Program<'a> {
         })
     }
 
+    /// Whether it matters if a group has holes: to userfaultfd, to the limits of khugepaged; and where holes of a file would be read from a disk.
+    pub(crate) fn asks_for_holes(&self) -> bool {
+        let mut objects = self.scenario.objects.iter();
+        self.uses_uffd || self.has_limits() || objects.any(|object| object.kind == ObjectKind::File)
+    }
+
     /// Whether the first access to memory may bring a huge page.
     pub(crate) fn wants_huge(&self) -> bool {
         calls(self.scenario).any(|call| matches!(call, Call::Madvise(_, Advice::HugePage)))

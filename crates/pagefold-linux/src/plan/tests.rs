@@ -101,6 +101,28 @@ fn pages_that_move_elsewhere_have_places_of_the_same_size() {
 }
 
 #[test]
+fn who_asks_for_holes() {
+    let asks = |text: &str| Program::new(&scenario(text)).unwrap().asks_for_holes();
+    let read = "P0 (A) { r = x[0]; }";
+    let of = |object: &str, rest: &str| {
+        format!(
+            "{{ {object} f[2] = {{ 1, 2 }}; mm A {{ x: mmap(f, MAP_SHARED); {rest} }} }}\n{read}"
+        )
+    };
+    assert!(!asks(&of("shmem", "")));
+    assert!(asks(&of("shmem", "uffd(x, MISSING|SIGBUS_ON_FAULT);")));
+    assert!(asks(&of("file", "")));
+    let scans = |limits: &str| {
+        format!(
+            "{}\nP1 (khugepaged) {{ scan(A{limits}); }}",
+            of("shmem", "")
+        )
+    };
+    assert!(!asks(&scans("")));
+    assert!(asks(&scans(", 0")));
+}
+
+#[test]
 fn a_walk_by_page_is_only_looked_at_in_the_end() {
     let header = "{ mm A { a: mmap(ANON[2], MAP_PRIVATE); } A: a[0] = 1; }";
     let at_the_end =

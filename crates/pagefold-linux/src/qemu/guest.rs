@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use kvm_ioctls::VmFd;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot, uname};
 use rustix::termios::tcdrain;
@@ -41,7 +42,9 @@ pub struct Job {
     pub(super) directory: PathBuf,
     /// The disks that there are.
     pub(super) disks: Here,
-    /// The modules that the kernel may need.
+    /// Whether KVM is used.
+    pub(super) kvm: bool,
+    /// The modules for it.
     pub(super) modules: Vec<PathBuf>,
 }
 
@@ -60,13 +63,7 @@ pub fn serve(job: &Job) -> ! {
     match lay_out().and_then(|()| OpenOptions::new().write(true).open(LINE)) {
         Ok(line) => {
             job.disks.attach();
-            for module in &job.modules {
-                // Some are for other machines than this one.
-                let _ = modules::load(module);
-            }
-            // With its first machine, and after its last one, the kernel changes the code of its scheduler (`preempt_notifier_key`), by way of a
-            // breakpoint that QEMU's own processors sometimes run into when the kernel expects it no more.
-            let _idle = kvm::idle();
+            let _kvm = job.kvm.then(|| with_one_cpu(|| kvm(&job.modules)));
             let line = Mutex::new(line);
             let end = command(job, &line).unwrap_or_else(|error| End::Unable(error.to_string()));
             thread::sleep(AFTERMATH);
@@ -82,6 +79,35 @@ pub fn serve(job: &Job) -> ! {
         let _ = reboot(RebootCommand::PowerOff);
         thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// Loads the modules, and makes a virtual machine that does nothing but be there.
+///
+/// With its first one, and after its last one, the kernel changes the code of its scheduler (`preempt_notifier_key`), by way of a breakpoint.
+/// QEMU's own processors sometimes run into it when another one has already taken it away again, and the kernel dies of that.
+fn kvm(modules: &[PathBuf]) -> Option<VmFd> {
+    for module in modules {
+        // Some are for other machines than this one.
+        let _ = modules::load(module);
+    }
+    kvm::idle()
+}
+
+/// Does something while only the first CPU runs, if the kernel can do that.
+fn with_one_cpu<T>(work: impl FnOnce() -> T) -> T {
+    let switches: Vec<PathBuf> = (1..)
+        .map(|cpu| PathBuf::from(format!("/sys/devices/system/cpu/cpu{cpu}/online")))
+        .take_while(|switch| switch.exists())
+        .collect();
+    let turn = |to: &str| {
+        for switch in &switches {
+            let _ = fs::write(switch, to);
+        }
+    };
+    turn("0");
+    let done = work();
+    turn("1");
+    done
 }
 
 /// The file systems. Those that a kernel may lack are missed by who needs them.

@@ -93,6 +93,8 @@ pub struct Payload {
     pub directory: PathBuf,
     /// Files with their contents; relative paths begin at `directory`.
     pub files: Vec<(PathBuf, Vec<u8>)>,
+    /// Whether it uses KVM, which the kernel may have as modules.
+    pub kvm: bool,
 }
 
 /// What happens while the guest runs.
@@ -200,7 +202,11 @@ fn archive(config: &Config, payload: &Payload, disks: Here) -> Result<Vec<u8>, U
     archive.file(Path::new("/init"), &program);
     let libraries = program::libraries(&program)?.into_iter();
     let libraries = libraries.map(|library| (library.clone(), library));
-    let modules: Vec<_> = modules::of(&config.kernel).collect();
+    let modules: Vec<_> = if payload.kvm {
+        modules::of(&config.kernel).collect()
+    } else {
+        Vec::new()
+    };
     for (file, place) in libraries.chain(modules.iter().cloned()) {
         let content =
             fs::read(&file).map_err(|error| Unable(format!("{}: {error}", file.display())))?;
@@ -214,6 +220,7 @@ fn archive(config: &Config, payload: &Payload, disks: Here) -> Result<Vec<u8>, U
         args: payload.args.clone(),
         directory: payload.directory.clone(),
         disks,
+        kvm: payload.kvm,
         modules: modules.into_iter().map(|(_, place)| place).collect(),
     };
     let job = serde_json::to_vec(&job).map_err(io::Error::from)?;
