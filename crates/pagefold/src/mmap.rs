@@ -207,6 +207,16 @@ impl<P: Platform> Detached<P> {
         Some(detached)
     }
 
+    /// Both, unmapped and still to be [freed](Self::free). Who found one of these VMAs before it left the set, and follows its
+    /// link, comes to others that have left it: it finds nothing there, or what it finds is marked as detached, so it takes `mmap_lock`.
+    pub(crate) fn and(self, more: Self) -> Self {
+        self.last.next.assign(Some(more.first));
+        Self {
+            first: self.first,
+            last: more.last,
+        }
+    }
+
     fn vmas(&self) -> impl Iterator<Item = Ref<P, Vma<P>>> + use<P> {
         let last = self.last;
         core::iter::successors(Some(self.first), move |vma| {

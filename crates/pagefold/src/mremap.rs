@@ -20,7 +20,7 @@
 //!
 //! The new VMA is registered with userfaultfd if that follows moves, and hears of it when this returns. Else it is not, and protections
 //! of pages do not go with them (0cef0bb836e3); their tables are not moved whole then. What was mapped at the new addresses before is unmapped. If there is no memory for a table, what
-//! was moved is moved back.
+//! was moved of its VMA is moved back.
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, VirtAddr};
@@ -47,9 +47,13 @@ use crate::zap::{next_table, split_huge_pmd};
 /// Moves what is mapped at `old` to the range of the same size that begins at `to`. (Linux: `mremap` with `MREMAP_MAYMOVE |
 /// MREMAP_FIXED`)
 ///
+/// Where a protocol [moves several VMAs](crate::protocol::Protocol::moves_several_vmas), they keep their distances, and what is mapped between the new
+/// places stays. Of VMAs that are registered with userfaultfd, one moves if it covers `old`, and none otherwise.
+///
 /// # Errors
-/// [`MmapError::Invalid`] if one of the ranges is none, or they overlap; [`MmapError::Fault`] if no one VMA covers `old`;
-/// [`MmapError::NoMemory`] for page tables. What was mapped at the new addresses may be unmapped all the same.
+/// [`MmapError::Invalid`] if one of the ranges is none, or they overlap; [`MmapError::Fault`] if nothing is mapped at the start of `old`, or at
+/// a VMA that does not move; [`MmapError::NoMemory`] for page tables. What was mapped at the new addresses may be unmapped all the same; and the VMAs before
+/// the one at fault stay moved.
 pub fn mremap<P: Platform>(
     mm: Ref<P, Mm<P>>,
     old: AddrRange,
@@ -60,37 +64,106 @@ pub fn mremap<P: Platform>(
         return Err(MmapError::Invalid);
     }
     mm.mmap_write_lock();
-    let covered = mm
-        .find_vma(old.start)
-        .is_some_and(|vma| vma.range.covers(old));
-    let mut overmapped = None;
-    let mut left = None;
-    let result = if covered {
-        overmapped = unmap_exclusively(mm, new);
-        let result = move_vma(mm, old, new);
-        left = unmap_exclusively(mm, if result.is_ok() { old } else { new });
-        result
-    } else {
-        Err(MmapError::Fault)
-    };
+    let mut aftermath = Aftermath::default();
+    let result = move_vmas(mm, old, to, &mut aftermath);
     mm.mmap_write_unlock();
-    if let Some(overmapped) = overmapped {
-        overmapped.free();
+    aftermath.finish();
+    result
+}
+
+/// What is to be told and freed when no lock is held any more.
+struct Aftermath<P: Platform> {
+    /// What was mapped at the new addresses.
+    overmapped: Option<Detached<P>>,
+    change: Option<Change<P>>,
+    /// What is empty now: at the old addresses, or where there was no memory to move to.
+    left: Option<Detached<P>>,
+}
+
+impl<P: Platform> Default for Aftermath<P> {
+    fn default() -> Self {
+        Self {
+            overmapped: None,
+            change: None,
+            left: None,
+        }
     }
-    let result = result.map(|change| {
-        if let Some(change) = change {
+}
+
+impl<P: Platform> Aftermath<P> {
+    fn finish(self) {
+        if let Some(overmapped) = self.overmapped {
+            overmapped.free();
+        }
+        if let Some(change) = self.change {
             change.tell();
         }
-    });
-    if let Some(left) = left {
-        left.free();
+        if let Some(left) = self.left {
+            left.free();
+        }
+    }
+}
+
+/// Moves one VMA after the other, or the part of it that lies in `old`. The caller has `mmap_lock` for writing. (Linux: `remap_move`)
+fn move_vmas<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    old: AddrRange,
+    to: VirtAddr,
+    aftermath: &mut Aftermath<P>,
+) -> Result<(), MmapError> {
+    let first = mm.find_vma(old.start).ok_or(MmapError::Fault)?;
+    let alone = first.range.covers(old);
+    if !alone && !P::protocol().moves_several_vmas {
+        return Err(MmapError::Fault);
+    }
+    let mut moved = old.start;
+    let mut result = Ok(());
+    while let Some(vma) = non_empty(moved, old.end).and_then(|rest| mm.find_first_vma(rest)) {
+        if !alone && vma.is_uffd_armed_protected() {
+            result = Err(MmapError::Fault);
+            break;
+        }
+        let part = AddrRange {
+            start: vma.range.start.max(moved),
+            end: vma.range.end.min(old.end),
+        };
+        let skipped = part.start.page() - old.start.page();
+        let size = part.end.page() - part.start.page();
+        let new = AddrRange::pages(to.add_pages(skipped), size);
+        unmap_exclusively(mm, new, &mut aftermath.overmapped);
+        match move_vma(mm, part, new) {
+            Ok(change) => aftermath.change = change,
+            Err(error) => {
+                unmap_exclusively(mm, new, &mut aftermath.left);
+                result = Err(error);
+                break;
+            }
+        }
+        moved = part.end;
+    }
+    if let Some(done) = non_empty(old.start, moved) {
+        unmap_exclusively(mm, done, &mut aftermath.left);
     }
     result
 }
 
-/// Takes a range apart, keeping `mmap_lock` for writing.
-fn unmap_exclusively<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Option<Detached<P>> {
-    Detached::take(mm, range).inspect(Detached::unmap)
+fn non_empty(start: VirtAddr, end: VirtAddr) -> Option<AddrRange> {
+    (start < end).then_some(AddrRange { start, end })
+}
+
+/// Takes a range apart, keeping `mmap_lock` for writing; what is to be freed later comes behind what is already.
+fn unmap_exclusively<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    to_free: &mut Option<Detached<P>>,
+) {
+    if let Some(detached) = Detached::take(mm, range) {
+        detached.unmap();
+        *to_free = Some(match to_free.take() {
+            Some(earlier) => earlier.and(detached),
+            None => detached,
+        });
+    }
 }
 
 /// Makes the VMA at the new addresses and moves the entries. The VMA at the old ones stays, with nothing mapped; if there is

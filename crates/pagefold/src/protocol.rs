@@ -469,6 +469,8 @@ pub struct Protocol {
     pub reclaims_emptied_tables: bool,
     /// Whether `madvise` tries to do with the VMA lock alone (Linux from 6.17).
     pub madvise_under_vma_lock: bool,
+    /// Whether one mremap moves several VMAs, none of which is registered with userfaultfd (Linux from 6.17: `remap_move`).
+    pub moves_several_vmas: bool,
     /// Whether private pages become a huge one although the process can write none of them (Linux from 6.18: no `SCAN_PAGE_RO`).
     pub collapses_read_only_pages: bool,
     /// Whether MADV_COLLAPSE says EAGAIN of pages of a file that are dirty or on their way to the disk, and not EINVAL; and has them
@@ -495,6 +497,7 @@ impl Protocol {
         fills_find_vma_first: false,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        moves_several_vmas: false,
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
@@ -512,6 +515,7 @@ impl Protocol {
         fills_find_vma_first: false,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        moves_several_vmas: false,
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
@@ -534,6 +538,7 @@ impl Protocol {
         fills_find_vma_first: false,
         reclaims_emptied_tables: false,
         madvise_under_vma_lock: false,
+        moves_several_vmas: false,
         collapses_read_only_pages: false,
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
@@ -549,12 +554,13 @@ impl Protocol {
     };
 
     /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
-    /// added to it until 6.19: `madvise` under the VMA lock, guard regions, huge pages of what cannot be written; and with what faults on huge
+    /// added to it until 6.19: `madvise` under the VMA lock, guard regions, several VMAs moved at once, huge pages of what cannot be written; and with what faults on huge
     /// pages do since 6.11 and 6.13.
     pub const LINUX_6_14: Self = Self {
         name: "linux-6.14",
         reclaims_emptied_tables: true,
         madvise_under_vma_lock: true,
+        moves_several_vmas: true,
         collapses_read_only_pages: true,
         writes_huge_zero_page: true,
         maps_whole_folios: true,

@@ -29,16 +29,6 @@ struct Explained {
 const EXPLAINED: &[Explained] = &[
     Explained {
         known: Known {
-            name: "mremap-of-several",
-            why: "Linux moves several mappings by one mremap since 6.17; pagefold moves one, and says EFAULT",
-        },
-        // Where the two gave the same all the same, mappings may be elsewhere from then on.
-        applies: |at| {
-            at.version >= Version(6, 17) && at.now().is_some_and(|engine| engine.moves_several)
-        },
-    },
-    Explained {
-        known: Known {
             name: "guard-over-a-protection",
             why: "Linux (6.18) tries for ever to install a guard where a page that is not there is write-protected by userfaultfd; \
                   pagefold puts the guard there",

@@ -217,7 +217,6 @@ impl Side<'_> {
             objects: objects
                 .map(|id| self.cache(id))
                 .collect::<Result<_, Trouble>>()?,
-            moves_several: false,
             about: None,
         })
     }

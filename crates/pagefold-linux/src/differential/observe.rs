@@ -139,8 +139,6 @@ pub(crate) struct Observed {
     pub(crate) spaces: Vec<Option<Space>>,
     /// The objects.
     pub(crate) objects: Vec<Cache>,
-    /// There was an mremap of more than the mapping that it began in; only the engine says so.
-    pub(crate) moves_several: bool,
     /// The pages that the step collapses, populates or accesses; only the engine says so.
     pub(crate) about: Option<Range<usize>>,
 }

@@ -108,13 +108,9 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) fn mremap(&mut self, from: MappingRange, to: MappingRange) -> Seen {
-        let (mm, old) = (self.mm_of(from.mapping), self.range(from));
-        let first = mm
-            .vmas_protected()
-            .find(|vma| vma.range.contains(old.start));
-        self.moves_several |= first.is_some_and(|vma| !vma.range.covers(old));
-        mapped(mremap::mremap(mm, old, self.range(to).start))
+    pub(super) fn mremap(&self, from: MappingRange, to: MappingRange) -> Seen {
+        let mm = self.mm_of(from.mapping);
+        mapped(mremap::mremap(mm, self.range(from), self.range(to).start))
     }
 
     /// Something that reads or writes a page with a reference of its own: the representative, or, where nobody but the engine is to do

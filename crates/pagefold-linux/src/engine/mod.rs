@@ -82,8 +82,6 @@ pub(crate) struct Engine<'a> {
     registers: Outcome,
     /// Where a page did not do as the representative of its group, if one did not.
     uneven: Option<String>,
-    /// An mremap was of more than the mapping that it began in.
-    moves_several: bool,
     /// Frames that were in use before.
     frames: usize,
 }
@@ -147,7 +145,6 @@ impl<'a> Engine<'a> {
             khugepaged,
             registers: vec![None; scenario.registers.len()],
             uneven: None,
-            moves_several: false,
             frames,
         };
         engine.make_objects();

@@ -53,7 +53,6 @@ impl Engine<'_> {
             given,
             spaces: spaces.collect(),
             objects: (0..self.objects.len()).map(|id| self.cache(id)).collect(),
-            moves_several: self.moves_several,
             about: About::of(step).map(|about| self.pages_about(about)),
         }
     }
