@@ -376,6 +376,8 @@ calls! {
     Reclaim = "reclaim"(page: MappingPage) by Reclaim | Kernel gives Count;
     /// As `reclaim`, but leaves a page alone that was used since this last came by.
     Shrink = "shrink"(page: MappingPage) by Reclaim | Kernel gives Count;
+    /// Moves the private page at an address, the whole of it if it is huge, to another frame, unless somebody has got it; whether it did.
+    Migrate = "migrate"(page: MappingPage) by Kernel gives Flag;
     /// Takes the private memory of an address space away whose threads may still run, as of a process that is being killed for it; whether it did.
     OomReap = "oom_reap"(mm: MmId) by Kernel gives Flag;
     /// Collapses an object in the page cache.

@@ -24,13 +24,13 @@
 //! * Collapse and reclaim find the VMA of the child as soon as it is linked. It has its `anon_vma` by then, so that retraction
 //!   leaves its tables alone, as it does with those of the parent.
 
-use crate::accounting::{self, Fact};
+use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::{Marker, Pte, Swap};
+use crate::arch::{Marker, Migration, Pte, Swap};
 use crate::collapse::khugepaged::khugepaged_fork;
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::huge::{NotCopied, copy_huge_pmd};
+use crate::huge::{NotCopied, copy_huge_pmd, share_migration};
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
@@ -38,7 +38,7 @@ use crate::page_table::{
 };
 use crate::platform::{FlushKind, Link, Order, Platform, Word};
 use crate::protocol::Safeguard;
-use crate::rmap::{add_mapping, anon_vma_clone, link_vma};
+use crate::rmap::{add_mapping, anon_vma_clone, anon_vma_clone_behind, link_vma};
 use crate::step::Step;
 use crate::swap;
 use crate::tlb::{EVERYTHING, flush_tlb_range};
@@ -96,7 +96,7 @@ fn dup_vma<P: Platform>(
     );
     forks.inherit(new, old);
     if P::enforces(Safeguard::ForkAnonVmaFirst) {
-        anon_vma_clone(new, old);
+        join_family(new, old);
     }
     P::observe(Fact::Permitted(child.id, old.range, old.protection()));
     link_vma(new);
@@ -107,9 +107,19 @@ fn dup_vma<P: Platform>(
         Ok(())
     };
     if !P::enforces(Safeguard::ForkAnonVmaFirst) {
-        anon_vma_clone(new, old);
+        join_family(new, old);
     }
     result
+}
+
+/// Who walks the family comes to the parent first: what it changes there before that is copied is copied as it is then, and what was copied
+/// before is come to later.
+fn join_family<P: Platform>(new: Ref<P, Vma<P>>, old: Ref<P, Vma<P>>) {
+    if P::enforces(Safeguard::ChildVmaBehind) {
+        anon_vma_clone_behind(new, old);
+    } else {
+        anon_vma_clone(new, old);
+    }
 }
 
 /// Whether the tables of a VMA hold anything that faults of the child would not bring back.
@@ -174,7 +184,7 @@ fn copy_table<P: Platform>(
         return Ok(());
     };
     let value = source_pmd.read_once("read pmd");
-    if value.is_huge() {
+    if value.is_leaf() {
         match copy_huge_pmd(new, old, source_pmd) {
             Ok(()) | Err(NotCopied::NotPrivate) => return Ok(()),
             Err(NotCopied::NoMemory) => return Err(OutOfMemory),
@@ -215,6 +225,10 @@ fn copy_pte<P: Platform>(
     let keep_wp = new.is_uffd_wp_protected() || !P::enforces(Safeguard::ForkDropMarkers);
     if let Some(swap) = pte.as_swap() {
         copy_swap(new, table, old, source, addr, swap, keep_wp);
+        return Ok(());
+    }
+    if let Some(migration) = pte.as_migration() {
+        copy_migration(new, table, old, source, addr, migration, keep_wp);
         return Ok(());
     }
     if !pte.is_present() {
@@ -283,12 +297,35 @@ fn copy_swap<P: Platform>(
         source.set_swap(addr, shared);
     }
     accounting::add_swap_entries(&*new.mm, 1);
-    P::observe(Fact::ForkedSwap(old.mm.id, new.mm.id, addr));
+    P::observe(Fact::ForkedAbsent(old.mm.id, new.mm.id, addr));
     let uffd_wp = swap.uffd_wp && keep_wp;
     if uffd_wp {
         observe_protected(new, addr);
     }
     table.set_swap(addr, Swap { uffd_wp, ..shared });
+}
+
+/// Copies the entry of a page that is on its way to another frame. (Linux: `copy_nonpresent_pte`)
+fn copy_migration<P: Platform>(
+    new: Ref<P, Vma<P>>,
+    table: &PteMap<P>,
+    old: Ref<P, Vma<P>>,
+    source: &PteMap<P>,
+    addr: VirtAddr,
+    migration: Migration,
+    keep_wp: bool,
+) {
+    let shared = share_migration::<P>(migration);
+    if shared != migration {
+        source.set_migration(addr, shared);
+    }
+    accounting::add_mm_counter(&*new.mm, PageKind::Anon, 1);
+    P::observe(Fact::ForkedAbsent(old.mm.id, new.mm.id, addr));
+    let uffd_wp = migration.uffd_wp && keep_wp;
+    if uffd_wp {
+        observe_protected(new, addr);
+    }
+    table.set_migration(addr, Migration { uffd_wp, ..shared });
 }
 
 /// The entry for a child; what it says of userfaultfd goes unless the child is registered too.

@@ -14,7 +14,7 @@
 
 use crate::accounting::{self, Fact, PageKind};
 use crate::addr::{AddrRange, Pfn};
-use crate::arch::Pte;
+use crate::arch::{Migration, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::page_table::{
@@ -46,9 +46,12 @@ pub(crate) fn map_private<P: Platform>(
     pmd.set("set_pmd", vma.protect(entry));
 }
 
-/// Whether an upper entry maps a huge page that has a table in store: a private one, or that of zeros.
+/// Whether an upper entry that is none, and no table, has a table in store: that of a private huge page, which may be on its way to other
+/// frames, and that of the one of zeros.
 pub(crate) fn is_private<P: Platform>(value: Pte) -> bool {
-    is_huge_zero::<P>(value) || Folio::of::<P>(value.pfn()).is_anon::<P>()
+    value.as_migration().is_some()
+        || is_huge_zero::<P>(value)
+        || Folio::of::<P>(value.pfn()).is_anon::<P>()
 }
 
 /// Maps the pages of a huge private page, whose entry is `value`, singly. The caller has the pmd lock.
@@ -73,6 +76,16 @@ pub(crate) fn split_private<P: Platform>(pmd: PmdRef<P>, value: Pte, range: Addr
     if !invalidates {
         flush_tlb_range(pmd.mm, range, FlushKind::LeavesAndTables);
     }
+}
+
+/// Has small entries stand for the pages of a huge one that is on its way to other frames. The caller has the pmd lock.
+pub(crate) fn split_migration<P: Platform>(pmd: PmdRef<P>, huge: Migration, range: AddrRange) {
+    let table = withdraw_table(pmd);
+    fill_table::<P>(table, pmd.mm.id, range, |page| {
+        let pfn = huge.pfn.add(page);
+        Pte::migration(Migration { pfn, ..huge })
+    });
+    pmd.set("pmd_populate", Pte::table(table));
 }
 
 /// The entries have references and are counted before anybody can take one of them away.
@@ -204,6 +217,23 @@ fn share_locked<P: Platform>(
     source: PmdRef<P>,
 ) -> Result<(), NotCopied> {
     let value = source.load_protected();
+    if let Some(migration) = value.as_migration() {
+        let shared = share_migration::<P>(migration);
+        for addr in AddrRange::pages(
+            source.addr.huge_start(P::PTRS_PER_TABLE),
+            P::PTRS_PER_TABLE as u64,
+        )
+        .each_page()
+        {
+            P::observe(Fact::ForkedAbsent(old.mm.id, new.mm.id, addr));
+        }
+        accounting::add_mm_counter(&*new.mm, PageKind::Anon, P::PTRS_PER_TABLE as i64);
+        if shared != migration {
+            source.set("set_pmd", Pte::migration(shared));
+        }
+        pmd.set("set_pmd", Pte::migration(shared));
+        return Ok(());
+    }
     if !value.is_huge() {
         return Err(NotCopied::NotPrivate);
     }
@@ -233,4 +263,17 @@ fn share_locked<P: Platform>(
     }
     pmd.set("set_pmd", value.wrprotect());
     Ok(())
+}
+
+/// What stands for a page on its way to another frame once a child maps it as well: both may only read it then.
+pub(crate) fn share_migration<P: Platform>(migration: Migration) -> Migration {
+    if P::enforces(Safeguard::ForkMigrationShared) {
+        Migration {
+            writable: false,
+            exclusive: false,
+            ..migration
+        }
+    } else {
+        migration
+    }
 }

@@ -24,6 +24,7 @@ mod huge;
 pub mod kvm;
 pub mod lock_order;
 pub mod madvise;
+pub mod migrate;
 pub mod mm;
 pub mod mmap;
 pub mod mprotect;

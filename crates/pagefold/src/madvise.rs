@@ -178,7 +178,7 @@ fn install_guard<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(),
     let page = AddrRange::pages(addr, 1);
     let pmd = pmd_alloc(vma.mm, addr).ok_or(MmapError::NoMemory)?;
     for _ in 0..=GUARD_RETRIES {
-        if pmd.read_once("read pmd").is_huge() {
+        if pmd.read_once("read pmd").is_leaf() {
             split_huge_pmd(vma, pmd);
         }
         if !pte_alloc(pmd) {

@@ -291,7 +291,7 @@ fn is_mapped<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr) -> bool {
     };
     match pte_offset_map(pmd) {
         Some(table) => table.read_once(addr).is_present(),
-        None => pmd.read_once("read pmd").is_huge(),
+        None => pmd.read_once("read pmd").is_leaf(),
     }
 }
 

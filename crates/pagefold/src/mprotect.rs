@@ -147,7 +147,7 @@ fn change_pmd<P: Platform>(vma: Ref<P, Vma<P>>, part: AddrRange, protection: Pro
         if value.is_none() {
             return false;
         }
-        let changed = if !value.is_huge() {
+        let changed = if !value.is_leaf() {
             change_ptes(pmd, part, protection)
         } else if whole {
             change_huge_pmd(pmd, protection)
@@ -165,7 +165,12 @@ fn change_pmd<P: Platform>(vma: Ref<P, Vma<P>>, part: AddrRange, protection: Pro
 /// Changes a huge entry. `None` if there is none any more. (Linux: `change_huge_pmd`)
 fn change_huge_pmd<P: Platform>(pmd: PmdRef<P>, protection: Protection) -> Option<bool> {
     let _pml = pmd.lock();
-    if !pmd.load_protected().is_huge() {
+    let value = pmd.load_protected();
+    if value.as_migration().is_some() {
+        // Who has it map a page looks at the flags.
+        return Some(false);
+    }
+    if !value.is_huge() {
         return None;
     }
     let old = if P::enforces(Safeguard::ProtectHugeInPlace) {

@@ -265,7 +265,7 @@ impl<P: Platform> Part<P> {
             {
                 return Ok(());
             }
-            if seen.is_huge() {
+            if seen.is_leaf() {
                 split_huge_pmd(self.vma, old);
             } else if self.move_ptes(old, new)? {
                 return Ok(());
@@ -293,14 +293,14 @@ impl<P: Platform> Part<P> {
         let _new_pml = (new.lockptr() != old.lockptr()).then(|| new.lock_nested());
         let recheck = P::enforces(Safeguard::RecheckMovedPmd);
         let value = if recheck { old.load_protected() } else { seen };
-        let same_kind = !value.is_none() && value.is_huge() == seen.is_huge();
+        let same_kind = !value.is_none() && value.is_leaf() == seen.is_leaf();
         if !same_kind || !new.load_protected().is_none() {
             return false;
         }
         // Hardware may have marked a huge page as dirty since.
         let taken = old.take("pmd_clear");
         self.observe_moved(self.range);
-        if value.is_huge() && is_private::<P>(value) {
+        if value.is_leaf() && is_private::<P>(value) {
             deposit_table(new, withdraw_table(old));
         }
         new.set("set_pmd", if recheck { taken } else { seen });

@@ -329,6 +329,16 @@ safeguards! {
     TruncateOnOpen = "truncate_on_open",
     /// Who opens a file for writing leaves private copies alone.
     OpenSparesPrivate = "open_spares_private",
+    /// A page that moves to another frame is not used through cached translations any more when it is copied.
+    FlushOnMigrate = "flush_on_migrate",
+    /// The upper entry of a huge page that moves to other frames is not empty before it stands for the page.
+    MigrateInvalidate = "migrate_invalidate",
+    /// A page stays in its frame if somebody has a reference to it who is no entry.
+    MigrateRefcount = "migrate_refcount",
+    /// Fork has an entry that stands for a page on its way to another frame say that the page is shared from now on.
+    ForkMigrationShared = "fork_migration_shared",
+    /// A VMA of a child stands behind that of its parent in the list of the family: who walks it comes to the parent first.
+    ChildVmaBehind = "child_vma_behind",
     /// Before a file has its first huge page, for which all may be thrown out, what is dirty is written to the disk.
     WriteAllDirty = "write_all_dirty",
     /// That is done with `invalidate_lock` held, for which who throws pages out waits.

@@ -14,7 +14,7 @@ use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Format, Marker, PMD_LEVEL, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::huge::{free_deposited_table, is_private, split_private};
+use crate::huge::{free_deposited_table, is_private, split_migration, split_private};
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
@@ -54,7 +54,7 @@ impl Markers {
     fn spare<P: Platform>(self, old: Pte) -> bool {
         let private = match old.as_marker() {
             Some(marker) => marker == Marker::Poison,
-            None if old.as_swap().is_some() => true,
+            None if old.as_swap().is_some() || old.as_migration().is_some() => true,
             None => old.is_present() && Folio::of::<P>(old.pfn()).is_anon::<P>(),
         };
         match self {
@@ -159,7 +159,7 @@ fn zap_pmd<P: Platform>(
         if value.is_none() {
             return;
         }
-        if value.is_huge() {
+        if value.is_leaf() {
             if is_whole_table::<P>(part) {
                 zap_huge_pmd(vma, pmd, gather);
             } else {
@@ -187,10 +187,15 @@ fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut G
         gather.flush();
     }
     let _pml = pmd.lock();
-    if !pmd.load_protected().is_huge() {
+    if !pmd.load_protected().is_leaf() {
         return;
     }
     let old = pmd.take("pmdp_huge_get_and_clear");
+    if old.as_migration().is_some() {
+        forget_migrating(vma, huge_range_of(pmd));
+        free_deposited_table(pmd);
+        return;
+    }
     flush_before_make(vma.mm, huge_range_of(pmd));
     if is_huge_zero::<P>(old) {
         observe_unmapped(pmd, old);
@@ -209,6 +214,14 @@ fn zap_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>, gather: &mut G
     remove_mapping(folio, vma, P::PTRS_PER_TABLE, folio.kind::<P>());
     // A huge page is not moved out or written back, nor is it split, while this has a reference.
     gather.add_page(folio, false);
+}
+
+/// The migration entries of a range are gone, whose translations were flushed before. Who moves their pages has references to them.
+fn forget_migrating<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) {
+    P::observe(Fact::Discarded(vma.mm.id, range));
+    P::observe(Fact::Forgotten(vma.mm.id, range));
+    let pages = range.end.page() - range.start.page();
+    accounting::add_mm_counter(&*vma.mm, PageKind::Anon, -(pages as i64));
 }
 
 /// Pages that are not the process's own are not mapped by the upper entry any more.
@@ -270,7 +283,10 @@ fn zap_pte<P: Platform>(
     let swap = old.as_swap();
     let protected = old.is_uffd_wp()
         || old.as_marker() == Some(Marker::UffdWp)
-        || swap.is_some_and(|swap| swap.uffd_wp);
+        || swap.is_some_and(|swap| swap.uffd_wp)
+        || old
+            .as_migration()
+            .is_some_and(|migration| migration.uffd_wp);
     // Of anonymous memory the protection goes with the page. (Linux: `pte_install_uffd_wp_if_needed`)
     let kept = protected && !vma.is_anonymous() || old.as_marker() == Some(Marker::Guard);
     let stays = kept && markers.keep_protection();
@@ -307,6 +323,9 @@ fn zap_pte<P: Platform>(
         P::observe(Fact::Forgotten(vma.mm.id, page));
         accounting::add_swap_entries(&*vma.mm, -1);
         swap::put::<P>(swap.slot);
+    } else if old.as_migration().is_some() {
+        P::observe(Fact::Forgotten(vma.mm.id, page));
+        accounting::add_mm_counter(&*vma.mm, PageKind::Anon, -1);
     } else {
         if zeros {
             P::observe(Fact::Unmapped(vma.mm.id, addr, old.pfn()));
@@ -324,6 +343,10 @@ pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
     let folio = {
         let _pml = pmd.lock();
         let value = pmd.load_protected();
+        if let Some(migration) = value.as_migration() {
+            split_migration(pmd, migration, range);
+            return;
+        }
         if !value.is_huge() {
             return;
         }

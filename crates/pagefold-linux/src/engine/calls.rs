@@ -8,7 +8,7 @@ use pagefold::fork::dup_mmap;
 use pagefold::mm::Mm;
 use pagefold::mmap::MmapError;
 use pagefold::mprotect::{Protection as Access, mprotect};
-use pagefold::{madvise, mmap, oom, reclaim, rmap, truncate, userfault};
+use pagefold::{madvise, migrate, mmap, oom, reclaim, rmap, truncate, userfault};
 use pagefold_litmus::{Advice, Call, Limit, MmId, ObjectId, ObjectPage, Permission, Scope};
 use pagefold_machine::host::{Host, PTRS_PER_TABLE};
 
@@ -75,6 +75,11 @@ impl Engine<'_> {
                 of_group(reclaim::pageout(self.mm_of(page.mapping), group), group)
             }
             Call::OomReap(mm) => Seen::Number(oom::reap(self.mm(mm)).into()),
+            Call::Migrate(page) => {
+                let pages = self.group(page).each_page();
+                let moved = pages.filter(|addr| migrate::migrate(self.mm_of(page.mapping), *addr));
+                Seen::Number((moved.count() > 0).into())
+            }
             Call::Shrink(page) => {
                 let group = self.group(page);
                 of_group(reclaim::shrink(self.mm_of(page.mapping), group), group)

@@ -196,6 +196,7 @@ impl<'c> Who<'c> {
             Call::Exit
             | Call::RmapWalk(_)
             | Call::RmapWalkAnon(_)
+            | Call::Migrate(_)
             | Call::Shrink(_)
             | Call::OomReap(_)
             | Call::PageTable(_)

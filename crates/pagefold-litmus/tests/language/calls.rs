@@ -101,6 +101,8 @@ fn the_table() {
         Moves the page at an address out, a private one or that of an object, unless somebody has got it, and gives how many it moved.
     "shrink(x[i])" [Reclaim, Kernel] Count
         As `reclaim`, but leaves a page alone that was used since this last came by.
+    "migrate(x[i])" [Kernel] Flag
+        Moves the private page at an address, the whole of it if it is huge, to another frame, unless somebody has got it; whether it did.
     "oom_reap(A)" [Kernel] Flag
         Takes the private memory of an address space away whose threads may still run, as of a process that is being killed for it; whether it did.
     "collapse(f)" [Kernel] Status

@@ -186,14 +186,14 @@ impl Generator {
         format!("({who}) {{ {body}}}")
     }
 
-    /// Somebody who collapses, or changes an address space.
+    /// Somebody who collapses, moves pages to other frames, or changes an address space.
     fn first(&mut self) -> String {
         if self.forks && self.random.one_in(2) {
             self.mm = "B";
             return format!("(B) {{ fork(C); {}}}", self.statement(Role::Cpu));
         }
         let (collapse, pageout) = (Advice::Collapse.name(), Advice::PageOut.name());
-        match self.random.next(8) {
+        match self.random.next(9) {
             0..3 => format!(
                 "(A) {{ madvise({}, {collapse}); }}",
                 self.random.pick(&["x", "x", "a"])
@@ -201,6 +201,10 @@ impl Generator {
             3..5 => format!("(B) {{ madvise(y, {collapse}); }}"),
             5 => "(khugepaged) { scan(A); scan(B); }".into(),
             6 => "(kernel) { collapse(f); }".into(),
+            7 => format!(
+                "(kernel) {{ migrate({}[0]); }}",
+                self.random.pick(&["a", "y"])
+            ),
             _ => format!("(B) {{ madvise(y, {pageout}); }}"),
         }
     }

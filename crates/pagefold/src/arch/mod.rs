@@ -14,7 +14,7 @@ mod riscv;
 mod x86_64;
 
 pub use aarch64::AArch64;
-pub use pte::{Marker, Pte, Swap};
+pub use pte::{Marker, Migration, Pte, Swap};
 pub use riscv::RiscV;
 pub use x86_64::X86_64;
 

@@ -7,6 +7,7 @@
 //! | table | the frame of a lower table |
 //! | marker | no page, but something to remember |
 //! | swap entry | where the page is that was moved out |
+//! | migration entry | which page was there, that is on its way to another frame; in an upper table, a huge one |
 //!
 //! The value is packed into a word so that it is passed in a register and compared at once. The places of its bits are those of
 //! x86-64 where that has one, so that its [format](super::X86_64) has next to nothing to do. Nobody outside of `arch` sees them.
@@ -33,6 +34,9 @@ const MARKER: u64 = 1 << 7;
 const EXCLUSIVE: u64 = 1 << 5;
 const MARKER_POISON: u64 = 1 << 5;
 const MARKER_GUARD: u64 = 1 << 6;
+/// What a migration entry has set, and nothing else.
+const MIGRATION: u64 = SWAP | MARKER;
+const MIGRATION_WRITABLE: u64 = 1 << 6;
 
 /// All bits that an entry which is not present can have.
 pub(super) const NOT_PRESENT: u64 = SWAP | MARKER | EXCLUSIVE | MARKER_GUARD | UFFD_WP | NUMBER;
@@ -58,6 +62,19 @@ impl Marker {
 pub struct Swap {
     /// The number of the slot: less than 2^40.
     pub slot: u64,
+    /// Nobody else maps the page.
+    pub exclusive: bool,
+    /// The page is write-protected by userfaultfd.
+    pub uffd_wp: bool,
+}
+
+/// Which page an entry mapped that is on its way to another frame, and what the entry said (Linux: `migration_entry`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Migration {
+    /// The frame that the page leaves; of a huge page the first one.
+    pub pfn: Pfn,
+    /// The process may write the page once it has arrived, unless it was told otherwise since.
+    pub writable: bool,
     /// Nobody else maps the page.
     pub exclusive: bool,
     /// The page is write-protected by userfaultfd.
@@ -114,6 +131,19 @@ impl Pte {
         Self(swap.slot << PAGE_SHIFT & NUMBER | SWAP | exclusive | uffd_wp)
     }
 
+    /// An entry of a page that is on its way to another frame.
+    #[must_use]
+    pub const fn migration(migration: Migration) -> Self {
+        let writable = if migration.writable {
+            MIGRATION_WRITABLE
+        } else {
+            0
+        };
+        let exclusive = if migration.exclusive { EXCLUSIVE } else { 0 };
+        let uffd_wp = if migration.uffd_wp { UFFD_WP } else { 0 };
+        Self(migration.pfn.0 << PAGE_SHIFT & NUMBER | MIGRATION | writable | exclusive | uffd_wp)
+    }
+
     /// Whether nothing is there.
     #[must_use]
     pub const fn is_none(self) -> bool {
@@ -167,7 +197,7 @@ impl Pte {
     /// What an entry without a page remembers.
     #[must_use]
     pub const fn as_marker(self) -> Option<Marker> {
-        if self.0 & (PRESENT | MARKER) != MARKER {
+        if self.0 & (PRESENT | MIGRATION) != MARKER {
             None
         } else if self.0 & MARKER_GUARD != 0 {
             Some(Marker::Guard)
@@ -180,7 +210,7 @@ impl Pte {
     /// Where the page is that was moved out.
     #[must_use]
     pub const fn as_swap(self) -> Option<Swap> {
-        if self.0 & (PRESENT | SWAP) != SWAP {
+        if self.0 & (PRESENT | MIGRATION) != SWAP {
             return None;
         }
         Some(Swap {
@@ -188,6 +218,25 @@ impl Pte {
             exclusive: self.0 & EXCLUSIVE != 0,
             uffd_wp: self.0 & UFFD_WP != 0,
         })
+    }
+    /// Which page was there that is on its way to another frame.
+    #[must_use]
+    pub const fn as_migration(self) -> Option<Migration> {
+        if self.0 & (PRESENT | MIGRATION) != MIGRATION {
+            return None;
+        }
+        Some(Migration {
+            pfn: self.pfn(),
+            writable: self.0 & MIGRATION_WRITABLE != 0,
+            exclusive: self.0 & EXCLUSIVE != 0,
+            uffd_wp: self.0 & UFFD_WP != 0,
+        })
+    }
+    /// Whether the entry of an upper table serves a huge page's worth of addresses by itself: it maps a huge page, or stands for one that
+    /// is on its way to other frames.
+    #[must_use]
+    pub const fn is_leaf(self) -> bool {
+        self.is_huge() || self.as_migration().is_some()
     }
     /// The frame of a page or table.
     #[must_use]
@@ -277,6 +326,19 @@ impl fmt::Debug for Pte {
                 (false, true) => " uffd-wp",
                 (true, true) => " exclusive uffd-wp",
             });
+        }
+        if let Some(migration) = self.as_migration() {
+            write!(f, "migration of frame {}", migration.pfn.0)?;
+            for (is, word) in [
+                (migration.writable, " writable"),
+                (migration.exclusive, " exclusive"),
+                (migration.uffd_wp, " uffd-wp"),
+            ] {
+                if is {
+                    f.write_str(word)?;
+                }
+            }
+            return Ok(());
         }
         if self.is_table() {
             return write!(f, "table {}", self.pfn().0);

@@ -134,6 +134,9 @@ fn scan<P: Platform>(
         let pte = table.get(page);
         if let Some(swap) = pte.as_swap() {
             tally.check_swap(swap.uffd_wp, caller)?;
+        } else if let Some(migration) = pte.as_migration() {
+            // It is waited for as for one in swap.
+            tally.check_swap(migration.uffd_wp, caller)?;
         } else if let Some(marker) = pte.as_marker() {
             // Linux takes it for a page in swap here, and finds out when it is to bring it back.
             tally.check_swap(marker == Marker::UffdWp, caller)?;
@@ -167,7 +170,7 @@ fn swap_in<P: Platform>(
         if pte.as_marker().is_some() {
             return Err(ScanResult::Fail);
         }
-        if pte.as_swap().is_some() {
+        if pte.as_swap().is_some() || pte.as_migration().is_some() {
             fault_in(vma, page, Want::Read, Force::No).map_err(|_| ScanResult::Fail)?;
         }
     }

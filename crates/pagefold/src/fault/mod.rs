@@ -21,6 +21,7 @@ use crate::addr::{PageIndex, VirtAddr};
 use crate::arch::{Marker, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
+use crate::migrate;
 use crate::mm::Mm;
 use crate::page_table::{PteLocked, pmd_alloc, pte_offset_map_lock, pte_offset_map_nolock};
 use crate::platform::Platform;
@@ -191,6 +192,10 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
         }
         // Nothing is mapped now. A read would map the huge page again, and the process get no page of its own.
     }
+    if value.as_migration().is_some() {
+        migrate::wait(pmd, vmf.addr);
+        return Ok(());
+    }
     if value.is_none()
         && vmf.vma.is_anonymous()
         && huge::do_huge_anonymous_page(&vmf, pmd)? == huge::Outcome::Done
@@ -211,6 +216,10 @@ fn handle_mm_fault<P: Platform>(mut vmf: Vmf<P>) -> Fault<P> {
     }
     if let Some(entry) = vmf.orig.as_swap() {
         return swap::do_swap_page(&vmf, pmd, entry);
+    }
+    if vmf.orig.as_migration().is_some() {
+        migrate::wait(pmd, vmf.addr);
+        return Ok(());
     }
     if !vmf.orig.is_present() {
         return match vmf.vma.mapping {

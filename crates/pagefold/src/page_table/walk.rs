@@ -2,7 +2,7 @@
 
 use crate::accounting::{self, Fact};
 use crate::addr::{AddrRange, Pfn, VirtAddr};
-use crate::arch::{Format, Marker, PMD_LEVEL, PTE_LEVEL, Pte, Swap};
+use crate::arch::{Format, Marker, Migration, PMD_LEVEL, PTE_LEVEL, Pte, Swap};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_table::{PtLock, PtLockGuard};
@@ -388,6 +388,15 @@ impl<P: Platform> PteMap<P> {
             .write_once(P::Format::encode(value, PTE_LEVEL));
     }
 
+    /// Has the entry of `addr` say that the page is on its way to another frame. The caller has the lock of the table. Who follows it
+    /// waits for the lock of the folio.
+    pub(crate) fn set_migration(&self, addr: VirtAddr, migration: Migration) {
+        let value = Pte::migration(migration);
+        P::step(Step::SetPte("set_pte", self.pmd.mm.id, addr, value));
+        self.entry(addr)
+            .write_once(P::Format::encode(value, PTE_LEVEL));
+    }
+
     /// Empties the entry of `addr` and returns what was there. The caller has the lock of the table. What orders it is what
     /// follows: a flush, and the entry's reference that is given back.
     pub(crate) fn take(&self, addr: VirtAddr) -> Pte {
@@ -429,7 +438,7 @@ pub(crate) fn pte_offset_map<P: Platform>(pmd: PmdRef<P>) -> Option<PteMap<P>> {
         return None;
     }
     let seen = pmd.read_dependent("pte_offset_map: read pmd again");
-    if seen.is_none() {
+    if !seen.is_table() {
         P::observe(Fact::MissingTable(pmd.mm.id, pmd.addr));
     }
     seen.is_table().then_some(PteMap {

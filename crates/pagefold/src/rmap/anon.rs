@@ -245,6 +245,42 @@ pub(crate) fn walk_anon<P: Platform>(
     put_anon_vma(anon_vma);
 }
 
+/// The family of a folio, which stays while this is held, whether or not an entry maps the folio.
+pub(crate) struct Family<P: Platform>(Ref<P, AnonVma<P>>);
+
+impl<P: Platform> Family<P> {
+    /// That of a private folio, whose lock the caller has. `None` if it is not mapped any more.
+    pub(crate) fn of(folio: Folio) -> Option<Self> {
+        get_anon_vma::<P>(folio).map(Self)
+    }
+
+    pub(crate) fn anon_vma(&self) -> Ref<P, AnonVma<P>> {
+        self.0
+    }
+
+    /// Visits each range where some of `pages` pages from `index` on may be mapped.
+    pub(crate) fn walk(
+        &self,
+        index: PageIndex,
+        pages: usize,
+        mut visit: impl FnMut(Ref<P, Vma<P>>, AddrRange),
+    ) {
+        P::step(Step::Named("anon_vma_lock_read"));
+        let _anon_vma = ReadGuard::read(&self.0.rwsem);
+        for vma in self.0.vmas.iter() {
+            if let Some(range) = vma.range_of(index.0, index.0 + pages as u64) {
+                visit(vma, range);
+            }
+        }
+    }
+}
+
+impl<P: Platform> Drop for Family<P> {
+    fn drop(&mut self) {
+        put_anon_vma(self.0);
+    }
+}
+
 fn unmap_one<P: Platform>(
     folio: Folio,
     vma: Ref<P, Vma<P>>,

@@ -11,9 +11,9 @@ mod list;
 
 pub use anon::{AnonVma, rmap_walk_anon};
 pub(crate) use anon::{
-    FamilyGuard, anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace,
-    lock_family, private_page_at, put_anon_vma_of_vma, try_to_unmap_anon, unlink_anon_vma,
-    walk_anon,
+    Family, FamilyGuard, anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace,
+    find_private_page, lock_family, private_page_at, put_anon_vma_of_vma, try_to_unmap_anon,
+    unlink_anon_vma, walk_anon,
 };
 pub(crate) use list::VmaList;
 
@@ -184,9 +184,20 @@ pub(crate) fn remove_mapping<P: Platform>(
     pages: usize,
     kind: PageKind,
 ) {
+    remove_rmap::<P>(folio, kind);
+    accounting::add_mm_counter(&*vma.mm, kind, -(pages as i64));
+}
+
+/// As [`remove_mapping`], but the process still has the page, which is on its way to another frame. (Linux: `folio_remove_rmap_pte`)
+pub(crate) fn remove_rmap<P: Platform>(folio: Folio, kind: PageKind) {
     P::observe(Fact::Mapped(folio.pfn(), kind, -1));
     folio.add_mapcount::<P>(-1);
-    accounting::add_mm_counter(&*vma.mm, kind, -(pages as i64));
+}
+
+/// As [`add_mapping`], for a page that the process has had all the time. (Linux: `folio_add_anon_rmap_pte`)
+pub(crate) fn add_rmap<P: Platform>(folio: Folio, kind: PageKind) {
+    P::observe(Fact::Mapped(folio.pfn(), kind, 1));
+    folio.add_mapcount::<P>(1);
 }
 
 /// Books that `pages` pages of `folio` are mapped by one entry more, which has a reference.
@@ -196,8 +207,7 @@ pub(crate) fn add_mapping<P: Platform>(
     pages: usize,
     kind: PageKind,
 ) {
-    P::observe(Fact::Mapped(folio.pfn(), kind, 1));
-    folio.add_mapcount::<P>(1);
+    add_rmap::<P>(folio, kind);
     accounting::add_mm_counter(&*vma.mm, kind, pages as i64);
 }
 

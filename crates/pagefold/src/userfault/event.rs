@@ -317,12 +317,12 @@ fn must_wait<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr, event: Event) -> 
         return missing;
     };
     let Some(table): Option<PteMap<P>> = pte_offset_map(pmd) else {
-        return missing && !pmd.read_once("read pmd").is_huge();
+        return missing && !pmd.read_once("read pmd").is_leaf();
     };
     let pte = table.read_once(addr);
     if missing {
         let ends = [Some(Marker::Poison), Some(Marker::Guard)].contains(&pte.as_marker());
-        !pte.is_present() && pte.as_swap().is_none() && !ends
+        !pte.is_present() && pte.as_swap().is_none() && pte.as_migration().is_none() && !ends
     } else {
         pte.is_uffd_wp() || pte.as_marker() == Some(Marker::UffdWp)
     }

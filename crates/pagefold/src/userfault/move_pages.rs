@@ -28,6 +28,7 @@ use crate::arch::{Pte, Swap};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::huge::split_private_folio;
+use crate::migrate;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_table::{
@@ -132,12 +133,16 @@ impl<P: Platform> Ends<P> {
         };
         let target = pmd_alloc(self.to.mm, to).ok_or(UffdError::NoMemory)?;
         let there = target.read_once("read pmd");
-        if there.is_huge() {
+        if there.is_leaf() {
             return Err(UffdError::Exists);
         }
         let value = source.read_once("read pmd");
         if value.is_none() && !self.skip_holes {
             return Err(UffdError::NoEntry);
+        }
+        if value.as_migration().is_some() {
+            migrate::wait(source, from);
+            return Err(UffdError::Again);
         }
         if value.is_huge() {
             let pages = P::PTRS_PER_TABLE;
@@ -361,6 +366,11 @@ fn find<P: Platform>(source: PmdRef<P>) -> Result<Option<(Pte, Found)>, UffdErro
         let cached = P::enforces(Safeguard::MoveSwapCache).then(|| swap::find::<P>(swap.slot));
         let found = cached.flatten().map_or(Found::Nothing, Found::Cached);
         return Ok(Some((entry, found)));
+    }
+    if entry.as_migration().is_some() {
+        drop(table);
+        migrate::wait(source, source.addr);
+        return Err(UffdError::Again);
     }
     if !entry.is_present() {
         return Err(UffdError::Fault);

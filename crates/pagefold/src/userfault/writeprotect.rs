@@ -8,7 +8,7 @@
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, VirtAddr};
-use crate::arch::{Marker, Pte, Swap};
+use crate::arch::{Marker, Migration, Pte, Swap};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
@@ -36,7 +36,7 @@ pub fn writeprotect<P: Platform>(
             return protect_page(vma, addr);
         }
         // No part of a huge page is changed.
-        let pmd = pmd_offset(mm, addr).filter(|pmd| pmd.read_once("read pmd").is_huge());
+        let pmd = pmd_offset(mm, addr).filter(|pmd| pmd.read_once("read pmd").is_leaf());
         if let Some(pmd) = pmd {
             split_huge_pmd(vma, pmd);
         }
@@ -52,7 +52,7 @@ fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), 
     let range = AddrRange::pages(addr, 1);
     let _notifier = NotifierRange::<P>::start(vma.mm, range);
     loop {
-        if pmd.read_once("read pmd").is_huge() {
+        if pmd.read_once("read pmd").is_leaf() {
             split_huge_pmd(vma, pmd);
         }
         if !pte_alloc(pmd) {
@@ -76,6 +76,15 @@ fn protect_page<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) -> Result<(), 
                 Swap {
                     uffd_wp: true,
                     ..swap
+                },
+            );
+        } else if let Some(migration) = old.as_migration() {
+            P::observe(Fact::Protected(vma.mm.id, addr));
+            table.set_migration(
+                addr,
+                Migration {
+                    uffd_wp: true,
+                    ..migration
                 },
             );
         }
@@ -104,6 +113,14 @@ pub(super) fn unprotect<P: Platform>(vma: Ref<P, Vma<P>>, addr: VirtAddr) {
             Swap {
                 uffd_wp: false,
                 ..swap
+            },
+        );
+    } else if let Some(migration) = old.as_migration() {
+        table.set_migration(
+            addr,
+            Migration {
+                uffd_wp: false,
+                ..migration
             },
         );
     }

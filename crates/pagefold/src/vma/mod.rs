@@ -196,7 +196,10 @@ impl<P: Platform> Vma<P> {
 
     /// What the process may do. The caller has `mmap_lock` or the VMA lock, for reading.
     pub(crate) fn protection(&self) -> Protection {
-        let flags = self.flags_protected();
+        Self::protection_by(self.flags_protected())
+    }
+
+    fn protection_by(flags: u64) -> Protection {
         if flags & VM_WRITE != 0 {
             Protection::ReadWrite
         } else if flags & VM_READ != 0 {
@@ -208,7 +211,17 @@ impl<P: Platform> Vma<P> {
 
     /// A present entry without what the process may not do. The caller has `mmap_lock` or the VMA lock, for reading.
     pub(crate) fn protect(&self, entry: Pte) -> Pte {
-        match self.protection() {
+        Self::protect_by(self.flags_protected(), entry)
+    }
+
+    /// As [`protect`](Self::protect), by one who has the lock of the entry alone. Who forbids something changes the flags first, and then, with that lock,
+    /// the entries: so he comes to this one, or this sees his flags.
+    pub(crate) fn protect_locked(&self, entry: Pte) -> Pte {
+        Self::protect_by(self.flags("read VMA flags"), entry)
+    }
+
+    fn protect_by(flags: u64, entry: Pte) -> Pte {
+        match Self::protection_by(flags) {
             Protection::None => entry.mk_inaccessible(),
             Protection::Read => entry.wrprotect(),
             Protection::ReadWrite => entry,

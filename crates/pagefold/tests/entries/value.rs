@@ -1,7 +1,7 @@
 //! What an entry means, apart from any format (the ideas of Linux' `debug_vm_pgtable`, as properties).
 
 use pagefold::addr::Pfn;
-use pagefold::arch::{Marker, Pte, Swap};
+use pagefold::arch::{Marker, Migration, Pte, Swap};
 use proptest::prelude::*;
 
 /// A change of a page's entry, and the question that it answers with yes or no.
@@ -76,17 +76,28 @@ pub(crate) fn absent() -> impl Strategy<Value = Pte> {
         1 => Just(Pte::NONE),
         3 => proptest::sample::select(&Marker::ALL[..]).prop_map(Pte::marker),
         6 => swap,
+        6 => migration().prop_map(Pte::migration),
     ]
 }
 
+fn migration() -> impl Strategy<Value = Migration> {
+    (frame(), any::<[bool; 3]>()).prop_map(|(pfn, [writable, exclusive, uffd_wp])| Migration {
+        pfn,
+        writable,
+        exclusive,
+        uffd_wp,
+    })
+}
+
 /// Exactly one of these is every entry.
-fn kinds(pte: Pte) -> [bool; 5] {
+fn kinds(pte: Pte) -> [bool; 6] {
     [
         pte.is_none(),
         pte.is_page(),
         pte.is_table(),
         pte.as_marker().is_some(),
         pte.as_swap().is_some(),
+        pte.as_migration().is_some(),
     ]
 }
 
@@ -156,6 +167,13 @@ proptest! {
     fn a_swap_entry_gives_back_what_was_put_in(slot in 0_u64..1 << 40, exclusive: bool, uffd_wp: bool) {
         let swap = Swap { slot, exclusive, uffd_wp };
         prop_assert_eq!(Pte::swap(swap).as_swap(), Some(swap));
+    }
+
+    #[test]
+    fn a_migration_entry_gives_back_what_was_put_in(migration in migration()) {
+        let pte = Pte::migration(migration);
+        prop_assert_eq!(pte.as_migration(), Some(migration));
+        prop_assert!(pte.is_leaf());
     }
 
     #[test]

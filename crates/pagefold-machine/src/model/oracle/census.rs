@@ -110,6 +110,14 @@ impl Census {
                 World::current().swap_slot(swap.slot);
                 self.swapped[swap.slot as usize] += 1;
                 found.swap += 1;
+            } else if let Some(migration) = pte.as_migration() {
+                fail(
+                    Kind::Content,
+                    format!(
+                        "an entry still stands for frame {}, whose page nobody moves any more: who accesses it waits for ever",
+                        migration.pfn.0
+                    ),
+                );
             } else if pte.is_table() {
                 found.tables += i64::from(level == PMD_LEVEL);
                 self.count_table(pte.pfn(), level - 1, found);

@@ -47,11 +47,11 @@ impl World {
                 page.private.set(Some(copy));
                 page.forked.set(Some(ForkedPage { parent, contents }));
             }
-            Fact::ForkedSwap(parent, child, addr) => {
+            Fact::ForkedAbsent(parent, child, addr) => {
                 let copy = books.page(parent, addr).private.get();
                 books.page(child, addr).private.set(copy);
             }
-            Fact::SwappedIn(mm, addr, pfn) => {
+            Fact::Relocated(mm, addr, pfn) => {
                 let page = books.page(mm, addr);
                 if let Some(copy) = page.private.get() {
                     page.private.set(Some(PrivateCopy { pfn, ..copy }));
@@ -195,6 +195,17 @@ impl World {
                         "the page table taken from {} still names swap slot {} for {}: the private page is lost",
                         names::mm(mm),
                         swap.slot,
+                        names::page(mm, addr),
+                    ),
+                );
+            }
+            if let Some(migration) = pte.as_migration() {
+                fail(
+                    Kind::TableNotEmpty,
+                    format!(
+                        "the page table taken from {} still stands for frame {} at {}: the private page is lost",
+                        names::mm(mm),
+                        migration.pfn.0,
                         names::page(mm, addr),
                     ),
                 );

@@ -2,7 +2,7 @@
 
 use pagefold::addr::AddrRange;
 use pagefold::mprotect::{self, Protection};
-use pagefold::{madvise, mmap, mremap, reclaim};
+use pagefold::{madvise, migrate, mmap, mremap, reclaim};
 use pagefold_litmus::{Advice, MappingPage, MappingRange, Permission, Symbol, Value};
 
 use super::{Session, Who, collapse, flag, status, symbol};
@@ -39,6 +39,13 @@ impl Session<'_> {
     pub(super) fn reclaim(&self, who: Who<'_>, page: MappingPage) -> Value {
         let range = AddrRange::pages(self.addr(page), 1);
         Value::Number(reclaim::pageout(self.mm_of(who, page.mapping), range) as u64)
+    }
+
+    pub(super) fn migrate(&self, who: Who<'_>, page: MappingPage) -> Value {
+        flag(migrate::migrate(
+            self.mm_of(who, page.mapping),
+            self.addr(page),
+        ))
     }
 
     pub(super) fn shrink(&self, who: Who<'_>, page: MappingPage) -> Value {

@@ -142,6 +142,7 @@ impl Session<'_> {
             Call::OomReap(mm) => flag(oom::reap(who.machine.mm(mm))),
             Call::Reclaim(page) => self.reclaim(who, page),
             Call::Shrink(page) => self.shrink(who, page),
+            Call::Migrate(page) => self.migrate(who, page),
 
             Call::UffdRegister(mapping, modes) => self.uffd_register(who, mapping, modes),
             Call::UffdUnregister(mapping) => self.uffd_unregister(who, mapping),
