@@ -329,6 +329,8 @@ safeguards! {
     TruncateOnOpen = "truncate_on_open",
     /// Who opens a file for writing leaves private copies alone.
     OpenSparesPrivate = "open_spares_private",
+    /// Who accesses memory of another process by force has its `mmap_lock` until that is done.
+    RemoteUnderMmapLock = "remote_under_mmap_lock",
     /// A page that moves to another frame is not used through cached translations any more when it is copied.
     FlushOnMigrate = "flush_on_migrate",
     /// The upper entry of a huge page that moves to other frames is not empty before it stands for the page.

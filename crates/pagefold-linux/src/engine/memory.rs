@@ -168,21 +168,15 @@ impl Engine<'_> {
 
     pub(super) fn proc_mem_read(&mut self, page: MappingPage) -> Seen {
         self.referenced(page, |mm, addr| {
-            let pfn = gup::get_user_page_forced(mm, addr, false);
-            pfn.map_or_else(|_| Symbol::EIO.into(), read_held)
+            let read = gup::access_remote_vm(mm, addr, false, read_frame);
+            read.map_or_else(|_| Symbol::EIO.into(), Seen::Number)
         })
     }
 
     pub(super) fn proc_mem_write(&mut self, page: MappingPage, value: u64) -> Seen {
         self.referenced(page, |mm, addr| {
-            match gup::get_user_page_forced(mm, addr, true) {
-                Ok(pfn) => {
-                    write_frame(pfn, value);
-                    gup::put_user_page_dirty::<Host>(pfn);
-                    Seen::Number(0)
-                }
-                Err(_) => Symbol::EIO.into(),
-            }
+            let written = gup::access_remote_vm(mm, addr, true, |pfn| write_frame(pfn, value));
+            written.map_or_else(|_| Symbol::EIO.into(), |()| Seen::Number(0))
         })
     }
 }

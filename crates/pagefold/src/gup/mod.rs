@@ -67,19 +67,41 @@ pub fn get_user_page<P: Platform>(
     }
 }
 
-/// The page at `addr` with a reference, although the process itself may not be allowed to access it so. A private page is written then
-/// that the process cannot write; a shared mapping is not written by force.
-/// (Linux: `get_user_pages_remote` with `FOLL_FORCE`, as for `/proc/PID/mem`)
+/// Has the page at `addr` accessed by `access`, which is given its frame, although the process itself may not be allowed to access it so. A private page is
+/// written then that the process cannot write; a shared mapping is not written by force.
+/// (Linux: `access_remote_vm` with `FOLL_FORCE`, as for `/proc/PID/mem`)
+///
+/// The reference is no pin, which fork would heed. So fork is kept out until the page was accessed, by `mmap_lock`: a page that it shares
+/// meanwhile would be written for both processes.
 ///
 /// # Errors
 /// What an access of the process itself would have met, were it allowed.
-pub fn get_user_page_forced<P: Platform>(
+pub fn access_remote_vm<P: Platform, R>(
     mm: Ref<P, Mm<P>>,
     addr: VirtAddr,
     write: bool,
-) -> Result<Pfn, FaultError<P>> {
-    let force = true;
-    slow::get(mm, addr, Access { write, force }, Purpose::Get).map_err(slow::GupError::into_fault)
+    access: impl FnOnce(Pfn) -> R,
+) -> Result<R, FaultError<P>> {
+    let forced = Access { write, force: true };
+    let early = !P::enforces(Safeguard::RemoteUnderMmapLock);
+    mm.mmap_read_lock();
+    let found = slow::get_locked(mm, addr, forced, Purpose::Get);
+    if early {
+        mm.mmap_read_unlock();
+    }
+    let result = found.map(|pfn| {
+        let result = access(pfn);
+        if write {
+            put_user_page_dirty::<P>(pfn);
+        } else {
+            put_user_page::<P>(pfn);
+        }
+        result
+    });
+    if !early {
+        mm.mmap_read_unlock();
+    }
+    result.map_err(slow::GupError::into_fault)
 }
 
 /// As [`get_user_page`], with a pin. (Linux: `pin_user_pages_fast`)

@@ -89,13 +89,23 @@ pub(super) fn get<P: Platform>(
     purpose: Purpose,
 ) -> Result<Pfn, GupError<P>> {
     mm.mmap_read_lock();
+    let result = get_locked(mm, addr, access, purpose);
+    mm.mmap_read_unlock();
+    result
+}
+
+/// As [`get`]. The caller has `mmap_lock` for reading, which is given up while a userfaultfd is waited for.
+pub(super) fn get_locked<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    addr: VirtAddr,
+    access: Access,
+    purpose: Purpose,
+) -> Result<Pfn, GupError<P>> {
     let mut copied = false;
-    let result = loop {
-        let Some(vma) = mm.find_vma(addr) else {
-            break Err(GupError::NoVma);
-        };
+    loop {
+        let vma = mm.find_vma(addr).ok_or(GupError::NoVma)?;
         if !access.is_permitted(&vma, purpose) {
-            break Err(GupError::NotPermitted);
+            return Err(GupError::NotPermitted);
         }
         let follow = Follow {
             vma,
@@ -104,7 +114,7 @@ pub(super) fn get<P: Platform>(
             copied,
         };
         let want = match follow.page(addr) {
-            Followed::Found(pfn) => break Ok(pfn),
+            Followed::Found(pfn) => return Ok(pfn),
             Followed::Shared => Want::Own,
             Followed::Nothing if access.write => Want::Write,
             Followed::Nothing => Want::Read,
@@ -117,11 +127,9 @@ pub(super) fn get<P: Platform>(
                 userfaultfd.wait(waiter);
                 mm.mmap_read_lock();
             }
-            Err(error) => break Err(GupError::Fault(error)),
+            Err(error) => return Err(GupError::Fault(error)),
         }
-    };
-    mm.mmap_read_unlock();
-    result
+    }
 }
 
 /// What is there.

@@ -46,27 +46,17 @@ impl Session<'_> {
     /// Reads a page as a debugger does.
     pub(super) fn proc_mem_read(&self, who: Who<'_>, page: MappingPage) -> Value {
         let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
-        match gup::get_user_page_forced(mm, addr, false) {
-            Ok(pfn) => {
-                let value = read_through(mm, addr, pfn);
-                gup::put_user_page::<Model>(pfn);
-                Value::Number(value)
-            }
-            Err(_) => Symbol::EIO.into(),
-        }
+        let read = gup::access_remote_vm(mm, addr, false, |pfn| read_through(mm, addr, pfn));
+        read.map_or_else(|_| Symbol::EIO.into(), Value::Number)
     }
 
     /// Writes a page as a debugger does.
     pub(super) fn proc_mem_write(&self, who: Who<'_>, page: MappingPage, value: u64) -> Value {
         let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
-        match gup::get_user_page_forced(mm, addr, true) {
-            Ok(pfn) => {
-                write_through(mm, addr, pfn, value);
-                gup::put_user_page_dirty::<Model>(pfn);
-                Value::SUCCESS
-            }
-            Err(_) => Symbol::EIO.into(),
-        }
+        let written = gup::access_remote_vm(mm, addr, true, |pfn| {
+            write_through(mm, addr, pfn, value);
+        });
+        written.map_or_else(|_| Symbol::EIO.into(), |()| Value::SUCCESS)
     }
 
     /// As [`gup_fast`](Self::gup_fast), with a reference that is no pin.
