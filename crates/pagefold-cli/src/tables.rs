@@ -18,7 +18,7 @@ pub(crate) fn print(grid: &Grid, terminal: Terminal, out: &mut dyn Write) -> io:
 
 /// The protocols: what each has the engine do.
 pub(crate) fn protocols() -> Grid {
-    let mut grid = Grid::new(["protocol", "retraction", "lacks"]);
+    let mut grid = Grid::new(["protocol", "retraction, and what else changed", "lacks"]);
     for protocol in Protocol::ALL {
         let default = if *protocol == Protocol::DEFAULT {
             " (default)"
@@ -63,7 +63,49 @@ fn describe(protocol: &Protocol) -> String {
     } else {
         "file faults take the mmap_lock"
     };
-    format!("{exclusion}; {emptiness}; {secondary}; {faults}")
+    let later = [
+        (
+            protocol.fills_find_vma_first,
+            "fillers look for the VMA before they look whether the layout is changing",
+        ),
+        (
+            protocol.maps_whole_folios,
+            "a fault on a huge page of shmem fills an empty table",
+        ),
+        (
+            protocol.writes_huge_zero_page,
+            "a write to the huge page of zeros brings a huge page",
+        ),
+        (
+            protocol.reclaims_emptied_tables,
+            "MADV_DONTNEED frees tables that it emptied",
+        ),
+        (
+            protocol.madvise_under_vma_lock,
+            "madvise tries the VMA lock first",
+        ),
+        (
+            protocol.moves_several_vmas,
+            "mremap moves several VMAs at once",
+        ),
+        (
+            protocol.collapses_read_only_pages,
+            "private pages that cannot be written are collapsed",
+        ),
+        (
+            protocol.writes_back_before_collapse,
+            "MADV_COLLAPSE has dirty pages of files written",
+        ),
+    ];
+    let later = later
+        .into_iter()
+        .filter(|(does, _)| *does)
+        .map(|(_, what)| what);
+    let all: Vec<&str> = [exclusion, emptiness, secondary, faults]
+        .into_iter()
+        .chain(later)
+        .collect();
+    all.join("; ")
 }
 
 /// The safeguards.

@@ -152,6 +152,11 @@ impl Spread {
         let end = self.group_start(first + pages) * PAGE;
         Pages::new(start_of(slot).add(start), end - start)
     }
+
+    /// Whether so many bytes are none, one, or more of so many groups, from that of `first`.
+    pub(crate) fn is_border(&self, first: usize, pages: usize, bytes: usize) -> bool {
+        (0..=pages).any(|count| self.range(0, first, count).bytes == bytes)
+    }
 }
 
 /// Pages of a scenario by where they are mapped.
@@ -251,5 +256,17 @@ mod tests {
                 assert_eq!(first / AROUND == second / AROUND, !even);
             }
         }
+    }
+    #[test]
+    fn a_border_is_where_a_group_begins_or_ends() {
+        let spread = Spread::default();
+        spread.draw(&mut Random::new(1), false, false);
+        let group = |page| spread.group(0, page).bytes;
+        for bytes in [0, group(1), group(1) + group(2)] {
+            assert!(spread.is_border(1, 2, bytes));
+        }
+        assert!(!spread.is_border(1, 2, PAGE));
+        assert!(!spread.is_border(1, 2, group(1) + PAGE));
+        assert!(!spread.is_border(1, 1, group(1) + group(2)));
     }
 }

@@ -78,7 +78,8 @@ pub type Outcome = Vec<Option<Seen>>;
 ///
 /// The kernel itself holds references to pages now and then (per-CPU lists of pages on their way to LRU lists, compaction ...),
 /// which no scenario speaks of and the model does not have. `MADV_COLLAPSE` then says EAGAIN. So an iteration in which it did so is
-/// *disturbed*: what came out is not held against the kernel if it is not allowed.
+/// *disturbed*: what came out is not held against the kernel if it is not allowed. So is one in which UFFDIO_MOVE of several pages stopped in
+/// the middle of a group, which is one page to the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// In iterations that were not disturbed.

@@ -558,16 +558,23 @@ impl Protocol {
         lacks: SafeguardSet::EMPTY,
     };
 
-    /// Linux 6.9 to 6.13: who fills a page that has just moved away may be told that nothing is there, and not to try again.
+    /// Linux 6.9 and 6.10: who fills a page that has just moved away may be told that nothing is there, and not to try again.
     pub const LINUX_6_9: Self = Self {
         name: "linux-6.9",
         fills_find_vma_first: true,
         ..Self::LINUX_6_6
     };
 
+    /// Linux 6.11 to 6.13: a fault on a huge page of shmem fills an empty table with all of it.
+    pub const LINUX_6_11: Self = Self {
+        name: "linux-6.11",
+        maps_whole_folios: true,
+        ..Self::LINUX_6_9
+    };
+
     /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
-    /// added to it until 6.19: `madvise` under the VMA lock, guard regions, several VMAs moved at once, huge pages of what cannot be written; and with what faults on huge
-    /// pages do since 6.11 and 6.13.
+    /// added to it until 6.19: `madvise` under the VMA lock, guard regions, several VMAs moved at once, huge pages of what cannot be written;
+    /// and with what a write to the huge page of zeros does since 6.13.
     pub const LINUX_6_14: Self = Self {
         name: "linux-6.14",
         reclaims_emptied_tables: true,
@@ -575,8 +582,7 @@ impl Protocol {
         moves_several_vmas: true,
         collapses_read_only_pages: true,
         writes_huge_zero_page: true,
-        maps_whole_folios: true,
-        ..Self::LINUX_6_9
+        ..Self::LINUX_6_11
     };
 
     /// Linux from 7.0: MADV_COLLAPSE does not give up for good because a file was just written.
@@ -617,6 +623,7 @@ impl Protocol {
         Self::MMAP_READ_TRYLOCK,
         Self::LINUX_6_6,
         Self::LINUX_6_9,
+        Self::LINUX_6_11,
         Self::LINUX_6_14,
         Self::LINUX_7_0,
     ];

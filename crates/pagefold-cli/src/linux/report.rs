@@ -97,7 +97,7 @@ pub(crate) fn scenario(done: &Done<'_>, terminal: Terminal, out: &mut dyn Write)
             Allowed::Open => Cell::new(Ink::Open, "not known to be allowed"),
             Allowed::Disturbed => Cell::new(
                 Ink::Faint,
-                "somebody else had a page (EAGAIN), or khugepaged came by",
+                "disturbed: somebody else had a page (EAGAIN), khugepaged came by, or a page was divided",
             ),
         };
         grid.row(row(format!("{:9}", count.all()), outcome, remark));

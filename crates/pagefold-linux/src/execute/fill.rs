@@ -1,5 +1,7 @@
 //! Pages that come by a request of userfaultfd.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use pagefold_litmus::{MappingPage, MappingRange};
 use rustix::io::Errno;
 
@@ -54,7 +56,13 @@ impl<'c> Who<'c> {
         let ((new, pages), (old, _)) = (scenario.pages_of(to), scenario.pages_of(from));
         if pages > 1 {
             let moved = uffd.move_pages(self.range(to), self.range(from), skip_holes);
-            return moved.map_err(|(error, _)| error);
+            return moved.map_err(|(error, bytes)| {
+                // Others came into the middle of a group, of which the model has one page.
+                if !self.context.board.spread.is_border(new, pages, bytes) {
+                    self.context.board.disturbed.store(1, Relaxed);
+                }
+                error
+            });
         }
         let new = MappingPage {
             mapping: to.mapping,
