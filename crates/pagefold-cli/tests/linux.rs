@@ -30,6 +30,7 @@ fn main() {
             random_sequences_of_other_rules,
         ),
         Trial::ignorable_test("settings_are_put_back", settings_are_put_back),
+        Trial::ignorable_test("huge_pages_are_denied", huge_pages_are_denied),
         Trial::ignorable_test("order_of_events", order_of_events),
         Trial::ignorable_test("another_order_is_found", another_order_is_found),
         Trial::ignorable_test("no_instance_is_left", no_instance_is_left),
@@ -373,6 +374,26 @@ fn settings_are_put_back() -> Result<Completion, Failed> {
         let told = format!("before: {before:?}, after: {after:?}");
         Err(format!("{told}, changed: {changed}, put back: {put_back}").into())
     }
+}
+
+const DENIED: &str = "MM denied
+{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } shmem_enabled deny; }
+P0 (A) { e = madvise(x, MADV_COLLAPSE); }
+";
+
+/// Huge pages of shmem are denied for a scenario that says so, and only with leave to change settings.
+fn huge_pages_are_denied() -> Result<Completion, Failed> {
+    let (run, status) = run_text(DENIED, &["--iterations", "5"])?;
+    let reason = run["reason"].as_str().unwrap_or_default();
+    if !reason.contains("--khugepaged") {
+        return Ok(Completion::ignored_with(reason));
+    }
+    check(status == 4, &run)?;
+    let before = settings()?;
+    let (run, status) = run_text(DENIED, &["--khugepaged", "--iterations", "5"])?;
+    check(status == 0 && run["verdict"] == "allowed", &run)?;
+    check(settings()? == before, &run)?;
+    Ok(Completion::Completed)
 }
 
 type Settings = Vec<(PathBuf, String)>;

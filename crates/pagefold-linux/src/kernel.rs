@@ -154,6 +154,8 @@ impl Kernel {
                 {
                     continue;
                 }
+                // It is set for the scenario, or is what it should be.
+                Memory::Object { .. } if scenario.shmem_denied => continue,
                 Memory::Object { .. } => (
                     "shmem_enabled",
                     &["always", "within_size", "force", "deny"][..],
@@ -240,6 +242,11 @@ fn makes_huge_pages_of_files() -> bool {
     // Where nothing was mapped, nothing is taken away.
     let _ = memory::munmap(pages);
     collapsed
+}
+
+/// Whether the administrator denies huge pages of shmem.
+pub(crate) fn denies_shmem() -> bool {
+    chosen("shmem_enabled").is_some_and(|set| set == "deny")
 }
 
 /// Whether the signal for an access to a poisoned page says so: the kernel has the settings of `CONFIG_MEMORY_FAILURE`.

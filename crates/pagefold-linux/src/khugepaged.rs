@@ -44,8 +44,8 @@ pub(crate) struct Khugepaged {
 }
 
 impl Khugepaged {
-    /// Takes it. This process must have one thread only.
-    pub(crate) fn take() -> io::Result<Self> {
+    /// Takes it, and allows or denies huge pages of shmem. This process must have one thread only.
+    pub(crate) fn take(shmem_denied: bool) -> io::Result<Self> {
         let names = [
             "scan_sleep_millisecs",
             "pages_to_scan",
@@ -57,7 +57,7 @@ impl Khugepaged {
         let paths: Vec<PathBuf> = names.map(own).into_iter().chain([shmem.clone()]).collect();
         let settings = Settings::keep(&paths)?;
         enlist()?;
-        set(&shmem, "advise")?;
+        set(&shmem, if shmem_denied { "deny" } else { "advise" })?;
         set(&own("pages_to_scan"), PASS)?;
         let taken = Self {
             _settings: settings,

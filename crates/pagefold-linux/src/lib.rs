@@ -183,12 +183,17 @@ impl Machine {
             let what = "a process of one thread to fork from: this one has more";
             return Err(Unable::Missing(what.to_owned()));
         }
-        let _khugepaged = match (program.scans(), limits.khugepaged) {
-            (true, true) => Some(Khugepaged::take().map_err(|error| {
+        let shmem_denied = program.scenario.shmem_denied;
+        let _khugepaged = match (program.scans() || shmem_denied, limits.khugepaged) {
+            (true, true) => Some(Khugepaged::take(shmem_denied).map_err(|error| {
                 Unable::Missing(format!("khugepaged, whose settings are changed: {error}"))
             })?),
             (true, false) if program.has_limits() => {
                 let what = "leave to change the settings of khugepaged, which keeps to limits alone (--khugepaged)";
+                return Err(Unable::Missing(what.to_owned()));
+            }
+            (true, false) if shmem_denied && !kernel::denies_shmem() => {
+                let what = "leave to write `deny` to `shmem_enabled` (--khugepaged)";
                 return Err(Unable::Missing(what.to_owned()));
             }
             _ => None,

@@ -27,6 +27,8 @@ pub struct Scenario {
     pub registers: Vec<Register>,
     /// Whether frames that are freed are used again at once.
     pub reuse_frames: bool,
+    /// Whether the administrator has denied huge pages of shmem.
+    pub shmem_denied: bool,
     /// What entries of page tables the machine has.
     pub format: Format,
     /// What is done one after the other before the race.

@@ -34,6 +34,7 @@ pub(crate) fn check(file: File<'_>, vocabulary: &Vocabulary<'_>, sink: &mut Sink
         mappings: Vec::new(),
         registers: Vec::new(),
         reuse_frames: file.reuse_frames,
+        shmem_denied: file.shmem_denied,
         format: Format::default(),
         setup: Vec::new(),
         threads: Vec::new(),

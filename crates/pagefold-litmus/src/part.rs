@@ -47,6 +47,8 @@ pub enum Part {
     Content(ObjectPage),
     /// That frames are used again.
     ReuseFrames,
+    /// That huge pages of shmem are denied.
+    ShmemDenied,
     /// That entries are not the usual ones.
     Format,
 }
@@ -146,6 +148,7 @@ impl Scenario {
             }
         }
         parts.extend(self.reuse_frames.then_some(Part::ReuseFrames));
+        parts.extend(self.shmem_denied.then_some(Part::ShmemDenied));
         parts.extend((self.format != Format::default()).then_some(Part::Format));
         parts
     }
@@ -202,6 +205,7 @@ impl Scenario {
                 format!("the content of {}[{}]", self[at.object].name, at.page)
             }
             Part::ReuseFrames => "reuse frames".to_owned(),
+            Part::ShmemDenied => "shmem_enabled deny".to_owned(),
             Part::Format => format!("format {}", self.format.name()),
         }
     }
@@ -369,6 +373,7 @@ impl Rest {
                 scenario.objects[at.object.index()].contents[at.page] = None;
             }
             Part::ReuseFrames => scenario.reuse_frames = false,
+            Part::ShmemDenied => scenario.shmem_denied = false,
             Part::Format => scenario.format = Format::default(),
         }
         self.leave_out_empty();

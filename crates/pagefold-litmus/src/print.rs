@@ -123,6 +123,9 @@ impl Scenario {
         if self.reuse_frames {
             writeln!(f, "{INDENT}reuse frames;")?;
         }
+        if self.shmem_denied {
+            writeln!(f, "{INDENT}shmem_enabled deny;")?;
+        }
         if self.format != Format::default() {
             writeln!(f, "{INDENT}format {};", self.format.name())?;
         }

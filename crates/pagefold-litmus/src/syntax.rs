@@ -45,6 +45,7 @@ pub(crate) struct File<'a> {
     pub(crate) objects: Vec<Object<'a>>,
     pub(crate) mms: Vec<Mm<'a>>,
     pub(crate) reuse_frames: bool,
+    pub(crate) shmem_denied: bool,
     pub(crate) formats: Vec<Word<'a>>,
     pub(crate) setup: Vec<Phase<'a>>,
     pub(crate) threads: Vec<Thread<'a>>,

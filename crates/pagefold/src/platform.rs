@@ -224,6 +224,9 @@ pub trait Platform: Sized + 'static {
     /// its `page_table_lock`.
     fn split_ptlocks() -> bool;
 
+    /// Whether the administrator has denied huge pages of shmem (Linux: `SHMEM_HUGE_DENY`). What is huge already stays so.
+    fn shmem_huge_denied() -> bool;
+
     /// Makes an object.
     fn alloc<T: 'static>(value: T) -> Self::Ptr<T>;
 

@@ -44,6 +44,8 @@ safeguards! {
     RefcountCheck = "refcount_check",
     /// Holes that the new folio fills are cleared.
     ClearHoles = "clear_holes",
+    /// `MADV_COLLAPSE` makes no huge page of shmem where the administrator has denied that, though it asks for no other setting.
+    ObeyShmemDeny = "obey_shmem_deny",
     /// Holes are kept closed with RETRY entries from the check for MISSING mappings to the insertion of the folio.
     RetryEntries = "retry_entries",
     /// An object with holes, or private memory where no page is, is not collapsed while it is registered MISSING with userfaultfd.

@@ -150,7 +150,7 @@ pub(crate) struct RaceArgs {
     /// What delays and places are drawn from
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Have khugepaged itself do the scans: its settings are changed meanwhile, for all of the machine
+    /// Have khugepaged itself do the scans: its settings and `shmem_enabled` are changed meanwhile, for all of the machine
     #[arg(long)]
     pub(crate) khugepaged: bool,
     /// Race the scenario of this trace of a violation, aimed at what the trace shows, and say where a delay in the kernel would help

@@ -67,6 +67,12 @@ fn check(scenario: &Scenario) -> Result<(), NoCounterpart> {
     if scenario.reuse_frames {
         return refuse(Span::START, "which frame is the next is not told here");
     }
+    if scenario.shmem_denied {
+        return refuse(
+            Span::START,
+            "no administrator of this machine denies anything",
+        );
+    }
     crate::plan::check_sizes(scenario)?;
     for mapping in &scenario.mappings {
         if mapping.uffd.is_some_and(|modes| waits(scenario, modes)) {

@@ -1,4 +1,4 @@
-//! The header: objects, address spaces, whether frames are used again, what entries there are, set-up.
+//! The header: objects, address spaces, whether frames are used again, what huge pages there may be, what entries there are, set-up.
 
 use super::{Parsed, Parser, Reported};
 use crate::ast::ObjectKind;
@@ -12,6 +12,7 @@ pub(super) struct Header<'a> {
     pub(super) objects: Vec<Object<'a>>,
     pub(super) mms: Vec<Mm<'a>>,
     pub(super) reuse_frames: bool,
+    pub(super) shmem_denied: bool,
     pub(super) formats: Vec<Word<'a>>,
     pub(super) setup: Vec<Phase<'a>>,
 }
@@ -38,6 +39,11 @@ impl<'a> Parser<'a, '_> {
             self.next();
             self.semicolon()?;
             header.reuse_frames = true;
+        } else if self.peek().is_word("shmem_enabled") && self.ahead(1).is_word("deny") {
+            self.next();
+            self.next();
+            self.semicolon()?;
+            header.shmem_denied = true;
         } else if self.peek().is_word("format") && self.ahead(1).kind == TokenKind::Word {
             self.next();
             header.formats.push(self.word("a format")?);
@@ -56,7 +62,7 @@ impl<'a> Parser<'a, '_> {
             phase.body.push(statement);
         } else {
             return Err(self.unexpected_with(
-                "`shmem`, `file`, `mm`, `reuse frames`, `format` or a set-up statement after `MM:`",
+                "`shmem`, `file`, `mm`, `reuse frames`, `shmem_enabled deny`, `format` or a set-up statement after `MM:`",
                 Some("set-up statements begin with the mm they run in: `A: x[0] = 1;`"),
             ));
         }

@@ -44,6 +44,7 @@ impl<'a> Parser<'a, '_> {
             objects: header.objects,
             mms: header.mms,
             reuse_frames: header.reuse_frames,
+            shmem_denied: header.shmem_denied,
             formats: header.formats,
             setup: header.setup,
             threads: Vec::new(),

@@ -9,11 +9,11 @@ use crate::common::{check, errors, in_header, numbered};
 #[test]
 fn statement_without_an_mm() {
     assert_snapshot!(errors(&in_header("    x[0] = 1;")), @"
-    error: expected `shmem`, `file`, `mm`, `reuse frames`, `format` or a set-up statement after `MM:`, found `x`
+    error: expected `shmem`, `file`, `mm`, `reuse frames`, `shmem_enabled deny`, `format` or a set-up statement after `MM:`, found `x`
      --> test.litmus:3:5
       |
     3 |     x[0] = 1;
-      |     ^ expected `shmem`, `file`, `mm`, `reuse frames`, `format` or a set-up statement after `MM:`
+      |     ^ expected `shmem`, `file`, `mm`, `reuse frames`, `shmem_enabled deny`, `format` or a set-up statement after `MM:`
       |
       = help: set-up statements begin with the mm they run in: `A: x[0] = 1;`
     ");

@@ -141,6 +141,9 @@ impl Author {
         if self.below(3) == 0 {
             self.write("reuse frames ;");
         }
+        if self.below(3) == 0 {
+            self.write("shmem_enabled deny ;");
+        }
         let format = self.pick(&["", "", "x86-64", "aarch64", "risc-v"]);
         if !format.is_empty() {
             self.write(&format!("format {format} ;"));

@@ -124,6 +124,11 @@ impl Platform for Host {
         true
     }
 
+    #[inline(always)]
+    fn shmem_huge_denied() -> bool {
+        false
+    }
+
     fn alloc<T: 'static>(value: T) -> Self::Ptr<T> {
         HostPtr::new(value)
     }

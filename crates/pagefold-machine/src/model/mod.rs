@@ -84,6 +84,11 @@ impl Platform for Model {
         World::current().split_ptlocks
     }
 
+    #[inline]
+    fn shmem_huge_denied() -> bool {
+        World::current().shmem_denied
+    }
+
     fn alloc<T: 'static>(value: T) -> Self::Ptr<T> {
         World::current().place(value)
     }

@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) format: EntryFormat,
     removed: SafeguardSet,
     pub(crate) split_ptlocks: bool,
+    /// Whether huge pages of shmem are denied.
+    pub(crate) shmem_denied: bool,
     pub(crate) strict: bool,
     pub(crate) memory: Memory,
     /// Whether the order of accesses and of changes of permissions matters.
@@ -146,6 +148,7 @@ pub(crate) struct Rules {
     pub(crate) strict: bool,
     pub(crate) memory: Memory,
     pub(crate) reuse_frames: bool,
+    pub(crate) shmem_denied: bool,
     /// Whether faults may bring huge pages.
     pub(crate) huge_faults: bool,
     /// Whether permissions are taken away while threads run.
@@ -168,6 +171,7 @@ impl World {
             format: rules.format,
             removed: rules.without.union(rules.protocol.lacks),
             split_ptlocks: rules.split_ptlocks,
+            shmem_denied: rules.shmem_denied,
             strict: rules.strict,
             memory: rules.memory,
             watch_permissions: rules.watch_permissions,

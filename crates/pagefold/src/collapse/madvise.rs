@@ -88,11 +88,12 @@ struct Part<P: Platform> {
 }
 
 impl<P: Platform> Part<P> {
-    /// The part of a VMA from `start` to before `end`, unless the VMA has no room for a huge page, or is anonymous memory that nothing
+    /// The part of a VMA from `start` to before `end`, unless the VMA has no room for a huge page, may have none, or is anonymous memory that nothing
     /// was ever written to. The caller has `mmap_lock`. (Linux: `thp_vma_allowable_order`)
     fn of(vma: Ref<P, Vma<P>>, start: VirtAddr, end: VirtAddr) -> Result<Self, ScanResult> {
         let unused = vma.is_anonymous() && !vma.has_anon_vma("read anon_vma");
-        if unused || huge_range_from(vma, vma.range.start).is_none() {
+        let denied = Caller::Madvise.is_denied(vma.mapping);
+        if unused || denied || huge_range_from(vma, vma.range.start).is_none() {
             return Err(ScanResult::VmaCheck);
         }
         let range = AddrRange {

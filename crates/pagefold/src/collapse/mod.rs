@@ -26,6 +26,7 @@ use crate::mm::Mm;
 use crate::page_cache::{Found, Mapping};
 use crate::page_table::pmd_offset;
 use crate::platform::{Link, Platform};
+use crate::protocol::Safeguard;
 use crate::vma::Vma;
 pub use madvise::{CollapseError, madvise_collapse};
 use pte_mapped::collapse_pte_mapped_thp;
@@ -190,6 +191,13 @@ enum Caller {
 }
 
 impl Caller {
+    /// Whether the administrator has denied it to make huge pages of what is mapped.
+    fn is_denied<P: Platform>(self, mapping: Option<Ref<P, Mapping<P>>>) -> bool {
+        let is_shmem = mapping.is_some_and(|mapping| !mapping.is_file());
+        let obeys = self != Self::Madvise || P::enforces(Safeguard::ObeyShmemDeny);
+        is_shmem && P::shmem_huge_denied() && obeys
+    }
+
     fn max_ptes_none(self) -> usize {
         match self {
             Self::Madvise => usize::MAX,
@@ -255,7 +263,11 @@ pub fn collapse_mapping<P: Platform>(
     start: PageIndex,
     limits: Limits,
 ) -> ScanResult {
-    scan_and_collapse(mapping, start, Caller::Khugepaged(limits), None)
+    let caller = Caller::Khugepaged(limits);
+    if caller.is_denied(Some(mapping)) {
+        return ScanResult::VmaCheck;
+    }
+    scan_and_collapse(mapping, start, caller, None)
 }
 
 /// Whether there is a huge folio at `start` of an object: what the next look of a process says that has collapsed it and is about to map it.
@@ -320,6 +332,7 @@ fn collapse_one<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, caller: Caller) 
     let found = match mm.find_vma(addr) {
         None => Err(ScanResult::VmaNull),
         Some(vma) if vma.allowed_huge_range(addr).is_none() => Err(ScanResult::VmaCheck),
+        Some(vma) if caller.is_denied(vma.mapping) => Err(ScanResult::VmaCheck),
         Some(vma) => Ok(Subject::of(vma, addr)),
     };
     mm.mmap_read_unlock();

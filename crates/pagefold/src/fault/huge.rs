@@ -169,6 +169,9 @@ pub(super) fn add_object_page<P: Platform>(
     mapping: Ref<P, Mapping<P>>,
 ) -> Option<Folio> {
     let range = vmf.vma.wanted_huge_range(vmf.addr)?;
+    if P::shmem_huge_denied() {
+        return None;
+    }
     let folio = alloc_cleared::<P>(false)?;
     folio.lock_new::<P>();
     let added = Mapping::add_huge_folio(mapping, folio, vmf.vma.index_of(range.start));

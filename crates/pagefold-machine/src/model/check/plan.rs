@@ -136,6 +136,7 @@ impl<'a> Plan<'a> {
                 strict: config.strict,
                 memory: config.memory,
                 reuse_frames: scenario.reuse_frames,
+                shmem_denied: scenario.shmem_denied,
                 huge_faults: wants_huge(scenario),
                 watch_permissions: config.memory == Memory::Sc && forbids(scenario),
             },
