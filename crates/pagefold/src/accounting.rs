@@ -34,8 +34,10 @@ pub enum Fact {
     /// Fork gave a child (the second) the page that its parent (the first) has at an address, and that is in swap or on its way to another
     /// frame.
     ForkedAbsent(u32, u32, VirtAddr),
-    /// The private page at an address is in this frame now: back from swap, or moved there.
-    Relocated(u32, VirtAddr, Pfn),
+    /// The private page at an address is back from swap, in this frame.
+    SwappedIn(u32, VirtAddr, Pfn),
+    /// The private page at an address has moved from the first of these frames to the second, with what it held when it was copied.
+    Migrated(u32, VirtAddr, Pfn, Pfn),
     /// Fork is done: nobody can write any more to pages that the parent shares with its child.
     Forked(u32, u32),
     /// Page `index` of an object was a hole and is now the content of the frame.

@@ -202,7 +202,7 @@ fn remove_migration_entries<P: Platform>(
             for addr in part.each_page() {
                 if let Some((migration, page)) = stands_for::<P>(table.get(addr), from) {
                     let pfn = to.pfn().add(page);
-                    P::observe(Fact::Relocated(vma.mm.id, addr, pfn));
+                    P::observe(Fact::Migrated(vma.mm.id, addr, migration.pfn, pfn));
                     let entry = Pte::page(pfn, migration.writable);
                     table.set(addr, arrive(vma, migration, to, entry));
                 }
@@ -216,7 +216,8 @@ fn remove_migration_entries<P: Platform>(
         }
         if let Some((migration, _)) = stands_for::<P>(value, from) {
             for (page, addr) in part.each_page().enumerate() {
-                P::observe(Fact::Relocated(vma.mm.id, addr, to.pfn().add(page)));
+                let (from, to) = (from.pfn().add(page), to.pfn().add(page));
+                P::observe(Fact::Migrated(vma.mm.id, addr, from, to));
             }
             let entry = Pte::huge(to.pfn(), migration.writable);
             pmd.set("set_pmd", arrive(vma, migration, to, entry));

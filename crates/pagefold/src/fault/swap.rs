@@ -88,7 +88,7 @@ fn map_page<P: Platform>(vmf: &Vmf<P>, pmd: PmdRef<P>, entry: Swap, folio: Folio
     folio.get::<P>(1);
     add_mapping(folio, vmf.vma, 1, PageKind::Anon);
     accounting::add_swap_entries(&*vmf.vma.mm, -1);
-    P::observe(Fact::Relocated(vmf.vma.mm.id, vmf.addr, folio.pfn()));
+    P::observe(Fact::SwappedIn(vmf.vma.mm.id, vmf.addr, folio.pfn()));
     table.set(vmf.addr, vmf.vma.protect(pte));
     true
 }

@@ -9,7 +9,8 @@
 //! can: nothing else lies between the two.
 //!
 //! The same goes for a store and the step of fork that gives a page to the child: what the child's page should hold is what the parent's
-//! held at that step, which the books copy, and the engine reads nothing of it. So that step reads the frame.
+//! held at that step, which the books copy, and the engine reads nothing of it. So that step reads the frame. And for a store and the step from
+//! which on a page is in another frame: a store to the old one before that is lost if the page was copied before, and one after that was none to the page.
 //!
 //! What a load may give also depends on whether caches still reach the page ([`Forgotten`](pagefold::accounting::Fact::Forgotten)).
 //! That needs no event: the flush before it has waited for the end of each CPU's access, and where the flush is left out, what stayed in a
@@ -76,6 +77,14 @@ impl World {
         if self.memory == Memory::Sc {
             explore::label(|| format!("the child has what frame {} holds", pfn.0));
             self.content(pfn).read_once();
+        }
+    }
+
+    /// Next, a frame is not that of the page any more that it held: who stores to it comes too late.
+    pub(super) fn before_migration_of_page(&self, from: Pfn) {
+        if self.memory == Memory::Sc {
+            explore::label(|| format!("the page in frame {} has moved", from.0));
+            self.content(from).read_once();
         }
     }
 

@@ -147,6 +147,14 @@ impl Books {
         &self.pages[mm as usize][addr.page() as usize]
     }
 
+    /// The private page at an address is in this frame now.
+    pub(super) fn put_private(&self, mm: u32, addr: VirtAddr, pfn: Pfn) {
+        let page = self.page(mm, addr);
+        if let Some(copy) = page.private.get() {
+            page.private.set(Some(PrivateCopy { pfn, ..copy }));
+        }
+    }
+
     /// The page of an object that is mapped at an address.
     pub(super) fn backing(&self, mm: u32, addr: VirtAddr) -> Option<Backing> {
         self.page(mm, addr).backing.get()

@@ -51,11 +51,10 @@ impl World {
                 let copy = books.page(parent, addr).private.get();
                 books.page(child, addr).private.set(copy);
             }
-            Fact::Relocated(mm, addr, pfn) => {
-                let page = books.page(mm, addr);
-                if let Some(copy) = page.private.get() {
-                    page.private.set(Some(PrivateCopy { pfn, ..copy }));
-                }
+            Fact::SwappedIn(mm, addr, pfn) => books.put_private(mm, addr, pfn),
+            Fact::Migrated(mm, addr, from, to) => {
+                self.before_migration_of_page(from);
+                books.put_private(mm, addr, to);
             }
             Fact::Forked(parent, child) => books.finish_fork(parent, child),
             Fact::Filled(object, index, pfn) => {
