@@ -82,7 +82,8 @@ pub fn open_write<P: Platform>(mapping: Ref<P, Mapping<P>>) -> Result<(), NotOpe
 /// Throws out all that a file has cached, if a huge folio is still among it.
 fn throw_out<P: Platform>(mapping: Ref<P, Mapping<P>>) {
     P::step(Step::Named("invalidate_lock"));
-    let _invalidate = WriteGuard::write(&mapping.invalidate_lock);
+    let _invalidate =
+        P::enforces(Safeguard::ThrowOutAlone).then(|| WriteGuard::write(&mapping.invalidate_lock));
     // A collapse that then gave up has written nothing back.
     if mapping.nr_thps() == 0 && P::enforces(Safeguard::RecheckThps) {
         return;

@@ -184,7 +184,7 @@ fn leave<P: Platform>(old: Pte, folio: Folio) -> Migration {
         pfn: old.pfn(),
         writable: old.is_writable(),
         exclusive,
-        uffd_wp: old.is_uffd_wp(),
+        uffd_wp: old.is_uffd_wp() && P::enforces(Safeguard::MigrateUffdWp),
     }
 }
 

@@ -74,6 +74,10 @@ safeguards! {
     VmaLookupFirst = "vma_lookup_first",
     /// `collapse_pte_mapped_thp` looks at each entry again once it may change them.
     RecheckEntries = "recheck_entries",
+    /// `collapse_pte_mapped_thp` has the huge folio locked until the process has its huge entry, so that nobody maps a page of it.
+    CollapseFolioLock = "collapse_folio_lock",
+    /// If `collapse_pte_mapped_thp` gives up half-way, the references of the entries that it has emptied are given back.
+    GiveBackRefused = "give_back_refused",
     /// The one page-table lock of an address space whose locks are not split is taken once, not twice.
     CompareLocks = "compare_locks",
     /// `get_user_pages_fast` looks at the leaf entry again once it has a reference.
@@ -102,6 +106,8 @@ safeguards! {
     ContinueFolioLock = "continue_folio_lock",
     /// A fault looks at the size again once it has the lock of a huge folio, which may reach behind the end.
     RecheckSize = "recheck_size",
+    /// A huge folio of a file that reaches behind the end is not mapped by a huge entry.
+    HugeWithinSize = "huge_within_size",
     /// A fault in a mapping registered MINOR maps no pages around.
     MinorNoFaultAround = "minor_no_fault_around",
     /// Fillers are told to try again while the layout changes, until the monitor has read of it (`mmap_changing`).
@@ -339,6 +345,8 @@ safeguards! {
     MigrateInvalidate = "migrate_invalidate",
     /// A page stays in its frame if somebody has a reference to it who is no entry.
     MigrateRefcount = "migrate_refcount",
+    /// An entry that stands for a page on its way to another frame says that it is write-protected by userfaultfd.
+    MigrateUffdWp = "migrate_uffd_wp",
     /// Fork has an entry that stands for a page on its way to another frame say that the page is shared from now on.
     ForkMigrationShared = "fork_migration_shared",
     /// A VMA of a child stands behind that of its parent in the list of the family: who walks it comes to the parent first.
@@ -347,6 +355,8 @@ safeguards! {
     WriteAllDirty = "write_all_dirty",
     /// That is done with `invalidate_lock` held, for which who throws pages out waits.
     CleanUnderInvalidate = "clean_under_invalidate",
+    /// Who throws the pages of a file out keeps others from doing so, and from putting pages in, by `invalidate_lock`.
+    ThrowOutAlone = "throw_out_alone",
     /// Who opens a file for writing looks again, with `invalidate_lock`, whether it has huge pages before it throws them out.
     RecheckThps = "recheck_thps",
     /// Meanwhile the file counts one huge page more, so that others who open it wait until all is thrown out.

@@ -86,8 +86,14 @@ fn collapse_locked<P: Platform>(
     }
     let mapping = vma.mapping.ok_or(ScanResult::VmaCheck)?;
     let folio = lock_huge_folio(mapping, vma.index_of(range.start))?;
+    let locked = P::enforces(Safeguard::CollapseFolioLock);
+    if !locked {
+        folio.unlock::<P>();
+    }
     let result = collapse_folio(vma, mapping, range, folio, install, exclusive);
-    folio.unlock::<P>();
+    if locked {
+        folio.unlock::<P>();
+    }
     folio.put::<P>(1);
     result
 }
@@ -242,7 +248,9 @@ fn take_table<P: Platform>(
         if cleared > 0 {
             flush_tlb_range(mm, range, FlushKind::Leaves);
         }
-        give_back(vma, folio, cleared);
+        if P::enforces(Safeguard::GiveBackRefused) {
+            give_back(vma, folio, cleared);
+        }
         return Err(refusal);
     }
     let seen = table.seen;

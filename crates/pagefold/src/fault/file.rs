@@ -309,6 +309,16 @@ fn lost_private<P: Platform>(vma: Ref<P, Vma<P>>) -> bool {
     !vma.is_shared() && vma.mm.is_unstable()
 }
 
+/// Whether a huge folio of a file has pages behind its end, as a truncation found it in use and could not split it. The caller has its lock,
+/// for which truncation waits after it has changed the size. Of memory such a folio is mapped whole, in Linux too.
+fn reaches_over_end<P: Platform>(vma: Ref<P, Vma<P>>, folio: Folio) -> bool {
+    let end = folio.index::<P>().0 + folio.pages::<P>() as u64;
+    P::enforces(Safeguard::HugeWithinSize)
+        && vma
+            .mapping
+            .is_some_and(|mapping| mapping.is_file() && end > mapping.i_size())
+}
+
 /// Maps a huge folio of the object by one entry, if nothing is there and the VMA allows it; the reference goes to
 /// the entry. Whether it did. (Linux: `do_set_pmd`)
 pub(crate) fn do_set_pmd<P: Platform>(
@@ -319,7 +329,7 @@ pub(crate) fn do_set_pmd<P: Platform>(
 ) -> bool {
     // A huge page of a file is read: the page that is written is mapped singly, to be made ready by itself.
     let written = write && vma.wants_writenotify();
-    if written || vma.allowed_huge_range(pmd.addr).is_none() {
+    if written || vma.allowed_huge_range(pmd.addr).is_none() || reaches_over_end(vma, folio) {
         return false;
     }
     let _pml = pmd.lock();
