@@ -198,6 +198,7 @@ impl<'c> Who<'c> {
             | Call::RmapWalkAnon(_)
             | Call::Shrink(_)
             | Call::OomReap(_)
+            | Call::Hwpoison(_)
             | Call::PageTable(_)
             | Call::PmdMapped(_)
             | Call::UffdWp(_)

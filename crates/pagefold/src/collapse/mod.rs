@@ -19,7 +19,7 @@ pub mod retract;
 use core::fmt;
 
 use crate::accounting::Fact;
-use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::filemap;
 use crate::handle::Ref;
 use crate::mm::Mm;
@@ -27,6 +27,7 @@ use crate::page_cache::{Found, Mapping};
 use crate::page_table::pmd_offset;
 use crate::platform::{Link, Platform};
 use crate::protocol::Safeguard;
+use crate::step::Step;
 use crate::vma::Vma;
 pub use madvise::{CollapseError, madvise_collapse};
 use pte_mapped::collapse_pte_mapped_thp;
@@ -119,6 +120,8 @@ scan_results! {
     ExceedSwapPte = "SCAN_EXCEED_SWAP_PTE" => "EINVAL", stop;
     /// There is no memory for the slots of the cache.
     StoreFailed = "SCAN_STORE_FAILED" => "EINVAL", stop;
+    /// The memory of a page has gone bad.
+    CopyMc = "SCAN_COPY_MC" => "EINVAL", stop;
     /// There is no huge page.
     AllocHugePageFail = "SCAN_ALLOC_HUGE_PAGE_FAIL" => "ENOMEM", stop;
 }
@@ -418,6 +421,17 @@ fn scan_file<P: Platform>(
     } else {
         ScanResult::Succeed
     }
+}
+
+/// Copies one page, which nobody can write now, to its place in the huge one.
+fn copy_page<P: Platform>(to: Pfn, from: Pfn) -> Result<(), ScanResult> {
+    P::step(Step::Folio("copy_page", from));
+    if !P::enforces(Safeguard::CopyMc) {
+        P::copy_page(to, from);
+    } else if !P::copy_mc_page(to, from) {
+        return Err(ScanResult::CopyMc);
+    }
+    Ok(())
 }
 
 /// What the upper entry of `addr` holds: a table, a huge page, nothing. (Linux: `find_pmd_or_thp_or_none`)
