@@ -362,6 +362,8 @@ calls! {
     WriteHeld = "write_held"(page: MappingPage, value: u64) by Cpu gives Status;
     /// Lets the page go that is held by an address.
     LetGo = "let_go"(page: MappingPage) by Cpu gives Status;
+    /// The memory that the page at an address is in goes bad: its content cannot be copied any more. (A word of it may still be read.)
+    Hwpoison = "hwpoison"(page: MappingPage) by Cpu gives Status;
     /// Whether a page is in the page cache, looked up without a lock.
     Mincore = "mincore"(page: MappingPage) by Cpu gives Flag;
     /// Lets the hardware walk to a page speculatively, which never faults.

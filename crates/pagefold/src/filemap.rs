@@ -286,6 +286,11 @@ pub(crate) fn count_huge<P: Platform>(
     result
 }
 
+/// Takes back what [`count_huge`] has counted: there will be no huge folio. The caller still has the pages locked.
+pub(crate) fn uncount_huge<P: Platform>(mapping: Ref<P, Mapping<P>>) {
+    mapping.add_nr_thps(-1);
+}
+
 /// Writes back what is cached outside of the huge range at `start`.
 fn write_back_around<P: Platform>(
     mapping: Ref<P, Mapping<P>>,

@@ -412,3 +412,15 @@ impl Folio {
             .store_protected(next.map_or(0, |folio| folio.0.0));
     }
 }
+
+/// Copies a page that nobody can write now to another frame. Whether all was copied: not if its memory has gone bad.
+/// (Linux: `copy_mc_highpage`)
+pub(crate) fn copy_mc_page<P: Platform>(to: Pfn, from: Pfn) -> bool {
+    P::step(Step::Folio("copy_page", from));
+    if P::enforces(Safeguard::CopyMc) {
+        P::copy_mc_page(to, from)
+    } else {
+        P::copy_page(to, from);
+        true
+    }
+}

@@ -8,7 +8,7 @@
 //!
 //! Why that is enough: first each entry that maps the page is replaced by a *migration entry*, and flushed before the lock of its table is given back.
 //! Then nobody can use the page any more but who has a reference, and these are counted. Then it is copied. Then each migration entry is
-//! replaced by one that maps the new frame; or, if there was another reference, the old one.
+//! replaced by one that maps the new frame; or, if there was another reference or the memory has gone bad, the old one.
 //!
 //! * Who finds a migration entry by a fault waits for the folio's lock, and looks again.
 //! * Who takes entries away or moves them does so with migration entries, too; fork copies them. That the second walk comes to each of
@@ -23,7 +23,7 @@
 use crate::accounting::{Fact, PageKind};
 use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Migration, Pte};
-use crate::folio::Folio;
+use crate::folio::{Folio, copy_mc_page};
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
@@ -31,7 +31,6 @@ use crate::page_table::{PmdRef, PteLocked, pmd_offset, pte_offset_map_lock};
 use crate::platform::{FlushKind, Order, Platform};
 use crate::protocol::Safeguard;
 use crate::rmap::{Family, add_rmap, find_private_page, remove_rmap};
-use crate::step::Step;
 use crate::tlb::flush_tlb_range_notify;
 use crate::vma::Vma;
 use crate::zap::next_table;
@@ -81,12 +80,10 @@ fn move_folio<P: Platform>(family: &Family<P>, folio: Folio, new: Folio) -> bool
     });
     // Only the caller's. (Linux: `folio_expected_ref_count`)
     let unused = !P::enforces(Safeguard::MigrateRefcount) || folio.refcount::<P>() == 1;
-    let moved = unused && !folio.is_mapped::<P>();
+    let moved = unused
+        && !folio.is_mapped::<P>()
+        && (0..pages).all(|page| copy_mc_page::<P>(new.pfn().add(page), folio.pfn().add(page)));
     if moved {
-        for page in 0..pages {
-            P::step(Step::Folio("copy_page", folio.pfn().add(page)));
-            P::copy_page(new.pfn().add(page), folio.pfn().add(page));
-        }
         new.move_anon::<P>(Some(family.anon_vma()), index);
         new.mark_uptodate::<P>();
     }

@@ -250,8 +250,10 @@ pub trait Platform: Sized + 'static {
     fn frame(pfn: Pfn) -> &'static Frame<Self>;
     /// Word `index` of a frame that is used as a table of words. `index` is below [`Self::PTRS_PER_TABLE`].
     fn entry(table: Pfn, index: usize) -> &'static Self::Word;
-    /// Copies the content of one frame to another.
+    /// Copies the content of one frame to another. If the memory of that has gone bad, it is the end of the machine.
     fn copy_page(to: Pfn, from: Pfn);
+    /// As [`copy_page`](Self::copy_page), but memory that has gone bad is noticed (Linux: `copy_mc_highpage`). Whether all was copied.
+    fn copy_mc_page(to: Pfn, from: Pfn) -> bool;
     /// Fills a frame with zeros.
     fn clear_page(pfn: Pfn);
 

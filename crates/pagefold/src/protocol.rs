@@ -46,6 +46,14 @@ safeguards! {
     ClearHoles = "clear_holes",
     /// `MADV_COLLAPSE` makes no huge page of shmem where the administrator has denied that, though it asks for no other setting.
     ObeyShmemDeny = "obey_shmem_deny",
+    /// Collapse and migration copy pages in the way that is told if their memory has gone bad, and give up then.
+    CopyMc = "copy_mc",
+    /// All pages of an object are copied before the huge page takes their place.
+    CopyBeforeCommit = "copy_before_commit",
+    /// A huge page of a file that does not come to be is not counted any more.
+    UncountFailedThp = "uncount_failed_thp",
+    /// Where private pages do not become a huge one after all, their table is put back.
+    PutBackTable = "put_back_table",
     /// Holes are kept closed with RETRY entries from the check for MISSING mappings to the insertion of the folio.
     RetryEntries = "retry_entries",
     /// An object with holes, or private memory where no page is, is not collapsed while it is registered MISSING with userfaultfd.

@@ -74,6 +74,7 @@ impl Engine<'_> {
                 let group = self.group(page);
                 of_group(reclaim::pageout(self.mm_of(page.mapping), group), group)
             }
+            Call::Hwpoison(_) => unreachable!("`check` refuses it"),
             Call::OomReap(mm) => Seen::Number(oom::reap(self.mm(mm)).into()),
             Call::Migrate(page) => {
                 let pages = self.group(page).each_page();

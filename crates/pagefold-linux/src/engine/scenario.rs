@@ -94,6 +94,9 @@ fn check(scenario: &Scenario) -> Result<(), NoCounterpart> {
         {
             return refuse(Span::START, NOBODY);
         }
+        if matches!(call, Call::Hwpoison(_)) {
+            return refuse(Span::START, "the memory of this machine does not go bad");
+        }
         if matches!(
             call,
             Call::Hold(..) | Call::ReadHeld(_) | Call::WriteHeld(..) | Call::LetGo(_)

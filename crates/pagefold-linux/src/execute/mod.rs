@@ -199,6 +199,7 @@ impl<'c> Who<'c> {
             | Call::Migrate(_)
             | Call::Shrink(_)
             | Call::OomReap(_)
+            | Call::Hwpoison(_)
             | Call::PageTable(_)
             | Call::PmdMapped(_)
             | Call::UffdWp(_)

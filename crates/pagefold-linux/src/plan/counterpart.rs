@@ -73,6 +73,9 @@ fn without_counterpart(scenario: &Scenario, place: Where, call: &Call) -> Option
         }
         Call::RmapWalk(_) => "nobody can ask for a walk by page",
         Call::RmapWalkAnon(_) if place != Where::Final => "nobody can ask for a walk by page",
+        Call::Hwpoison(_) => {
+            "memory does not go bad when it is asked to; MADV_HWPOISON takes the page away, from the machine for good"
+        }
         Call::OomReap(_) => "the memory of a process is only taken when it has been killed",
         Call::Migrate(_) => "a machine with one memory node moves no page when asked to",
         Call::Shrink(_) => "nobody can ask reclaim to look at which pages were used",

@@ -87,6 +87,8 @@ fn the_table() {
         Writes the page that is held by an address with FOLL_WRITE; EBADF if there is none.
     "let_go(x[i])" [Cpu] Status
         Lets the page go that is held by an address.
+    "hwpoison(x[i])" [Cpu] Status
+        The memory that the page at an address is in goes bad: its content cannot be copied any more. (A word of it may still be read.)
     "mincore(x[i])" [Cpu] Flag
         Whether a page is in the page cache, looked up without a lock.
     "prefetch(x[i])" [Cpu, Device] Nothing

@@ -124,10 +124,24 @@ impl Platform for Model {
 
     fn copy_page(to: Pfn, from: Pfn) {
         let world = World::current();
+        if world.is_bad(from) {
+            violation::fail(
+                Kind::MachineCheck,
+                format!("the content of frame {} cannot be read", from.0),
+            );
+        }
         explore::label(|| format!("copy_page: read frame {}", from.0));
         let value = world.content(from).read_once();
         explore::label(|| format!("copy_page: write {value} to frame {}", to.0));
         world.content(to).write_once(value);
+    }
+
+    fn copy_mc_page(to: Pfn, from: Pfn) -> bool {
+        let good = !World::current().is_bad(from);
+        if good {
+            Self::copy_page(to, from);
+        }
+        good
     }
 
     fn clear_page(pfn: Pfn) {

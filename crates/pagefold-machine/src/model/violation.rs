@@ -82,6 +82,8 @@ kinds! {
     UffdMissing = "uffd-missing",
     /// The table that is used is there, where the protocol relies on locks that keep it.
     MissingTable = "missing-table",
+    /// Memory that has gone bad is read only by who can do without its content.
+    MachineCheck = "machine-check",
     /// The condition of the scenario.
     Condition = "condition",
 }

@@ -122,6 +122,8 @@ pub(crate) struct World {
     pub(crate) forked_userfaultfds: [Place<Userfaultfd<Model>>; MAPPINGS],
     /// Pages that programs hold.
     pub(crate) held: HeldPages,
+    /// The frame whose memory has gone bad, where the scenario has one go bad.
+    bad_frame: Option<ModelWord>,
     pub(crate) books: Books,
     /// What the scenario's registers hold.
     registers: NonNull<[Register]>,
@@ -132,6 +134,7 @@ pub(crate) struct World {
 type Register = Cell<Option<Value>>;
 
 const NO_CPU: u8 = u8::MAX;
+const NO_FRAME: u64 = u64::MAX;
 const ROOM: &str = "an empty arena has room for a machine";
 
 thread_local! {
@@ -149,6 +152,8 @@ pub(crate) struct Rules {
     pub(crate) memory: Memory,
     pub(crate) reuse_frames: bool,
     pub(crate) shmem_denied: bool,
+    /// Whether the memory of a page goes bad.
+    pub(crate) goes_bad: bool,
     /// Whether faults may bring huge pages.
     pub(crate) huge_faults: bool,
     /// Whether permissions are taken away while threads run.
@@ -195,6 +200,7 @@ impl World {
             forked: std::array::from_fn(|_| ModelWord::new(0)),
             forked_userfaultfds: std::array::from_fn(|_| Cell::new(None)),
             held: HeldPages::new(),
+            bad_frame: rules.goes_bad.then(|| ModelWord::new(NO_FRAME)),
             books: Books::new(),
             registers,
             live,
@@ -237,6 +243,21 @@ impl World {
     /// Forgets the machine of this OS thread, whose arena is going away.
     pub(crate) fn forget() {
         CURRENT.set(ptr::null());
+    }
+
+    /// From now on the content of a frame cannot be copied. Of several frames it is the last.
+    pub(crate) fn go_bad(&self, pfn: Pfn) {
+        explore::label(|| format!("frame {} goes bad", pfn.0));
+        if let Some(bad) = &self.bad_frame {
+            bad.write_once(pfn.0);
+        }
+    }
+
+    pub(crate) fn is_bad(&self, pfn: Pfn) -> bool {
+        self.bad_frame.as_ref().is_some_and(|bad| {
+            explore::label(|| format!("whether frame {} is bad", pfn.0));
+            bad.read_once() == pfn.0
+        })
     }
 
     pub(crate) fn enforces(&self, safeguard: Safeguard) -> bool {

@@ -133,6 +133,8 @@ impl Generator {
             .iter()
             .filter(|call| call.roles.contains(&role) && call.form != Form::Map)
             .filter(|call| self.forks || call.name != "fork")
+            // Who copies such a page is not told, but for collapse.
+            .filter(|call| call.name != "hwpoison")
             .collect();
         let accesses: Vec<&CallSpec> = mine
             .iter()

@@ -25,7 +25,7 @@
 use crate::accounting::{Fact, PageKind};
 use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Marker, Pte};
-use crate::collapse::{Caller, Part, ScanResult, find_pmd};
+use crate::collapse::{Caller, Part, ScanResult, copy_page, find_pmd};
 use crate::fault::{Force, Want, fault_in};
 use crate::folio::Folio;
 use crate::handle::Ref;
@@ -311,7 +311,12 @@ fn collapse_locked<P: Platform>(
     };
     // They find nothing from now on until the huge page is there.
     drop(walks);
-    taken.copy_to(new);
+    if let Err(refusal) = taken.copy_to(new) {
+        // Before the pages are unlocked, for which walks from them wait.
+        taken.put_back();
+        isolated.unlock::<P>();
+        return Err(refusal);
+    }
     new.mark_uptodate::<P>();
     isolated.unlock::<P>();
     taken.unmap_pages();
@@ -385,15 +390,18 @@ impl<P: Platform> Taken<P> {
         tally.check_all::<P>(caller)
     }
 
-    /// Attaches the table again. `anon_vma` is still locked.
+    /// Attaches the table again. `anon_vma` is still locked, or all pages are.
     fn put_back(self) {
+        if !P::enforces(Safeguard::PutBackTable) {
+            return;
+        }
         let pmd = self.table.pmd;
         let _pml = pmd.lock();
         pmd.set("pmd_populate", self.table.seen);
     }
 
     /// Copies the content; nobody can change it now.
-    fn copy_to(&self, new: Folio) {
+    fn copy_to(&self, new: Folio) -> Result<(), ScanResult> {
         for (page, addr) in self.range.each_page().enumerate() {
             let to = new.pfn().add(page);
             let pte = self.table.get(addr);
@@ -402,10 +410,10 @@ impl<P: Platform> Taken<P> {
                     P::clear_page(to);
                 }
             } else {
-                P::step(Step::Folio("copy_page", pte.pfn()));
-                P::copy_page(to, pte.pfn());
+                copy_page::<P>(to, pte.pfn())?;
             }
         }
+        Ok(())
     }
 
     /// Empties the table, and gives the references of its entries back.

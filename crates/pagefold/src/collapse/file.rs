@@ -8,13 +8,13 @@
 //!
 //! Why that is enough: a page is replaced only when it is locked (so no fault maps it), unmapped and flushed (so no CPU
 //! or device can write it any more), and has no references but the cache's and ours (so nobody has it pinned). The content
-//! cannot change then, and is copied. The new folio becomes visible whole, by one store, already up to date and still
+//! cannot change then, and is copied, all of it, before anything is replaced: the memory of a page may have gone bad. The new folio becomes visible whole, by one store, already up to date and still
 //! locked; it stays locked until the old page tables are retracted, so that nobody maps a page of it into a table
 //! that is about to go. (What a file asks for besides, see [`filemap`].) Who waits for an old page's lock finds that it belongs to no object any more, and looks again.
 
 use crate::accounting::Fact;
 use crate::addr::PageIndex;
-use crate::collapse::{ScanResult, Target, retract};
+use crate::collapse::{ScanResult, Target, copy_page, retract};
 use crate::filemap::{self, NoHuge};
 use crate::folio::Folio;
 use crate::handle::Ref;
@@ -46,8 +46,7 @@ pub(super) fn collapse_file<P: Platform>(
     let result = gathered
         .gather()
         .and_then(|()| gathered.announce())
-        .and_then(|()| gathered.copy_to(new))
-        .and_then(|()| gathered.commit(new));
+        .and_then(|()| gathered.replace_by(new));
     if let Err(refusal) = result {
         gathered.release(Release::Kept);
         new.set_mapping::<P>(None, start);
@@ -247,6 +246,20 @@ impl<P: Platform> Gathered<P> {
         })
     }
 
+    /// Makes the new folio what the old ones are, and has it take their place. If that fails, it was never announced.
+    fn replace_by(&self, new: Folio) -> Result<(), ScanResult> {
+        let result = if P::enforces(Safeguard::CopyBeforeCommit) {
+            self.copy_to(new).and_then(|()| self.commit(new))
+        } else {
+            // There is no way back then, whatever comes of the copy.
+            self.commit(new).map(|()| _ = self.copy_to(new))
+        };
+        if result.is_err() && self.mapping.is_file() && P::enforces(Safeguard::UncountFailedThp) {
+            filemap::uncount_huge(self.mapping);
+        }
+        result
+    }
+
     /// Copies the content; nobody can change it now.
     fn copy_to(&self, new: Folio) -> Result<(), ScanResult> {
         if self.holes > 0 && P::enforces(Safeguard::ClearHoles) {
@@ -255,8 +268,7 @@ impl<P: Platform> Gathered<P> {
             }
         }
         for folio in self.folios() {
-            P::step(Step::Folio("copy_page", folio.pfn()));
-            P::copy_page(new.page::<P>(folio.index::<P>()), folio.pfn());
+            copy_page::<P>(new.page::<P>(folio.index::<P>()), folio.pfn())?;
         }
         Ok(())
     }

@@ -19,8 +19,9 @@ pub mod retract;
 use core::fmt;
 
 use crate::accounting::Fact;
-use crate::addr::{AddrRange, PageIndex, VirtAddr};
+use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::filemap;
+use crate::folio;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::page_cache::{Found, Mapping};
@@ -119,6 +120,8 @@ scan_results! {
     ExceedSwapPte = "SCAN_EXCEED_SWAP_PTE" => "EINVAL", stop;
     /// There is no memory for the slots of the cache.
     StoreFailed = "SCAN_STORE_FAILED" => "EINVAL", stop;
+    /// The memory of a page has gone bad.
+    CopyMc = "SCAN_COPY_MC" => "EINVAL", stop;
     /// There is no huge page.
     AllocHugePageFail = "SCAN_ALLOC_HUGE_PAGE_FAIL" => "ENOMEM", stop;
 }
@@ -417,6 +420,15 @@ fn scan_file<P: Platform>(
         ScanResult::ExceedNonePte
     } else {
         ScanResult::Succeed
+    }
+}
+
+/// Copies one page, which nobody can write now, to its place in the huge one.
+fn copy_page<P: Platform>(to: Pfn, from: Pfn) -> Result<(), ScanResult> {
+    if folio::copy_mc_page::<P>(to, from) {
+        Ok(())
+    } else {
+        Err(ScanResult::CopyMc)
     }
 }
 

@@ -254,6 +254,7 @@ fn way(scenario: &Scenario, statement: &StatementKind) -> Way {
         Call::Reclaim(_) | Call::Madvise(_, Advice::PageOut) => one("shrink_folio_list"),
         Call::OomReap(_) => one("__oom_reap_task_mm"),
         Call::Migrate(_) => one("migrate_pages_batch"),
+        Call::Hwpoison(_) => one("madvise_inject_error"),
         Call::Shrink(_) | Call::Madvise(_, Advice::Cold) => one("shrink_active_list"),
         Call::UffdRead(_) | Call::UffdAnswer(..) => one("userfaultfd_ctx_read"),
         Call::OpenWrite(_) | Call::CloseWrite(_) => one("do_dentry_open"),

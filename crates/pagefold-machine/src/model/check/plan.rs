@@ -103,10 +103,21 @@ fn forbids(scenario: &Scenario) -> bool {
 
 /// Whether faults may bring huge pages.
 fn wants_huge(scenario: &Scenario) -> bool {
-    let wants = |call: &Call| matches!(call, Call::Madvise(_, Advice::HugePage));
+    any_before_end(scenario, |call| {
+        matches!(call, Call::Madvise(_, Advice::HugePage))
+    })
+}
+
+/// Whether the memory of a page goes bad.
+fn goes_bad(scenario: &Scenario) -> bool {
+    any_before_end(scenario, |call| matches!(call, Call::Hwpoison(_)))
+}
+
+/// Whether the set-up or a thread has such a call.
+fn any_before_end(scenario: &Scenario, wanted: fn(&Call) -> bool) -> bool {
     let setup = scenario.setup.iter().map(|phase| &phase.body);
     let mut bodies = setup.chain(scenario.threads.iter().map(|thread| &thread.body));
-    bodies.any(|body| any_call(body, wants))
+    bodies.any(|body| any_call(body, wanted))
 }
 
 fn any_call(body: &[Statement], wanted: fn(&Call) -> bool) -> bool {
@@ -137,6 +148,7 @@ impl<'a> Plan<'a> {
                 memory: config.memory,
                 reuse_frames: scenario.reuse_frames,
                 shmem_denied: scenario.shmem_denied,
+                goes_bad: goes_bad(scenario),
                 huge_faults: wants_huge(scenario),
                 watch_permissions: config.memory == Memory::Sc && forbids(scenario),
             },

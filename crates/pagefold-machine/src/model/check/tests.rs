@@ -143,6 +143,21 @@ fn a_frame_that_is_used_after_it_was_freed() {
 }
 
 #[test]
+fn memory_that_has_gone_bad_is_copied() {
+    let kind = kind_of(&RunConfig::new(Protocol::DEFAULT), |plan| {
+        plan.rules.goes_bad = true;
+        plan.before_checks = |machine| {
+            let bad = mapped_frame(machine, A);
+            let to = Model::alloc_frames(Order::Small).expect("there are frames");
+            World::current().go_bad(bad);
+            assert!(!Model::copy_mc_page(to, bad));
+            Model::copy_page(to, bad);
+        };
+    });
+    assert_eq!(kind.as_deref(), Some(Kind::MachineCheck.name()));
+}
+
+#[test]
 fn an_object_that_is_used_after_it_was_freed() {
     assert_fires(Kind::UseAfterFree, |_| {
         let object = Model::alloc(7_u64);

@@ -34,6 +34,19 @@ impl Session<'_> {
         }
     }
 
+    /// The memory of a page goes bad. As with the kernel's own way to have that, it is pinned to find out where it is.
+    pub(super) fn hwpoison(&self, who: Who<'_>, page: MappingPage) -> Value {
+        let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));
+        match gup::pin_user_page(mm, addr, false) {
+            Ok(pfn) => {
+                World::current().go_bad(pfn);
+                gup::unpin_user_page::<Model>(pfn);
+                Value::SUCCESS
+            }
+            Err(error) => errno(&error),
+        }
+    }
+
     /// Pins a page for writing, writes it through the pin, lets it go.
     pub(super) fn gup_write(&self, who: Who<'_>, page: MappingPage, value: u64) -> Value {
         let (mm, addr) = (self.mm_of(who, page.mapping), self.addr(page));

@@ -140,6 +140,7 @@ impl Session<'_> {
             Call::Mincore(page) => self.mincore(who, page),
 
             Call::OomReap(mm) => flag(oom::reap(who.machine.mm(mm))),
+            Call::Hwpoison(page) => self.hwpoison(who, page),
             Call::Reclaim(page) => self.reclaim(who, page),
             Call::Shrink(page) => self.shrink(who, page),
             Call::Migrate(page) => self.migrate(who, page),
