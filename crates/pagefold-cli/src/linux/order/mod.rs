@@ -27,7 +27,7 @@ const PARTS: [(Part, &str); 5] = [
 ];
 
 /// What its trace events call the results.
-const RESULTS: [(ScanResult, &str); 26] = [
+const RESULTS: [(ScanResult, &str); 27] = [
     (ScanResult::Succeed, "succeeded"),
     (ScanResult::PmdMapped, "page_pmd_mapped"),
     (ScanResult::PteMappedHugepage, "pte_mapped_hugepage"),
@@ -54,6 +54,7 @@ const RESULTS: [(ScanResult, &str); 26] = [
     (ScanResult::ExceedSharedPte, "exceed_shared_pte"),
     (ScanResult::ExceedSwapPte, "exceed_swap_pte"),
     (ScanResult::StoreFailed, "store_failed"),
+    (ScanResult::CopyMc, "copy_poisoned_page"),
     (ScanResult::AllocHugePageFail, "alloc_huge_page_failed"),
 ];
 
