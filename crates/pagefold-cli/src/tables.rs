@@ -77,6 +77,10 @@ fn describe(protocol: &Protocol) -> String {
             "a write to the huge page of zeros brings a huge page",
         ),
         (
+            protocol.drops_zeros_at_split,
+            "pages of zeros are given up when a huge private page is divided",
+        ),
+        (
             protocol.reclaims_emptied_tables,
             "MADV_DONTNEED frees tables that it emptied",
         ),

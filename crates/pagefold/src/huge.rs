@@ -13,7 +13,7 @@
 //! its place. To software it is a huge page all the time, so that who looks at it without the lock does not take the pages for gone.
 
 use crate::accounting::{self, Fact, PageKind};
-use crate::addr::{AddrRange, Pfn};
+use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Migration, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
@@ -157,7 +157,43 @@ pub(crate) fn split_private_folio<P: Platform>(table: &PteLocked<P>, folio: Foli
     } else {
         folio.put::<P>(mapped - own);
     }
+    if P::protocol().drops_zeros_at_split {
+        for addr in AddrRange::pages(start, pages as u64).each_page() {
+            let pte = table.get(addr);
+            if pte.is_present() && all.contains(&pte.pfn()) {
+                let owners = if pte.pfn() == folio.pfn() { 2 } else { 1 };
+                map_zeros(table, addr, pte, owners);
+            }
+        }
+    }
     true
+}
+
+/// Maps the page of zeros in place of a private one that holds nothing else, if nobody but the entry and its caller has a reference to that: so
+/// many are there then. The caller has the lock of the table. (Linux: `try_to_map_unused_to_zeropage`)
+///
+/// Once it has no entry any more, and that is flushed, nobody writes the page: what was read of it before that is only a reason to try.
+fn map_zeros<P: Platform>(table: &PteLocked<P>, addr: VirtAddr, pte: Pte, owners: usize) {
+    let page = Folio::of::<P>(pte.pfn());
+    if !P::is_cleared(page.pfn()) || !page.freeze::<P>(owners) {
+        return;
+    }
+    let mm = table.pmd.mm;
+    let range = AddrRange::pages(addr, 1);
+    let old = table.take(addr);
+    flush_tlb_range(mm, range, FlushKind::Leaves);
+    if P::enforces(Safeguard::RecheckZeros) && !P::is_cleared(page.pfn()) {
+        table.set(addr, old);
+        page.unfreeze::<P>(owners);
+        return;
+    }
+    P::observe(Fact::Mapped(page.pfn(), PageKind::Anon, -1));
+    page.add_mapcount::<P>(-1);
+    accounting::add_mm_counter(&*mm, PageKind::Anon, -1);
+    page.unfreeze::<P>(owners);
+    page.put::<P>(1);
+    P::observe(Fact::PrivateCopy(mm.id, addr, P::zero_page()));
+    table.set(addr, old.mk_clean().wrprotect().small(P::zero_page()));
 }
 
 /// A huge private page was taken out of its upper entry: its table goes as well. The caller has the pmd lock. Nobody can be in the

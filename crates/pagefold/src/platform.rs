@@ -256,6 +256,8 @@ pub trait Platform: Sized + 'static {
     fn copy_mc_page(to: Pfn, from: Pfn) -> bool;
     /// Fills a frame with zeros.
     fn clear_page(pfn: Pfn);
+    /// Whether a page holds nothing but zeros. (Linux: `pages_identical` with the page of zeros)
+    fn is_cleared(pfn: Pfn) -> bool;
 
     /// How many pages there is room for outside of memory; at least one.
     fn swap_slots() -> u64;

@@ -397,6 +397,8 @@ safeguards! {
     MoveSwapCache = "move_swap_cache",
     /// UFFDIO_MOVE of a page in swap looks again, with the locks of both tables, what the swap cache has.
     RecheckMoveSwapCache = "recheck_move_swap_cache",
+    /// Who gives up a page for that of zeros looks again whether it holds nothing else, once nobody can write it any more.
+    RecheckZeros = "recheck_zeros",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.
@@ -514,6 +516,9 @@ pub struct Protocol {
     /// Whether a fault on a page of a huge page of an object, where a table is that has nothing in it, maps all of it by small entries
     /// (Linux from 6.11: `finish_fault`).
     pub maps_whole_folios: bool,
+    /// Whether pages of a huge private page that hold nothing but zeros are given up when it is divided (Linux from 6.13:
+    /// `try_to_map_unused_to_zeropage`).
+    pub drops_zeros_at_split: bool,
     /// Safeguards that this version does not have.
     pub lacks: SafeguardSet,
 }
@@ -534,6 +539,7 @@ impl Protocol {
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
         maps_whole_folios: false,
+        drops_zeros_at_split: false,
         lacks: SafeguardSet::EMPTY.with(Safeguard::MapMayFail),
     };
 
@@ -552,6 +558,7 @@ impl Protocol {
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
         maps_whole_folios: false,
+        drops_zeros_at_split: false,
         lacks: SafeguardSet::EMPTY
             .with(Safeguard::RecheckAnonVma)
             .with(Safeguard::RecheckUffdWp)
@@ -575,6 +582,7 @@ impl Protocol {
         writes_back_before_collapse: false,
         writes_huge_zero_page: false,
         maps_whole_folios: false,
+        drops_zeros_at_split: false,
         lacks: SafeguardSet::EMPTY,
     };
 
@@ -594,7 +602,7 @@ impl Protocol {
 
     /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
     /// added to it until 6.19: `madvise` under the VMA lock, guard regions, several VMAs moved at once, huge pages of what cannot be written;
-    /// and with what a write to the huge page of zeros does since 6.13.
+    /// and with what a write to the huge page of zeros does since 6.13, and the division of huge private pages.
     pub const LINUX_6_14: Self = Self {
         name: "linux-6.14",
         reclaims_emptied_tables: true,
@@ -602,6 +610,7 @@ impl Protocol {
         moves_several_vmas: true,
         collapses_read_only_pages: true,
         writes_huge_zero_page: true,
+        drops_zeros_at_split: true,
         ..Self::LINUX_6_11
     };
 

@@ -47,7 +47,7 @@ allows, not what broke in the model. The guide is docs/from-trace.md.
 --random draws sequences of calls and accesses instead, in which nobody races, and runs each step by step on the running
 kernel and on the engine at 512 entries a table. After each step both must show the same: what the call gave, what each
 entry says (pagemap, page by page), what mapped pages hold, which pages objects have. A difference is shrunk and printed
-as a scenario, and the exit status is 1. Where the two are known to differ is said at the end. Needs Linux 6.7.
+as a scenario, and the exit status is 1. Where the two are known to differ is said at the end. Needs Linux 6.8.
 
 Exit status:
   0  all outcomes seen are allowed, of all scenarios that could be run

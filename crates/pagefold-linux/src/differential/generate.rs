@@ -40,6 +40,8 @@ pub(super) struct Generator<'r> {
     /// Pages of each object.
     objects: Vec<usize>,
     mappings: Vec<Mapping>,
+    /// Most of the memory is of no object, as what UFFDIO_MOVE moves.
+    mostly_anonymous: bool,
     forks: bool,
     forked: bool,
     results: usize,
@@ -51,6 +53,7 @@ pub(super) fn generate(random: &mut Random) -> String {
         random,
         objects: Vec::new(),
         mappings: Vec::new(),
+        mostly_anonymous: false,
         forks: false,
         forked: false,
         results: 0,
@@ -88,6 +91,7 @@ impl Generator<'_> {
             writeln!(text, "    shmem {name}[{pages}] = {{ {contents} }};").expect("a string");
         }
         let mms = 1 + usize::from(self.one_in(2));
+        self.mostly_anonymous = self.one_in(4);
         for mm in 0..mms {
             self.declare(mm, &mut text);
         }
@@ -115,7 +119,7 @@ impl Generator<'_> {
         let mut room = 8;
         for name in &NAMES[mm][..1 + self.random.below(3)] {
             let name = *name;
-            let anonymous = self.one_in(3);
+            let anonymous = self.one_in(3) != self.mostly_anonymous;
             let object = (!anonymous).then(|| self.random.below(self.objects.len()));
             let pages = match object {
                 Some(object) => self.objects[object],
@@ -135,7 +139,7 @@ impl Generator<'_> {
                 false => "MAP_PRIVATE",
             };
             write!(body, " {name}: mmap({backing}, {sharing});").expect("a string");
-            let registered = self.one_in(4);
+            let registered = self.one_in(if self.mostly_anonymous { 2 } else { 4 });
             if registered {
                 let modes = self.modes(object);
                 write!(body, " uffd({name}, {modes}|SIGBUS_ON_FAULT);").expect("a string");
@@ -188,7 +192,7 @@ impl Generator<'_> {
 
     fn statement(&mut self, mapping: &Mapping) -> String {
         let name = mapping.name;
-        match self.random.below(if mapping.registered { 46 } else { 38 }) {
+        match self.random.below(if mapping.registered { 52 } else { 38 }) {
             0..3 => {
                 let page = self.page(mapping);
                 self.result(&page)
@@ -279,10 +283,11 @@ impl Generator<'_> {
                 let mode = self.pick(&["", "", ", MODE_WP"]);
                 self.result(&format!("uffdio_continue({page}{mode})"))
             }
-            _ => {
+            45 => {
                 let page = self.page(mapping);
                 self.result(&format!("uffdio_poison({page})"))
             }
+            _ => self.move_pages(mapping),
         }
     }
 
@@ -299,38 +304,76 @@ impl Generator<'_> {
 
     /// To another mapping of the same address space, or within this one.
     fn remap(&mut self, mapping: &Mapping) -> String {
-        // What a child maps has the names of its parent.
-        let mm = if mapping.mm == CHILD { 0 } else { mapping.mm };
-        let others = self.mappings.iter().filter(|other| other.mm == mm);
-        let others: Vec<Mapping> = others.cloned().collect();
-        let to = &others[self.random.below(others.len())];
-        let least = mapping.pages.min(to.pages);
-        let (from, to) = if mapping.name == to.name || self.one_in(3) && least >= 2 {
-            // Whole huge pages.
-            let huge = |pages: usize| pages / 2;
-            if huge(least) == 0 {
-                return self.result(&self.name_of(mapping));
-            }
-            let first = 2 * self.random.below(huge(mapping.pages));
-            let second = 2 * self.random.below(huge(to.pages));
-            (
-                format!("{}[{first}..{}]", mapping.name, first + 2),
-                format!("{}[{second}..{}]", to.name, second + 2),
-            )
-        } else {
-            let first = self.random.below(least);
-            let end = first + 1 + self.random.below(least - first);
-            (
-                format!("{}[{first}..{end}]", mapping.name),
-                format!("{}[{first}..{end}]", to.name),
-            )
-        };
-        self.result(&format!("mremap({from}, {to})"))
+        let to = self.neighbour(mapping);
+        match self.places(mapping, &to) {
+            Some((from, to)) => self.result(&format!("mremap({from}, {to})")),
+            None => self.result(&format!("{}[0]", mapping.name)),
+        }
     }
 
-    /// The first page.
-    fn name_of(&self, mapping: &Mapping) -> String {
-        format!("{}[0]", mapping.name)
+    /// From another mapping of the same address space, or within this one.
+    fn move_pages(&mut self, mapping: &Mapping) -> String {
+        // Nothing else can be moved, nor anywhere else.
+        let to = match mapping.object.is_some() && !self.one_in(4) {
+            true => self.anonymous_neighbour(mapping),
+            false => mapping.clone(),
+        };
+        let from = match self.one_in(8) {
+            true => self.neighbour(mapping),
+            false => self.anonymous_neighbour(mapping),
+        };
+        let single = self.one_in(3);
+        let places = (!single).then(|| self.places(&to, &from)).flatten();
+        let (to, from) = places.unwrap_or_else(|| (self.page(&to), self.page(&from)));
+        let holes = self.pick(&["", "", ", ALLOW_SRC_HOLES"]);
+        self.result(&format!("uffdio_move({to}, {from}{holes})"))
+    }
+
+    /// A mapping of the same address space.
+    fn neighbour(&mut self, mapping: &Mapping) -> Mapping {
+        let all = self.neighbours(mapping);
+        all[self.random.below(all.len())].clone()
+    }
+
+    /// One without an object, if there is one.
+    fn anonymous_neighbour(&mut self, mapping: &Mapping) -> Mapping {
+        let mut all = self.neighbours(mapping);
+        all.retain(|other| other.object.is_none());
+        match all.len() {
+            0 => mapping.clone(),
+            count => all[self.random.below(count)].clone(),
+        }
+    }
+
+    /// The mappings of the same address space.
+    fn neighbours(&self, mapping: &Mapping) -> Vec<Mapping> {
+        // What a child maps has the names of its parent.
+        let mm = if mapping.mm == CHILD { 0 } else { mapping.mm };
+        let all = self.mappings.iter().filter(|other| other.mm == mm);
+        all.cloned().collect()
+    }
+
+    /// As many pages of the one as of the other: whole huge pages, or those of the same numbers. Nothing, if there are none.
+    fn places(&mut self, one: &Mapping, other: &Mapping) -> Option<(String, String)> {
+        let least = one.pages.min(other.pages);
+        if one.name == other.name || self.one_in(3) && least >= 2 {
+            let huge = |pages: usize| pages / 2;
+            if huge(least) == 0 {
+                return None;
+            }
+            let first = 2 * self.random.below(huge(one.pages));
+            let second = 2 * self.random.below(huge(other.pages));
+            return Some((
+                format!("{}[{first}..{}]", one.name, first + 2),
+                format!("{}[{second}..{}]", other.name, second + 2),
+            ));
+        }
+        let first = self.random.below(least);
+        let end = first + 1 + self.random.below(least - first);
+        Some((
+            format!("{}[{first}..{end}]", one.name),
+            format!("{}[{first}..{end}]", other.name),
+        ))
     }
 
     /// A statement that keeps what it gives.

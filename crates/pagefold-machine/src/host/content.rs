@@ -57,6 +57,12 @@ pub(super) fn clear(page: &Page) {
     }
 }
 
+/// Whether a page holds nothing but zeros.
+pub(super) fn is_clear(page: &Page) -> bool {
+    use pagefold::platform::Word;
+    page.iter().all(|word| word.load_protected() == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use pagefold::platform::{Order, Platform, Word};
@@ -85,6 +91,9 @@ mod tests {
         assert!(holds(0, 0) && holds(1, 3000) && holds(2, 2000) && holds(3, 3000));
         clear(page(1));
         assert!(page(1).iter().all(|word| word.read_once() == 0));
+        assert!(is_clear(page(1)) && !is_clear(page(2)));
+        page(1)[7].write_once(1);
+        assert!(!is_clear(page(1)));
         assert!(holds(0, 0) && holds(2, 2000));
         Host::free_frames(first, Order::Huge);
     }

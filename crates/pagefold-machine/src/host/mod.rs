@@ -181,6 +181,10 @@ impl Platform for Host {
         content::clear(Self::page(pfn));
     }
 
+    fn is_cleared(pfn: Pfn) -> bool {
+        content::is_clear(Self::page(pfn))
+    }
+
     fn swap_slots() -> u64 {
         Memory::get().swap_slots.len() as u64
     }

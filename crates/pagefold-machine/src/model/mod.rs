@@ -149,6 +149,11 @@ impl Platform for Model {
         World::current().content(pfn).write_once(0);
     }
 
+    fn is_cleared(pfn: Pfn) -> bool {
+        explore::label(|| format!("pages_identical: read frame {}", pfn.0));
+        World::current().content(pfn).read_once() == 0
+    }
+
     fn swap_slots() -> u64 {
         SWAP_SLOTS as u64
     }

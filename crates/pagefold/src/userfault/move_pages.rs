@@ -91,16 +91,21 @@ struct Ends<P: Platform> {
 }
 
 impl<P: Platform> Ends<P> {
-    /// The caller has `mmap_lock` for reading. (Linux: `validate_move_areas`)
+    /// The caller has `mmap_lock` for reading. What is private and to be moved to gets its `anon_vma` first, even if it turns out that
+    /// nothing can be moved there. (Linux: `find_vmas_mm_locked`, from 6.9; `validate_move_areas`)
     fn find(
         mm: Ref<P, Mm<P>>,
         from: AddrRange,
         to: AddrRange,
         skip_holes: bool,
     ) -> Result<Self, UffdError> {
+        let target = mm.find_vma(to.start).ok_or(UffdError::NoEntry)?;
+        if !target.is_shared() {
+            anon_vma_prepare(target);
+        }
         let ends = Self {
             skip_holes,
-            to: mm.find_vma(to.start).ok_or(UffdError::NoEntry)?,
+            to: target,
             from: mm.find_vma(from.start).ok_or(UffdError::NoEntry)?,
         };
         let covered = ends.from.range.covers(from) && ends.to.range.covers(to);
@@ -111,7 +116,6 @@ impl<P: Platform> Ends<P> {
         if !(covered && private && writable && ends.to.is_uffd_armed_protected()) {
             return Err(UffdError::Invalid);
         }
-        anon_vma_prepare(ends.to);
         Ok(ends)
     }
 
