@@ -286,6 +286,8 @@ safeguards! {
     SplitCountFirst = "split_count_first",
     /// A huge private page that is split is invalid to hardware, and flushed, before the table takes its place.
     SplitInvalidate = "split_invalidate",
+    /// Who takes a huge entry of an object's page away books that before the reference of the entry is given back.
+    BookBeforePut = "book_before_put",
     /// The entry of a huge page is not emptied while mprotect changes it: to who walks without its lock it is a huge page all the time.
     ProtectHugeInPlace = "protect_huge_in_place",
     /// Where the format asks for break-before-make, who takes a huge page or an emptied table out of its entry flushes before

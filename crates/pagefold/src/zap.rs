@@ -358,10 +358,16 @@ pub(crate) fn split_huge_pmd<P: Platform>(vma: Ref<P, Vma<P>>, pmd: PmdRef<P>) {
         flush_tlb_range(vma.mm, range, FlushKind::LeavesAndTables);
         let folio = Folio::of::<P>(old.pfn());
         folio.keep_dirty::<P>(old);
+        let book_first = P::enforces(Safeguard::BookBeforePut);
+        if !book_first {
+            folio.put::<P>(1);
+        }
         remove_mapping(folio, vma, P::PTRS_PER_TABLE, PageKind::Shmem);
-        folio
+        book_first.then_some(folio)
     };
-    folio.put::<P>(1);
+    if let Some(folio) = folio {
+        folio.put::<P>(1);
+    }
 }
 
 fn huge_range_of<P: Platform>(pmd: PmdRef<P>) -> AddrRange {

@@ -55,7 +55,7 @@ kinds! {
     Swap = "swap",
     /// No frame is lost: each is free or in use.
     Leak = "leak",
-    /// No frame is mapped both as a private page and as a page of an object.
+    /// No frame is mapped both as a private page and as a page of an object, nor freed while it is mapped.
     PageTableCheck = "page-table-check",
     /// A private page that several processes map belongs to none of them alone, and none may write it.
     Exclusive = "exclusive",

@@ -426,6 +426,7 @@ impl World {
                     format!("frame {} is freed twice", pfn.0),
                 );
             }
+            self.check_not_mapped(pfn);
         }
         if order == Order::Small
             && let Some(list) = &self.free_list

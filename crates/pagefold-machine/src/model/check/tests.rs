@@ -294,6 +294,15 @@ fn a_frame_that_is_mapped_as_two_kinds_of_page() {
 }
 
 #[test]
+fn a_frame_that_is_freed_while_it_is_mapped() {
+    assert_fires(Kind::PageTableCheck, |_| {
+        let frame = Model::alloc_frames(Order::Small).expect("there are some");
+        Model::observe(Fact::Mapped(frame, PageKind::Shmem, 1));
+        Model::free_frames(frame, Order::Small);
+    });
+}
+
+#[test]
 fn a_translation_that_outlived_its_entry() {
     assert_fires(Kind::StaleTranslation, |machine| {
         let stale = Translation {

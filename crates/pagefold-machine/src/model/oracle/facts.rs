@@ -163,6 +163,18 @@ impl World {
         }
     }
 
+    /// A frame that is freed must not be booked as mapped. (Linux: `page_table_check_zero`)
+    pub(crate) fn check_not_mapped(&self, pfn: Pfn) {
+        let frame = pfn.0 as usize;
+        let maps = self.books.anon_maps[frame].get() + self.books.shmem_maps[frame].get();
+        if maps != 0 {
+            fail(
+                Kind::PageTableCheck,
+                format!("frame {frame} is freed, and still counted as mapped {maps} times"),
+            );
+        }
+    }
+
     /// A table that goes must not take anything with it.
     fn check_removed_table(&self, table: Pfn, mm: u32, range: AddrRange) {
         self.frames()[table.0 as usize].table_of.set(Some(mm));
