@@ -193,7 +193,12 @@ fn map_zeros<P: Platform>(table: &PteLocked<P>, addr: VirtAddr, pte: Pte, owners
     page.unfreeze::<P>(owners);
     page.put::<P>(1);
     P::observe(Fact::PrivateCopy(mm.id, addr, P::zero_page()));
-    table.set(addr, old.mk_clean().wrprotect().small(P::zero_page()));
+    let kept = if P::enforces(Safeguard::ZerosKeepUffdWp) {
+        old
+    } else {
+        old.clear_uffd_wp()
+    };
+    table.set(addr, kept.mk_clean().wrprotect().small(P::zero_page()));
 }
 
 /// A huge private page was taken out of its upper entry: its table goes as well. The caller has the pmd lock. Nobody can be in the

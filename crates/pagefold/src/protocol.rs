@@ -401,6 +401,8 @@ safeguards! {
     RecheckMoveSwapCache = "recheck_move_swap_cache",
     /// Who gives up a page for that of zeros looks again whether it holds nothing else, once nobody can write it any more.
     RecheckZeros = "recheck_zeros",
+    /// The page of zeros in place of a page that was write-protected by userfaultfd is, too.
+    ZerosKeepUffdWp = "zeros_keep_uffd_wp",
     /// The counts of resident pages are kept.
     CountRss = "count_rss",
     /// The count of page tables is kept.
