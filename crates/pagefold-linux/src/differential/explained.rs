@@ -6,7 +6,6 @@
 
 use pagefold_litmus::{Advice, Call};
 
-use super::observe::{HUGE, PRESENT};
 use super::situation::Situation;
 use crate::kernel::Version;
 
@@ -69,7 +68,8 @@ const EXPLAINED: &[Explained] = &[
     Explained {
         known: Known {
             name: "part-of-a-huge-page-grows-cold",
-            why: "MADV_COLD and MADV_PAGEOUT of a part of a huge page split it in Linux, with its entries; pagefold leaves it alone",
+            why: "MADV_COLD and MADV_PAGEOUT of a part of a huge page, or of one of which a part is mapped, split it in Linux, with its \
+                  entries; pagefold leaves it alone",
         },
         applies: |at| {
             let advice = match at.call() {
@@ -79,8 +79,7 @@ const EXPLAINED: &[Explained] = &[
             let collapses = |call: &Call| matches!(call, Call::Madvise(_, Advice::Collapse));
             (advice == Advice::Cold || advice == Advice::PageOut)
                 && at.before(collapses)
-                && at
-                    .all_entries(|_, _, kernel, engine| kernel & HUGE == 0 && engine & PRESENT != 0)
+                && at.divides_huge_pages()
         },
     },
     Explained {

@@ -7,7 +7,7 @@ use pagefold_litmus::{Advice, Call, MmId, Statement};
 use pagefold_machine::host::PTRS_PER_TABLE;
 
 use super::compare::What;
-use super::observe::{EXCLUSIVE, HUGE, Marks, OF_OBJECT, Observed, PRESENT, State, UFFD_WP};
+use super::observe::{EXCLUSIVE, HUGE, Marks, OF_OBJECT, Observed, PRESENT, State, UFFD_WP, ZERO};
 use super::sequence::call_of;
 use crate::kernel::Version;
 use crate::report::Seen;
@@ -116,6 +116,7 @@ impl Situation<'_> {
                         || loses_page(*kernel, *engine)
                         || keeps_protection(*kernel, *engine)
                         || shares_otherwise(*kernel, *engine)
+                        || is_left_alone(*kernel, *engine)
                 }
                 _ => false,
             });
@@ -202,6 +203,17 @@ impl Situation<'_> {
             })
     }
 
+    /// Whether all that differs is what division of a huge page does to its entries, and who else maps the pages: those of an object are taken
+    /// away, private ones that hold nothing but zeros are given up.
+    pub(super) fn divides_huge_pages(&self) -> bool {
+        self.all_entries(|_, _, kernel, engine| {
+            gains_huge_page(engine, kernel)
+                || loses_page(kernel, engine)
+                || gives_up_zeros(kernel, engine)
+                || shares_otherwise(kernel, engine)
+        })
+    }
+
     /// Whether all that differs are entries of this kind.
     pub(super) fn all_entries(
         &self,
@@ -252,10 +264,10 @@ fn shares_otherwise(kernel: State, engine: State) -> bool {
     is_shared(kernel, engine) || is_shared(engine, kernel)
 }
 
-/// A huge page that only Linux has.
-fn gains_huge_page(kernel: State, engine: State) -> bool {
+/// A huge page that only the first of the two has.
+fn gains_huge_page(one: State, other: State) -> bool {
     let huge = PRESENT | HUGE;
-    kernel & huge == huge && engine & HUGE == 0
+    one & huge == huge && other & HUGE == 0
 }
 
 /// A huge page of an object, by a huge entry that only Linux has.
@@ -273,4 +285,14 @@ fn keeps_protection(kernel: State, engine: State) -> bool {
 fn loses_page(kernel: State, engine: State) -> bool {
     let small = PRESENT | OF_OBJECT;
     kernel == 0 && engine & (small | HUGE | UFFD_WP) == small
+}
+
+/// A private page that was shared, and is nobody else's any more on Linux.
+fn is_left_alone(kernel: State, engine: State) -> bool {
+    engine == PRESENT && kernel == PRESENT | EXCLUSIVE
+}
+
+/// A private page, mapped by a small entry, of which Linux has made the page of zeros.
+fn gives_up_zeros(kernel: State, engine: State) -> bool {
+    kernel == PRESENT | ZERO && engine == PRESENT | EXCLUSIVE
 }
