@@ -55,14 +55,16 @@ const EXPLAINED: &[Explained] = &[
     Explained {
         known: Known {
             name: "joined-mappings",
-            why: "Linux joins neighbours that have become equal, so that there is room for a huge page, or a fault maps pages of both; \
-                  pagefold keeps them apart",
+            why: "Linux joins neighbours that have become equal, so that there is room for a huge page, a fault maps pages of both, or one \
+                  mremap moves both though they are registered; pagefold keeps them apart",
         },
         // That there was room for a collapse may be seen later, when they are not equal any more.
         applies: |at| {
             at.collapses_more(|marks| &marks.joined)
                 || at.faults_differently(|marks| &marks.joined)
                 || at.copies_more(|marks| &marks.joined)
+                // Two that are registered do not move by one call; one does.
+                || at.moves_as_one(|marks| &marks.joined)
         },
     },
     Explained {

@@ -110,12 +110,12 @@ pub(super) fn call_of(statement: &Statement) -> Option<Call> {
     }
 }
 
-/// The pages that a step is about which faults on them or collapses them.
+/// The pages that a step is about which faults on them, collapses them or moves them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum About {
     /// One that is accessed.
     Page(MappingPage),
-    /// Those that are populated or collapsed.
+    /// Those that are populated, collapsed or moved.
     Range(MappingRange),
 }
 
@@ -133,7 +133,8 @@ impl About {
             Call::Madvise(
                 range,
                 Advice::Collapse | Advice::PopulateRead | Advice::PopulateWrite,
-            ) => Some(Self::Range(range)),
+            )
+            | Call::Mremap(range, _) => Some(Self::Range(range)),
             _ => None,
         }
     }

@@ -52,7 +52,17 @@ impl Situation<'_> {
 
     /// Whether the step accesses pages or populates a range.
     pub(super) fn accesses(&self) -> bool {
-        self.now().is_some_and(|now| now.about.is_some()) && !is_collapse(self.call())
+        let moves = matches!(self.call(), Some(Call::Mremap(..)));
+        self.now().is_some_and(|now| now.about.is_some()) && !moves && !is_collapse(self.call())
+    }
+
+    /// Whether the step is an mremap that pagefold refuses, of a part of such a stretch.
+    pub(super) fn moves_as_one(&self, stretches: Stretches) -> bool {
+        let about = self.now().and_then(|now| now.about.clone());
+        let mm = self.steps[self.steps.len() - 1].0;
+        matches!(self.call(), Some(Call::Mremap(..)))
+            && self.gives(&["EFAULT"])
+            && about.is_some_and(|pages| self.is_inside(mm, &pages, stretches))
     }
 
     /// Whether the engine gave one of these words, or nothing, as for a store.

@@ -162,6 +162,21 @@ fn joined_mappings_explain_a_collapse_of_both() {
 }
 
 #[test]
+fn joined_mappings_that_are_registered_move_as_one() {
+    let refused = |given| {
+        Case::new("r = mremap(x[0..2], x[2..4]);")
+            .about(0, 0..100)
+            .given(given)
+            .entries(0, 400..500, SMALL, 0)
+    };
+    let name = Some("joined-mappings");
+    assert_eq!(refused("EFAULT").marked(0, joined(0..100)).row(), name);
+    assert_eq!(refused("EFAULT").marked(0, joined(0..99)).row(), None);
+    assert_eq!(refused("EINVAL").marked(0, joined(0..100)).row(), None);
+    assert_eq!(refused("EFAULT").row(), None);
+}
+
+#[test]
 fn a_collapse_of_joined_mappings_is_remembered() {
     let later = Case::new("madvise(x[0..2], MADV_COLLAPSE); x[0];")
         .about(0, 0..512)
