@@ -14,7 +14,8 @@
 //!              mmu_lock           the table of a KVM-like secondary MMU        spins
 //!                pmd_lock         one table of huge-page entries               spins
 //!                  ptl            one table of small-page entries              spins
-//!                    xa_lock      the slots of a page cache                    spins
+//!                    i_lock       the count of an object's blocks              spins
+//!                      xa_lock    the slots of a page cache                    spins
 //!                    userfaultfd  who waits for a userfaultfd                  spins
 //!                    khugepaged   its list of address spaces                   spins
 //!                      swap_slot  count and cached page of a swap slot         spins
@@ -56,6 +57,8 @@ pub enum LockClass {
     Pml,
     /// The lock of a table of small-page entries, as `pte_lockptr()` returns it.
     Ptl,
+    /// `inode->i_lock`.
+    ILock,
     /// `mapping->i_pages.xa_lock`.
     XaLock,
     /// The locks of a userfaultfd's wait queues.
@@ -68,7 +71,7 @@ pub enum LockClass {
 
 impl LockClass {
     /// All classes, in the order in which they may be taken.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::IRwsem,
         Self::MmapLock,
         Self::VmaLock,
@@ -80,6 +83,7 @@ impl LockClass {
         Self::PageTableLock,
         Self::Pml,
         Self::Ptl,
+        Self::ILock,
         Self::XaLock,
         Self::Userfaultfd,
         Self::KhugepagedMmLock,
@@ -101,6 +105,7 @@ impl LockClass {
             Self::PageTableLock => "page_table_lock",
             Self::Pml => "pmd_lock",
             Self::Ptl => "ptl",
+            Self::ILock => "i_lock",
             Self::XaLock => "xa_lock",
             Self::Userfaultfd => "userfaultfd lock",
             Self::KhugepagedMmLock => "khugepaged_mm_lock",

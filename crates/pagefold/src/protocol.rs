@@ -50,6 +50,10 @@ safeguards! {
     CopyMc = "copy_mc",
     /// All pages of an object are copied before the huge page takes their place.
     CopyBeforeCommit = "copy_before_commit",
+    /// Holes that a huge page would have filled are not charged to the object any more if it does not come to be.
+    UnchargeHoles = "uncharge_holes",
+    /// Holes are charged all at once, before the slots of the cache are locked.
+    ChargeUnlocked = "charge_unlocked",
     /// A huge page of a file that does not come to be is not counted any more.
     UncountFailedThp = "uncount_failed_thp",
     /// Where private pages do not become a huge one after all, their table is put back.

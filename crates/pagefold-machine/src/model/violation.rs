@@ -70,6 +70,8 @@ kinds! {
     DirtyLost = "dirty-lost",
     /// The count of huge pages of a file equals those that its cache has.
     NrThps = "nr-thps",
+    /// The count of an object's blocks equals the pages that it has, in its cache or in swap.
+    Blocks = "blocks",
     /// A file that is open for writing has no huge pages in its cache.
     HugeWhileWritten = "huge-while-written",
     /// Nothing behind the end of an object is cached or mapped, but for a huge page that reaches over the end.

@@ -211,6 +211,10 @@ impl<P: Platform> Gathered<P> {
         let mapping = self.mapping;
         let xa = mapping.lock_pages();
         match mapping.load_protected(index) {
+            Entry::None if !mapping.is_file() && !P::enforces(Safeguard::ChargeUnlocked) => {
+                mapping.charge(1);
+                Ok(None)
+            }
             // Thrown out since it was read in.
             Entry::None if mapping.is_file() => Err(ScanResult::Truncated),
             Entry::None => Ok(None),
@@ -235,9 +239,12 @@ impl<P: Platform> Gathered<P> {
         }
     }
 
-    /// Counts the huge folio of a file, which has to be allowed.
+    /// Counts the huge folio of a file, which has to be allowed, or charges another object for the holes.
     fn announce(&self) -> Result<(), ScanResult> {
         if !self.mapping.is_file() {
+            if P::enforces(Safeguard::ChargeUnlocked) {
+                self.mapping.charge(self.holes);
+            }
             return Ok(());
         }
         filemap::count_huge(self.mapping, self.start).map_err(|refusal| match refusal {
@@ -254,10 +261,21 @@ impl<P: Platform> Gathered<P> {
             // There is no way back then, whatever comes of the copy.
             self.commit(new).map(|()| _ = self.copy_to(new))
         };
-        if result.is_err() && self.mapping.is_file() && P::enforces(Safeguard::UncountFailedThp) {
-            filemap::uncount_huge(self.mapping);
+        if result.is_err() {
+            self.withdraw();
         }
         result
+    }
+
+    /// Takes back what was announced.
+    fn withdraw(&self) {
+        if !self.mapping.is_file() {
+            if P::enforces(Safeguard::UnchargeHoles) {
+                self.mapping.uncharge(self.holes);
+            }
+        } else if P::enforces(Safeguard::UncountFailedThp) {
+            filemap::uncount_huge(self.mapping);
+        }
     }
 
     /// Copies the content; nobody can change it now.

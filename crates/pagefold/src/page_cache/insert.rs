@@ -15,6 +15,12 @@ impl<P: Platform> Mapping<P> {
         folio: Folio,
         index: PageIndex,
     ) -> Result<(), CacheError> {
+        Self::insert(this, folio, index)?;
+        this.charge(1);
+        Ok(())
+    }
+
+    fn insert(this: Ref<P, Self>, folio: Folio, index: PageIndex) -> Result<(), CacheError> {
         let _xa = this.lock_pages();
         // Truncation changes the size under this lock, and then looks for pages to remove.
         if index.0 >= this.i_size() && P::enforces(Safeguard::SizeAtInsert) {
@@ -35,6 +41,12 @@ impl<P: Platform> Mapping<P> {
         folio: Folio,
         start: PageIndex,
     ) -> Result<(), CacheError> {
+        Self::insert_huge(this, folio, start)?;
+        this.charge(P::PTRS_PER_TABLE);
+        Ok(())
+    }
+
+    fn insert_huge(this: Ref<P, Self>, folio: Folio, start: PageIndex) -> Result<(), CacheError> {
         let _xa = this.lock_pages();
         let end = start.add(P::PTRS_PER_TABLE as u64);
         if end.0 > this.i_size() && P::enforces(Safeguard::SizeAtInsert) {

@@ -9,7 +9,11 @@
 //! Slots are words in frames: a root whose entry for each huge range is empty, or a node with a slot for each page, or
 //! the one huge folio that caches the whole range (a multi-index entry: one store replaces all slots at once).
 //! A node that was replaced is freed by RCU, since lookups may be in it.
+//!
+//! Of an object that has no disk the pages are counted (`charge`), in the cache or in swap: as in Linux, not together with the change
+//! of the slots, but before or after it.
 
+mod charge;
 mod disk;
 mod entry;
 mod evict;
@@ -29,7 +33,7 @@ use crate::addr::{AddrRange, PageIndex, Pfn, VirtAddr};
 use crate::folio::Folio;
 use crate::handle::Ref;
 use crate::lock_order::LockClass;
-use crate::platform::{Order, Platform, RawLock, RawRwSem, Word};
+use crate::platform::{Counter, Order, Platform, RawLock, RawRwSem, Word};
 use crate::rmap::VmaList;
 use crate::step::Step;
 use crate::sync::LockGuard;
@@ -63,6 +67,10 @@ pub struct Mapping<P: Platform> {
     i_size: P::Word,
     /// Where the content of a file is kept.
     disk: Option<Disk>,
+    /// The lock of `blocks`.
+    i_lock: P::Lock,
+    /// Pages that an object has without a disk, in its cache or in swap.
+    blocks: P::Counter,
     /// How often a file is open for writing, or about to be; changed under `i_rwsem`.
     pub(crate) i_writecount: P::Word,
     /// How often it has been opened for that, and not closed (Linux: the descriptors themselves); used under `i_rwsem`.
@@ -112,6 +120,8 @@ impl<P: Platform> Mapping<P> {
             root,
             i_size: P::Word::new(pages),
             disk,
+            i_lock: P::Lock::new(LockClass::ILock),
+            blocks: P::Counter::new(0),
             i_writecount: P::Word::new(0),
             descriptors: P::Word::new(0),
             nr_thps: P::Word::new(0),

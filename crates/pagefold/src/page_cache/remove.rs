@@ -25,6 +25,7 @@ impl<P: Platform> Mapping<P> {
             }
             folio.set_mapping::<P>(None, index);
         }
+        self.uncharge(pages);
         folio.put::<P>(pages);
     }
 

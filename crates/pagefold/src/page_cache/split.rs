@@ -39,6 +39,7 @@ impl<P: Platform> Mapping<P> {
             start.0..start.0 + pages as u64,
             Markers::KeepAllButFolio,
         );
+        let kept;
         {
             let _xa = this.lock_pages();
             let frozen = folio.freeze::<P>(pages + 1);
@@ -46,7 +47,7 @@ impl<P: Platform> Mapping<P> {
                 P::free_frames(node, Order::Small);
                 return Err(Busy);
             }
-            let kept = this.kept_parts(start);
+            kept = this.kept_parts(start);
             for i in 0..pages {
                 let entry = if i < kept {
                     Entry::Folio(part(folio, i))
@@ -79,6 +80,7 @@ impl<P: Platform> Mapping<P> {
                 Self::init_parts(this, folio, start, kept);
             }
         }
+        this.uncharge(pages - kept);
         for i in 1..pages {
             part(folio, i).unlock::<P>();
             part(folio, i).put::<P>(1);

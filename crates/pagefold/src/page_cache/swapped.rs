@@ -79,6 +79,7 @@ impl<P: Platform> Mapping<P> {
             self.store_empty(index, Entry::None);
             P::observe(Fact::Emptied(self.id, index, None));
         }
+        self.uncharge(1);
         swap::put::<P>(number);
         true
     }

@@ -113,6 +113,14 @@ fn a_wrong_count_of_page_tables() {
 }
 
 #[test]
+fn a_wrong_count_of_blocks() {
+    assert_fires(Kind::Blocks, |machine| {
+        let object = machine.objects[0].expect("it is made at the start");
+        object.blocks().add(1);
+    });
+}
+
+#[test]
 fn a_wrong_count_of_mappings() {
     assert_fires(Kind::Mapcount, |machine| {
         Model::frame(mapped_frame(machine, A)).mapcount().add(1);

@@ -75,6 +75,7 @@ pub(crate) fn check_at_end(world: &'static World, subjects: &Subjects<'_>) {
     for object in subjects.objects.iter().flatten() {
         census.count_object(*object);
         objects::check_object(world, *object);
+        objects::check_blocks(*object);
         files::check_file(world, *object, subjects.mms);
         objects::check_dirty(world, *object, subjects.mms);
     }

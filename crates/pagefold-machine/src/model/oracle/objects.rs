@@ -67,6 +67,31 @@ pub(super) fn check_object(world: &'static World, object: Ref<Model, Mapping<Mod
     }
 }
 
+/// An object is charged for the pages that it has.
+pub(super) fn check_blocks(object: Ref<Model, Mapping<Model>>) {
+    // The disk counts those of a file.
+    if object.is_file() {
+        return;
+    }
+    let has = |index: &u64| {
+        matches!(
+            object.load_protected(PageIndex(*index)),
+            Entry::Folio(_) | Entry::Swap(_)
+        )
+    };
+    let pages = (0..OBJECT_PAGES as u64).filter(has).count() as i64;
+    let blocks = object.blocks().peek();
+    if blocks != pages {
+        fail(
+            Kind::Blocks,
+            format!(
+                "{} is charged for {blocks} pages, but has {pages}",
+                names::object(object.id)
+            ),
+        );
+    }
+}
+
 /// What is mapped as a page of an object is what its cache has there. Behind its end nothing else is mapped, either.
 pub(super) fn check_mapped(
     world: &World,
