@@ -38,7 +38,7 @@ use crate::page_table::{
 };
 use crate::platform::{FlushKind, Link, Order, Platform, Word};
 use crate::protocol::Safeguard;
-use crate::rmap::{add_mapping, anon_vma_clone, anon_vma_clone_behind, link_vma};
+use crate::rmap::{add_mapping, anon_vma_clone, anon_vma_clone_behind, link_vma, link_vma_behind};
 use crate::step::Step;
 use crate::swap;
 use crate::tlb::{EVERYTHING, flush_tlb_range};
@@ -99,7 +99,11 @@ fn dup_vma<P: Platform>(
         join_family(new, old);
     }
     P::observe(Fact::Permitted(child.id, old.range, old.protection()));
-    link_vma(new);
+    if P::enforces(Safeguard::ChildVmaBehind) {
+        link_vma_behind(old, new);
+    } else {
+        link_vma(new);
+    }
     child.insert_vma(new);
     let result = if vma_needs_copy(new, old) {
         copy_page_range(new, old)

@@ -17,9 +17,10 @@ use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::{Migration, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
+use crate::notifier::NotifierRange;
 use crate::page_table::{
     PmdRef, PteLocked, deposit_table, fill_table, free_table_now, new_table, pmd_alloc,
-    withdraw_table,
+    pte_offset_map_lock, withdraw_table,
 };
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
@@ -114,13 +115,31 @@ fn fill_with_pieces<P: Platform>(pmd: PmdRef<P>, table: Pfn, value: Pte, range: 
     fill_table::<P>(table, pmd.mm.id, range, |page| value.piece(page));
 }
 
+/// Makes small folios of the huge private one that the small entry of `addr` maps, and to which the caller has a reference. Whether it did, as
+/// [`split_private_folio`] says; `None` if the entry maps it no more.
+pub(crate) fn split_folio<P: Platform>(
+    pmd: PmdRef<P>,
+    addr: VirtAddr,
+    folio: Folio,
+) -> Option<bool> {
+    let pages = P::PTRS_PER_TABLE;
+    let range = AddrRange::pages(addr.huge_start(pages), pages as u64);
+    // Pages of zeros are given up by it, which followers may have taken over.
+    let _notifier =
+        P::enforces(Safeguard::SplitNotifier).then(|| NotifierRange::<P>::start(pmd.mm, range));
+    let table = pte_offset_map_lock(pmd)?;
+    let pte = table.get(addr);
+    let maps_it = pte.is_present() && Folio::of::<P>(pte.pfn()) == folio;
+    maps_it.then(|| split_private_folio(&table, folio))
+}
+
 /// Makes small folios of a huge private one, of whose pages `table` maps all that are still mapped, each for this process alone. Whether
 /// it did: not if anybody but the caller and these entries has a reference. The caller has the lock of the table, and a
 /// reference, which is then one to the first small folio. (Linux: `split_folio`)
 ///
 /// While the count is frozen nobody gets a reference, and who has the lock of no table where it is mapped has no other way to it.
 /// Linux first replaces the entries by others that are waited for; here the lock of the one table does that.
-pub(crate) fn split_private_folio<P: Platform>(table: &PteLocked<P>, folio: Folio) -> bool {
+fn split_private_folio<P: Platform>(table: &PteLocked<P>, folio: Folio) -> bool {
     let pages = P::PTRS_PER_TABLE;
     let start = table.pmd.addr.huge_start(pages);
     let all = folio.pfn()..folio.pfn().add(pages);

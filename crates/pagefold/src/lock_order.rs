@@ -27,9 +27,10 @@
 //! Fork takes two `mmap_lock`s and two locks of tables, of the parent and of a child that nobody else can lock in the other order.
 //! mremap takes two locks of tables with `mmap_lock` for writing, UFFDIO_MOVE does so in the order of the tables.
 //!
-//! Two places go against the tree and say why where they do it: `retract_page_tables` of `linux-6.4` takes
-//! `mmap_lock` under the folio lock, by trylock only; `collapse_pte_mapped_thp` of `linux-6.4` takes the VMA lock
-//! under the folio lock, while it has the `mmap_lock` for writing.
+//! One place goes against the tree and says why: `collapse_pte_mapped_thp` of `linux-6.4` takes the VMA lock
+//! under the folio lock, while it has the `mmap_lock` for writing. Others do so by trylock only, which waits for nobody: `retract_page_tables` of
+//! `linux-6.4` takes `mmap_lock` under the folio lock; collapse takes folio locks under `xa_lock` or the lock of a table; MADV_DONTNEED takes
+//! the pmd lock under that of a table.
 
 /// The kinds of locks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -113,7 +113,9 @@ fn want_huge<P: Platform>(vma: Ref<P, Vma<P>>, part: AddrRange, wanted: bool) {
 /// [`MmapError::NoMemory`] if nothing is mapped in a part of the range, or no frame is free; [`MmapError::Again`] if others map pages
 /// there as fast as they are unmapped (Linux then makes the call again by itself). Some guards may be there then.
 pub fn guard_install<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), MmapError> {
-    each_vma(mm, range, None, |vma, part| {
+    // An `anon_vma` is attached with `mmap_lock`.
+    let enough = |vma: Ref<P, Vma<P>>| !vma.is_anonymous() || vma.has_anon_vma("read anon_vma");
+    each_vma_if(mm, range, None, enough, |vma, part| {
         // Before any guard: who finds the flag unset under the lock of a table finds no guard in the table.
         if P::enforces(Safeguard::GuardFlagFirst) {
             vma.set_maybe_guard();
@@ -216,12 +218,23 @@ fn each_vma<P: Platform>(
     mm: Ref<P, Mm<P>>,
     range: AddrRange,
     event: Option<Event>,
+    advise: impl FnMut(Ref<P, Vma<P>>, AddrRange) -> Result<(), MmapError>,
+) -> Result<(), MmapError> {
+    each_vma_if(mm, range, event, |_| true, advise)
+}
+
+/// As [`each_vma`], where the lock of a VMA is `enough` for some only.
+fn each_vma_if<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    event: Option<Event>,
+    enough: impl FnOnce(Ref<P, Vma<P>>) -> bool,
     mut advise: impl FnMut(Ref<P, Vma<P>>, AddrRange) -> Result<(), MmapError>,
 ) -> Result<(), MmapError> {
     if P::protocol().madvise_under_vma_lock
         && let Some(vma) = mm.lock_vma_under_rcu(range.start)
     {
-        if vma.range.covers(range) && !vma.is_uffd_armed_protected() {
+        if vma.range.covers(range) && !vma.is_uffd_armed_protected() && enough(vma) {
             let result = advise(vma, range);
             vma.end_read();
             return result;

@@ -20,7 +20,7 @@
 //!
 //! The new VMA is registered with userfaultfd if that follows moves, and hears of it when this returns. Else it is not, and protections
 //! of pages do not go with them (0cef0bb836e3); their tables are not moved whole then. What was mapped at the new addresses before is unmapped. If there is no memory for a table, what
-//! was moved of its VMA is moved back.
+//! was moved of its VMA is moved back, with the lists locked, as who walks comes to the two in the wrong order then.
 
 use crate::accounting::Fact;
 use crate::addr::{AddrRange, VirtAddr};
@@ -188,11 +188,11 @@ fn move_vma<P: Platform>(
         link_vma(target);
     }
     mm.insert_vma(target);
-    let result = move_page_tables(vma, target);
+    let result = move_page_tables(vma, target, Walks::MeetOldFirst);
     if result.is_err() {
         // The tables of private pages, which nobody else takes away, are still there or were moved whole: this does not
         // fail for them. Other pages are still in their object.
-        let _ = move_page_tables(target, vma);
+        let _ = move_page_tables(target, vma, Walks::MeetNewFirst);
     }
     match result {
         Ok(()) => Ok(change),
@@ -205,10 +205,20 @@ fn move_vma<P: Platform>(
     }
 }
 
+/// In which order who walks from a page comes to the two VMAs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Walks {
+    /// As is right.
+    MeetOldFirst,
+    /// The other way round, when entries are moved back: so walks are kept out while entries move.
+    MeetNewFirst,
+}
+
 /// Moves all entries from one VMA to another, both write-locked.
 fn move_page_tables<P: Platform>(
     from: Ref<P, Vma<P>>,
     to: Ref<P, Vma<P>>,
+    walks: Walks,
 ) -> Result<(), MmapError> {
     let notifier = NotifierRange::<P>::start(from.mm, from.range);
     let mut result = Ok(());
@@ -222,6 +232,7 @@ fn move_page_tables<P: Platform>(
             vma: from,
             range: AddrRange { start: addr, end },
             target,
+            walks,
             drop_protection: from.is_uffd_wp_protected() && !to.is_uffd_wp_protected(),
         };
         result = part.move_entries();
@@ -240,6 +251,7 @@ struct Part<P: Platform> {
     vma: Ref<P, Vma<P>>,
     range: AddrRange,
     target: VirtAddr,
+    walks: Walks,
     /// Protections by userfaultfd do not go with the pages.
     drop_protection: bool,
 }
@@ -278,6 +290,11 @@ impl<P: Platform> Part<P> {
     /// (Linux: `move_normal_pmd`, `move_huge_pmd`)
     fn move_pmd(&self, old: PmdRef<P>, new: PmdRef<P>, seen: Pte) -> bool {
         let locked = P::enforces(Safeguard::MoveUnderRmapLocks);
+        self.keep_walks_out(locked, || self.move_pmd_locked(old, new, seen))
+    }
+
+    /// Does something with the lists of the object and of the family locked, if they are to be. (Linux: `take_rmap_locks`)
+    fn keep_walks_out<R>(&self, locked: bool, act: impl FnOnce() -> R) -> R {
         let mapping = self.vma.mapping.filter(|_| locked);
         let anon_vma = self.vma.anon_vma_protected().filter(|_| locked);
         if mapping.is_some() {
@@ -289,6 +306,10 @@ impl<P: Platform> Part<P> {
         let _anon_vma = anon_vma
             .as_ref()
             .map(|anon_vma| WriteGuard::write(&anon_vma.rwsem));
+        act()
+    }
+
+    fn move_pmd_locked(&self, old: PmdRef<P>, new: PmdRef<P>, seen: Pte) -> bool {
         let _old_pml = old.lock();
         let _new_pml = (new.lockptr() != old.lockptr()).then(|| new.lock_nested());
         let recheck = P::enforces(Safeguard::RecheckMovedPmd);
@@ -313,11 +334,16 @@ impl<P: Platform> Part<P> {
         if !pte_alloc(new) {
             return Err(MmapError::NoMemory);
         }
+        let locked = self.walks == Walks::MeetNewFirst;
+        Ok(self.keep_walks_out(locked, || self.move_ptes_locked(old, new)))
+    }
+
+    fn move_ptes_locked(&self, old: PmdRef<P>, new: PmdRef<P>) -> bool {
         let Some(source) = pte_offset_map_lock(old) else {
-            return Ok(false);
+            return false;
         };
         let Some(target) = pte_offset_map_nolock(new) else {
-            return Ok(false);
+            return false;
         };
         // Two locks of a kind: nobody else holds one while it waits for the other, as `mmap_lock` is held for writing.
         let _ptl = (target.lockptr() != source.lockptr()).then(|| {
@@ -326,13 +352,13 @@ impl<P: Platform> Part<P> {
         });
         if P::enforces(Safeguard::RecheckMoveTarget) && new.read_once("recheck pmd") != target.seen
         {
-            return Ok(false);
+            return false;
         }
         for page in 0..self.pages() {
             self.move_pte(&source, &target, page);
         }
         self.flush(FlushKind::Leaves);
-        Ok(true)
+        true
     }
 
     fn move_pte(&self, source: &PteMap<P>, target: &PteMap<P>, page: u64) {

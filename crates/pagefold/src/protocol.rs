@@ -363,7 +363,7 @@ safeguards! {
     MigrateUffdWp = "migrate_uffd_wp",
     /// Fork has an entry that stands for a page on its way to another frame say that the page is shared from now on.
     ForkMigrationShared = "fork_migration_shared",
-    /// A VMA of a child stands behind that of its parent in the list of the family: who walks it comes to the parent first.
+    /// A VMA of a child stands behind that of its parent in the lists of the family and of the object: who walks them comes to the parent first.
     ChildVmaBehind = "child_vma_behind",
     /// Before a file has its first huge page, for which all may be thrown out, what is dirty is written to the disk.
     WriteAllDirty = "write_all_dirty",
@@ -403,6 +403,8 @@ safeguards! {
     MoveSwapCache = "move_swap_cache",
     /// UFFDIO_MOVE of a page in swap looks again, with the locks of both tables, what the swap cache has.
     RecheckMoveSwapCache = "recheck_move_swap_cache",
+    /// Secondary MMUs are told when a huge private page is divided, as pages of it may be given up for that of zeros.
+    SplitNotifier = "split_notifier",
     /// Who gives up a page for that of zeros looks again whether it holds nothing else, once nobody can write it any more.
     RecheckZeros = "recheck_zeros",
     /// The page of zeros in place of a page that was write-protected by userfaultfd is, too.

@@ -56,14 +56,14 @@ const EXPLAINED: &[Explained] = &[
         known: Known {
             name: "joined-mappings",
             why: "Linux joins neighbours that have become equal, so that there is room for a huge page, a fault maps pages of both, or one \
-                  mremap moves both though they are registered; pagefold keeps them apart",
+                  mremap or UFFDIO_MOVE is of both; pagefold keeps them apart",
         },
         // That there was room for a collapse may be seen later, when they are not equal any more.
         applies: |at| {
             at.collapses_more(|marks| &marks.joined)
                 || at.faults_differently(|marks| &marks.joined)
                 || at.copies_more(|marks| &marks.joined)
-                // Two that are registered do not move by one call; one does.
+                // Two that are registered do not move by one mremap; nor does UFFDIO_MOVE move pages of two.
                 || at.moves_as_one(|marks| &marks.joined)
         },
     },

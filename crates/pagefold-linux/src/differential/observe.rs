@@ -139,6 +139,6 @@ pub(crate) struct Observed {
     pub(crate) spaces: Vec<Option<Space>>,
     /// The objects.
     pub(crate) objects: Vec<Cache>,
-    /// The pages that the step collapses, populates or accesses; only the engine says so.
-    pub(crate) about: Option<Range<usize>>,
+    /// The pages that the step collapses, populates, accesses or moves; only the engine says so.
+    pub(crate) about: Vec<Range<usize>>,
 }

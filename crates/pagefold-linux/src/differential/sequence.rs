@@ -121,21 +121,26 @@ pub(crate) enum About {
 
 impl About {
     /// Those of a step; none if it does no such thing.
-    pub(crate) fn of(step: &Statement) -> Option<Self> {
+    pub(crate) fn of(step: &Statement) -> Vec<Self> {
         if let StatementKind::Load { page, .. } | StatementKind::Store { page, .. } = step.kind {
-            return Some(Self::Page(page));
+            return vec![Self::Page(page)];
         }
-        match call_of(step)? {
-            Call::Gup(page)
-            | Call::GupWrite(page, _)
-            | Call::ProcMemRead(page)
-            | Call::ProcMemWrite(page, _) => Some(Self::Page(page)),
-            Call::Madvise(
-                range,
-                Advice::Collapse | Advice::PopulateRead | Advice::PopulateWrite,
-            )
-            | Call::Mremap(range, _) => Some(Self::Range(range)),
-            _ => None,
+        match call_of(step) {
+            Some(
+                Call::Gup(page)
+                | Call::GupWrite(page, _)
+                | Call::ProcMemRead(page)
+                | Call::ProcMemWrite(page, _),
+            ) => vec![Self::Page(page)],
+            Some(
+                Call::Madvise(
+                    range,
+                    Advice::Collapse | Advice::PopulateRead | Advice::PopulateWrite,
+                )
+                | Call::Mremap(range, _),
+            ) => vec![Self::Range(range)],
+            Some(Call::UffdioMove(to, from, _)) => vec![Self::Range(to), Self::Range(from)],
+            _ => Vec::new(),
         }
     }
 }

@@ -52,17 +52,22 @@ impl Situation<'_> {
 
     /// Whether the step accesses pages or populates a range.
     pub(super) fn accesses(&self) -> bool {
-        let moves = matches!(self.call(), Some(Call::Mremap(..)));
-        self.now().is_some_and(|now| now.about.is_some()) && !moves && !is_collapse(self.call())
+        let about = self.now().is_some_and(|now| !now.about.is_empty());
+        about && !self.moves() && !is_collapse(self.call())
     }
 
-    /// Whether the step is an mremap that pagefold refuses, of a part of such a stretch.
+    /// Whether the step moves pages.
+    fn moves(&self) -> bool {
+        matches!(self.call(), Some(Call::Mremap(..) | Call::UffdioMove(..)))
+    }
+
+    /// Whether pagefold refuses the step, which is to move pages out of such a stretch, or into one.
     pub(super) fn moves_as_one(&self, stretches: Stretches) -> bool {
-        let about = self.now().and_then(|now| now.about.clone());
         let mm = self.steps[self.steps.len() - 1].0;
-        matches!(self.call(), Some(Call::Mremap(..)))
-            && self.gives(&["EFAULT"])
-            && about.is_some_and(|pages| self.is_inside(mm, &pages, stretches))
+        let mut about = self.now().into_iter().flat_map(|now| &now.about);
+        self.moves()
+            && self.gives(&["EFAULT", "EINVAL"])
+            && about.any(|pages| self.is_inside(mm, pages, stretches))
     }
 
     /// Whether the engine gave one of these words, or nothing, as for a store.
@@ -86,8 +91,12 @@ impl Situation<'_> {
         stretches: Stretches,
         reach: impl Fn(&Range<usize>) -> Range<usize>,
     ) -> bool {
-        let about = self.engine.get(step).and_then(|seen| seen.about.as_ref());
-        about.is_some_and(|about| {
+        let mut about = self
+            .engine
+            .get(step)
+            .into_iter()
+            .flat_map(|seen| &seen.about);
+        about.any(|about| {
             let reach = reach(about);
             let mut stretches = self.stretches(step, self.steps[step].0, stretches).iter();
             stretches.any(|stretch| stretch.start < reach.end && reach.start < stretch.end)
@@ -141,8 +150,8 @@ impl Situation<'_> {
     pub(super) fn faults_differently(&self, stretches: Stretches) -> bool {
         let now = self.steps.len() - 1;
         let around = |pages: &Range<usize>| {
-            let about = self.now().and_then(|now| now.about.as_ref());
-            about.is_some_and(|about| {
+            let mut about = self.now().into_iter().flat_map(|now| &now.about);
+            about.any(|about| {
                 let around = about.start.saturating_sub(FAULT_AROUND)..about.end + FAULT_AROUND;
                 around.start <= pages.start && pages.end <= around.end
             })

@@ -53,7 +53,10 @@ impl Engine<'_> {
             given,
             spaces: spaces.collect(),
             objects: (0..self.objects.len()).map(|id| self.cache(id)).collect(),
-            about: About::of(step).map(|about| self.pages_about(about)),
+            about: About::of(step)
+                .into_iter()
+                .map(|about| self.pages_about(about))
+                .collect(),
         }
     }
 

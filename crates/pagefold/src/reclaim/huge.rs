@@ -9,8 +9,8 @@ use super::{Choice, aging};
 use crate::addr::VirtAddr;
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::huge::split_private_folio;
-use crate::page_table::{pmd_offset, pte_offset_map_lock};
+use crate::huge::split_folio;
+use crate::page_table::pmd_offset;
 use crate::platform::Platform;
 use crate::vma::Vma;
 use crate::zap::split_huge_pmd;
@@ -35,9 +35,5 @@ pub(super) fn split<P: Platform>(
         return false;
     }
     split_huge_pmd(vma, pmd);
-    let Some(table) = pte_offset_map_lock(pmd) else {
-        return false;
-    };
-    let pte = table.get(addr);
-    pte.is_present() && Folio::of::<P>(pte.pfn()) == folio && split_private_folio(&table, folio)
+    split_folio(pmd, addr, folio) == Some(true)
 }

@@ -27,7 +27,7 @@ use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::{Pte, Swap};
 use crate::folio::Folio;
 use crate::handle::Ref;
-use crate::huge::split_private_folio;
+use crate::huge::split_folio;
 use crate::migrate;
 use crate::mm::Mm;
 use crate::notifier::NotifierRange;
@@ -389,13 +389,12 @@ fn find<P: Platform>(source: PmdRef<P>) -> Result<Option<(Pte, Found)>, UffdErro
     folio.get::<P>(1);
     if folio.is_huge::<P>() {
         // A folio has one index.
-        let split = split_private_folio(&table, folio);
         drop(table);
+        let split = split_folio(source, source.addr, folio);
         folio.put::<P>(1);
-        return Err(if split {
-            UffdError::Again
-        } else {
-            UffdError::Busy
+        return Err(match split {
+            Some(true) | None => UffdError::Again,
+            Some(false) => UffdError::Busy,
         });
     }
     Ok(Some((entry, Found::Mapped(folio))))
