@@ -223,11 +223,12 @@ impl Situation<'_> {
     }
 
     /// Whether all that differs is what division of a huge page does to its entries, and who else maps the pages: those of an object are taken
-    /// away, private ones that hold nothing but zeros are given up.
+    /// away, but for their protection, private ones that hold nothing but zeros are given up.
     pub(super) fn divides_huge_pages(&self) -> bool {
         self.all_entries(|_, _, kernel, engine| {
             gains_huge_page(engine, kernel)
                 || loses_page(kernel, engine)
+                || keeps_protection(kernel, engine)
                 || gives_up_zeros(kernel, engine)
                 || shares_otherwise(kernel, engine)
         })

@@ -340,6 +340,8 @@ fn a_part_that_grows_cold_explains_that_a_huge_page_is_mapped_by_small_entries()
     assert_eq!(kept.row(), None);
     let protected = cold.clone().entries(0, 0..9, 0, SMALL | UFFD_WP);
     assert_eq!(protected.row(), None);
+    let kept = cold.clone().entries(0, 0..9, UFFD_WP, SMALL | UFFD_WP);
+    assert_eq!(kept.row(), name);
     let only_linux = cold.clone().entries(0, 0..512, HUGE_OF_OBJECT, SMALL);
     assert_eq!(only_linux.row(), None);
     assert_eq!(object.clone().entries(1, 0..9, SMALL, 0).row(), None);
