@@ -29,6 +29,8 @@ pub enum Fact {
     PrivatePage(u32, VirtAddr, Pfn),
     /// The page at an address is now a private one, in this frame, and holds what the page there held before.
     PrivateCopy(u32, VirtAddr, Pfn),
+    /// Fork gave a child (the second) a mapping of a range that its parent (the first) has.
+    ForkedRange(u32, u32, AddrRange),
     /// Fork gave a child (the second) the private page that its parent (the first) has at an address, in this frame.
     ForkedPage(u32, u32, VirtAddr, Pfn),
     /// Fork gave a child (the second) the page that its parent (the first) has at an address, and that is in swap or on its way to another

@@ -98,6 +98,7 @@ fn dup_vma<P: Platform>(
     if P::enforces(Safeguard::ForkAnonVmaFirst) {
         join_family(new, old);
     }
+    P::observe(Fact::ForkedRange(old.mm.id, child.id, old.range));
     P::observe(Fact::Permitted(child.id, old.range, old.protection()));
     if P::enforces(Safeguard::ChildVmaBehind) {
         link_vma_behind(old, new);

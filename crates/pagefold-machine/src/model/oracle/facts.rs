@@ -36,6 +36,14 @@ impl World {
                 };
                 page.private.set(Some(PrivateCopy { pfn, contents }));
             }
+            Fact::ForkedRange(parent, child, range) => {
+                for (old, new) in books
+                    .pages_in(parent, range)
+                    .zip(books.pages_in(child, range))
+                {
+                    new.backing.set(old.backing.get());
+                }
+            }
             Fact::ForkedPage(parent, child, addr, pfn) => {
                 self.before_fork_of_page(pfn);
                 let contents = match books.page(parent, addr).private.get() {
