@@ -87,13 +87,7 @@ fn dup_vma<P: Platform>(
     if P::enforces(Safeguard::ForkVmaLock) {
         old.start_write();
     }
-    let new = Vma::new(
-        child,
-        old.range,
-        old.mapping,
-        old.pgoff,
-        old.flags_protected(),
-    );
+    let new = old.for_child(child);
     forks.inherit(new, old);
     if P::enforces(Safeguard::ForkAnonVmaFirst) {
         join_family(new, old);

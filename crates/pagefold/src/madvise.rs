@@ -21,7 +21,7 @@ use crate::reclaim::make_old;
 use crate::rmap::anon_vma_prepare;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
-use crate::vma::{VM_HUGEPAGE, VM_NOHUGEPAGE, Vma, split_around};
+use crate::vma::{VM_HUGEPAGE, VM_NOHUGEPAGE, Vma, join_around, split_around};
 use crate::zap::{Markers, discard_range, split_huge_pmd, zap_range};
 
 /// Gives up the pages of a range; the mapping stays. (Linux: `madvise(MADV_DONTNEED)`)
@@ -61,7 +61,9 @@ pub fn hugepage<P: Platform>(
     let AddrRange { mut start, end } = range;
     let mut result = Ok(());
     mm.mmap_write_lock();
-    while let Some(vma) = mm.find_first_vma(AddrRange { start, end }) {
+    while start < end
+        && let Some(vma) = mm.find_first_vma(AddrRange { start, end })
+    {
         if vma.range.start > start {
             result = Err(MmapError::NoMemory);
         }
@@ -104,6 +106,7 @@ fn want_huge<P: Platform>(vma: Ref<P, Vma<P>>, part: AddrRange, wanted: bool) {
     if wanted && huge_range_from(vma, part.start).is_some() {
         khugepaged_enter(mm);
     }
+    join_around(mm, part);
 }
 
 /// Makes each access to a range raise SIGSEGV, and gives up the pages that are there. The mapping stays.

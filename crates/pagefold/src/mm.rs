@@ -203,13 +203,18 @@ impl<P: Platform> Mm<P> {
         self.set_link(link, Some(vma));
     }
 
-    /// Puts VMAs in the place of one, in one step for who looks without a lock. The caller has `mmap_lock` for writing.
-    pub(crate) fn replace_vma(&self, old: Ref<P, Vma<P>>, parts: [Ref<P, Vma<P>>; 2]) {
-        let [first, second] = parts;
-        first.next.store_protected(Some(second));
-        second.next.store_protected(old.next.load_protected());
-        if let Some(position) = self.position_of(old) {
-            self.set_link(position, Some(first));
+    /// Puts VMAs in the place of neighbours, in one step for who looks without a lock. The caller has `mmap_lock` for writing.
+    pub(crate) fn replace_vmas(&self, old: &[Ref<P, Vma<P>>], new: &[Ref<P, Vma<P>>]) {
+        let (Some(first), Some(last)) = (old.first(), old.last()) else {
+            return;
+        };
+        let mut next = last.next.load_protected();
+        for vma in new.iter().rev() {
+            vma.next.store_protected(next);
+            next = Some(*vma);
+        }
+        if let Some(position) = self.position_of(*first) {
+            self.set_link(position, next);
         }
     }
 

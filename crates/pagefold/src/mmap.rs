@@ -24,7 +24,9 @@ use crate::rmap::{link_vma, put_anon_vma_of_vma, unlink_anon_vma, unlink_vma};
 use crate::step::Step;
 use crate::userfault::Event;
 use crate::userfault::change::Change;
-use crate::vma::{VM_MAYWRITE, VM_READ, VM_SHARED, VM_WRITE, Vma, split_around};
+use crate::vma::{
+    VM_ACCOUNT, VM_MAYWRITE, VM_READ, VM_SHARED, VM_WRITE, Vma, join_around, split_around,
+};
 use crate::zap::{Markers, free_pgtables, zap_range};
 
 /// Why the set of VMAs was not changed. The errno that Linux returns has the same name.
@@ -127,20 +129,21 @@ pub fn mmap<P: Platform>(
                 pgoff,
                 sharing,
             } => {
-                let shared = match sharing {
+                let kind = match sharing {
                     Sharing::Shared | Sharing::SharedWritable => VM_SHARED,
-                    Sharing::Private => 0,
+                    Sharing::Private => VM_ACCOUNT,
                 };
-                Vma::new(mm, range, Some(mapping), pgoff, access | shared)
+                Vma::new(mm, range, Some(mapping), pgoff, access | kind)
             }
             Backing::Anonymous => {
                 let pgoff = PageIndex(range.start.page());
-                Vma::new(mm, range, None, pgoff, access)
+                Vma::new(mm, range, None, pgoff, access | VM_ACCOUNT)
             }
         };
         P::observe(Fact::Permitted(mm.id, range, protection));
         link_vma(vma);
         mm.insert_vma(vma);
+        join_around(mm, range);
         if huge_range_from(vma, range.start).is_some() {
             khugepaged_enter(mm);
         }

@@ -22,7 +22,7 @@ use crate::page_table::{PmdRef, pmd_offset, pte_offset_map_lock};
 use crate::platform::{FlushKind, Platform};
 use crate::protocol::Safeguard;
 use crate::tlb::{PendingFlush, flush_tlb_batched_pending, flush_tlb_range};
-use crate::vma::{VM_MAYWRITE, VM_READ, VM_WRITE, Vma, split_around};
+use crate::vma::{VM_ACCOUNT, VM_MAYWRITE, VM_READ, VM_WRITE, Vma, join_around, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
 /// What a process may do with a range.
@@ -113,9 +113,21 @@ fn protect_part<P: Platform>(mm: Ref<P, Mm<P>>, part: AddrRange, protection: Pro
     let either = protection.max(vma.protection());
     P::observe(Fact::Permitted(mm.id, part, either));
     let others = vma.flags_protected() & !(VM_READ | VM_WRITE);
-    vma.set_flags(others | protection.flags());
+    vma.set_flags(promise(vma, others, protection) | protection.flags());
     change_protection(vma, protection);
     P::observe(Fact::Permitted(mm.id, part, protection));
+    join_around(mm, part);
+}
+
+/// Whether memory is promised for private pages from now on: a promise is taken back only where there were none yet.
+fn promise<P: Platform>(vma: Ref<P, Vma<P>>, flags: u64, protection: Protection) -> u64 {
+    if protection.permits(true) && !vma.is_shared() {
+        flags | VM_ACCOUNT
+    } else if vma.is_anonymous() && vma.anon_vma_protected().is_none() {
+        flags & !VM_ACCOUNT
+    } else {
+        flags
+    }
 }
 
 /// Changes the entries of a VMA, and flushes. The caller has its lock for writing.

@@ -23,7 +23,7 @@
 //! was moved of its VMA is moved back, with the lists locked, as who walks comes to the two in the wrong order then.
 
 use crate::accounting::Fact;
-use crate::addr::{AddrRange, VirtAddr};
+use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::arch::{Marker, Pte};
 use crate::handle::Ref;
 use crate::huge::is_private;
@@ -41,7 +41,7 @@ use crate::step::Step;
 use crate::sync::WriteGuard;
 use crate::tlb::flush_tlb_range;
 use crate::userfault::change::{Change, follow_move};
-use crate::vma::{Vma, split_around};
+use crate::vma::{Vma, join_around, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
 /// Moves what is mapped at `old` to the range of the same size that begins at `to`. (Linux: `mremap` with `MREMAP_MAYMOVE |
@@ -176,7 +176,13 @@ fn move_vma<P: Platform>(
     split_around(mm, old);
     let vma = mm.find_vma(old.start).ok_or(MmapError::Fault)?;
     vma.start_write();
-    let target = vma.sibling(new, vma.pgoff, vma.flags_protected());
+    // Where nothing was ever private, the number of a page is that of its address, as in a new mapping.
+    let pgoff = if vma.is_anonymous() && vma.anon_vma_protected().is_none() {
+        PageIndex(new.start.page())
+    } else {
+        vma.pgoff
+    };
+    let target = vma.sibling(new, pgoff, vma.flags_protected());
     let change = follow_move(vma, target, new.start);
     P::observe(Fact::Remapped(mm.id, old, new.start));
     P::observe(Fact::Permitted(mm.id, new, vma.protection()));
@@ -195,7 +201,13 @@ fn move_vma<P: Platform>(
         let _ = move_page_tables(target, vma, Walks::MeetNewFirst);
     }
     match result {
-        Ok(()) => Ok(change),
+        Ok(()) => {
+            // One that has just lost its registration stays for itself, as in Linux, which looks before.
+            if target.userfaultfd() == vma.userfaultfd() {
+                join_around(mm, new);
+            }
+            Ok(change)
+        }
         Err(error) => {
             if let Some(change) = change {
                 change.cancel();

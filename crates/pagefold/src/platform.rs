@@ -9,7 +9,7 @@
 use core::fmt::Debug;
 use core::ops::Deref;
 
-use crate::addr::{AddrRange, Pfn};
+use crate::addr::{AddrRange, Pfn, VirtAddr};
 use crate::arch::Format;
 use crate::frame::Frame;
 use crate::handle::Ref;
@@ -226,6 +226,13 @@ pub trait Platform: Sized + 'static {
 
     /// Whether the administrator has denied huge pages of shmem (Linux: `SHMEM_HUGE_DENY`). What is huge already stays so.
     fn shmem_huge_denied() -> bool;
+
+    /// Whether the mappings that meet at this address of address space `mm` are never [joined](crate::vma), alike as they may be. For a machine whose
+    /// few addresses stand for some that are far apart.
+    fn keeps_apart(mm: u32, addr: VirtAddr) -> bool {
+        let _ = (mm, addr);
+        false
+    }
 
     /// Makes an object.
     fn alloc<T: 'static>(value: T) -> Self::Ptr<T>;

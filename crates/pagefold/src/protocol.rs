@@ -246,8 +246,10 @@ safeguards! {
     DeferVmaFree = "defer_vma_free",
     /// VMAs that are unmapped leave the lists of their objects before their page tables are freed.
     UnlinkBeforeFree = "unlink_before_free",
-    /// The parts of a VMA take its place in the list of the object under one lock.
+    /// The parts of a VMA, or the whole that its parts are joined to, take their place in the lists of the object and of the family under one lock.
     ReplaceInOneStep = "replace_in_one_step",
+    /// A VMA that is joined with another one is write-locked, though nobody meant to change it: a fault may be under way in it.
+    JoinVmaLock = "join_vma_lock",
     /// Retraction under `i_mmap_rwsem` only tries the lock of a VMA (Linux 6.4).
     TryVmaLock = "try_vma_lock",
     /// mprotect flushes the translation caches before it returns.

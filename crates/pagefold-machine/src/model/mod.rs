@@ -36,7 +36,7 @@ pub use violation::Kind;
 pub use word::UNDER_LOCK;
 
 use pagefold::accounting::Fact;
-use pagefold::addr::{AddrRange, Pfn};
+use pagefold::addr::{AddrRange, Pfn, VirtAddr};
 use pagefold::frame::Frame;
 use pagefold::handle::Ref;
 use pagefold::mm::Mm;
@@ -87,6 +87,10 @@ impl Platform for Model {
     #[inline]
     fn shmem_huge_denied() -> bool {
         World::current().shmem_denied
+    }
+
+    fn keeps_apart(mm: u32, addr: VirtAddr) -> bool {
+        World::current().is_border(mm, addr)
     }
 
     fn alloc<T: 'static>(value: T) -> Self::Ptr<T> {

@@ -90,6 +90,7 @@ pub(crate) struct World {
     pub(crate) split_ptlocks: bool,
     /// Whether huge pages of shmem are denied.
     pub(crate) shmem_denied: bool,
+    borders: Borders,
     pub(crate) strict: bool,
     pub(crate) memory: Memory,
     /// Whether the order of accesses and of changes of permissions matters.
@@ -141,6 +142,9 @@ thread_local! {
     static CURRENT: Cell<*const World> = const { Cell::new(ptr::null()) };
 }
 
+/// Which tables of which address space a mapping of the scenario begins with. On a real machine there is a hole before each.
+pub(crate) type Borders = [[bool; VIRT_PAGES / PTRS_PER_TABLE]; MMS];
+
 /// What the scenario asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -152,6 +156,7 @@ pub(crate) struct Rules {
     pub(crate) memory: Memory,
     pub(crate) reuse_frames: bool,
     pub(crate) shmem_denied: bool,
+    pub(crate) borders: Borders,
     /// Whether the memory of a page goes bad.
     pub(crate) goes_bad: bool,
     /// Whether faults may bring huge pages.
@@ -161,6 +166,12 @@ pub(crate) struct Rules {
 }
 
 impl World {
+    /// Whether a mapping of the scenario begins at this address.
+    pub(crate) fn is_border(&self, mm: u32, addr: VirtAddr) -> bool {
+        let page = addr.page() as usize;
+        page.is_multiple_of(PTRS_PER_TABLE) && self.borders[mm as usize][page / PTRS_PER_TABLE]
+    }
+
     /// Builds a machine for so many registers in `arena` and makes it the one of this OS thread.
     ///
     /// Its frames are put into an arena of their own.
@@ -177,6 +188,7 @@ impl World {
             removed: rules.without.union(rules.protocol.lacks),
             split_ptlocks: rules.split_ptlocks,
             shmem_denied: rules.shmem_denied,
+            borders: rules.borders,
             strict: rules.strict,
             memory: rules.memory,
             watch_permissions: rules.watch_permissions,

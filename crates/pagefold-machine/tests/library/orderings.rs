@@ -123,5 +123,5 @@ const NEEDED: &[&str] = &[
     "userfault/register.rs register, full barrier, ra: uffd-missing in hole-vs-register",
     "userfault/register.rs register, full barrier, tso: not shown",
     "vma/mod.rs set_anon_vma, release, ra: use-after-free in anon-vma-publication",
-    "vma/mod.rs anon_vma_of_page, dependent read, ra: use-after-free in anon-vma-publication",
+    "vma/mod.rs anon_vma, dependent read, ra: use-after-free in anon-vma-publication",
 ];

@@ -34,7 +34,7 @@ use crate::step::Step;
 use crate::swap;
 use crate::sync::{RcuGuard, ReadGuard, WriteGuard};
 use crate::tlb::UnmapBatch;
-use crate::vma::Vma;
+use crate::vma::{Vma, family_neighbours};
 use crate::zero::is_zero_page;
 
 /// The VMAs in which private pages of a family of processes may be mapped.
@@ -63,23 +63,45 @@ pub(crate) fn anon_vma_prepare<P: Platform>(vma: Ref<P, Vma<P>>) {
     if vma.has_anon_vma("read anon_vma") {
         return;
     }
+    if let Some(anon_vma) = get_anon_vma_of_neighbour(vma) {
+        P::step(Step::Named("anon_vma_lock_write"));
+        let locked = WriteGuard::write(&anon_vma.rwsem);
+        let attached = attach_anon_vma(vma, anon_vma);
+        drop(locked);
+        if !attached {
+            put_anon_vma(anon_vma);
+        }
+        return;
+    }
     let new = Ref::new(AnonVma::<P> {
         rwsem: P::RwSem::new(LockClass::AnonVma),
-        vmas: VmaList::new(|vma| &vma.anon_vma_next, Some(vma)),
+        vmas: VmaList::new(|vma| &vma.anon_vma_next, None),
         references: P::RefCount::new(1),
     });
-    let lost = {
-        let _guard = PtLock::<P>::Mm(vma.mm).lock(Step::Mm("page_table_lock", vma.mm.id));
-        let lost = vma.anon_vma_protected().is_some();
-        if !lost {
-            vma.set_anon_vma(new);
-        }
-        lost
-    };
-    if lost {
+    if !attach_anon_vma(vma, new) {
         // SAFETY: the object was not published, so this is the only handle to it.
         unsafe { new.free() };
     }
+}
+
+/// Gives a VMA an `anon_vma`, whose list nobody else uses, with a reference, if it has none. Whether it did.
+fn attach_anon_vma<P: Platform>(vma: Ref<P, Vma<P>>, anon_vma: Ref<P, AnonVma<P>>) -> bool {
+    let _guard = PtLock::<P>::Mm(vma.mm).lock(Step::Mm("page_table_lock", vma.mm.id));
+    let free = vma.anon_vma_protected().is_none();
+    if free {
+        anon_vma.vmas.add(vma);
+        vma.set_anon_vma(anon_vma);
+    }
+    free
+}
+
+/// The `anon_vma` of a neighbour that the VMA may be joined with one day, with a reference. The neighbour, which stays as the caller has
+/// `mmap_lock` for reading, may be given it just now. (Linux: `find_mergeable_anon_vma`)
+fn get_anon_vma_of_neighbour<P: Platform>(vma: Ref<P, Vma<P>>) -> Option<Ref<P, AnonVma<P>>> {
+    let mut neighbours = family_neighbours(vma);
+    let anon_vma = neighbours.find_map(|other| other.anon_vma("read anon_vma of a neighbour"))?;
+    anon_vma.references.get(1);
+    Some(anon_vma)
 }
 
 /// Gives a VMA of a child the `anon_vma` of the one that it is a copy of, if that has one. (Linux: `anon_vma_clone`)
@@ -108,26 +130,30 @@ pub(crate) fn anon_vma_clone_behind<P: Platform>(vma: Ref<P, Vma<P>>, other: Ref
     anon_vma.vmas.add_behind(other, vma);
 }
 
-/// Gives VMAs that replace another one its `anon_vma`, if it has one, and its place in the list: who walks the list finds either
-/// the one or the others. The caller has `mmap_lock` for writing, and nobody else knows of the new VMAs.
-pub(crate) fn anon_vma_replace<P: Platform>(old: Ref<P, Vma<P>>, parts: [Ref<P, Vma<P>>; 2]) {
-    let Some(anon_vma) = old.anon_vma_protected() else {
+/// Gives VMAs that replace others the `anon_vma` of those, if they have one, and their place in the list: who walks the list finds either
+/// these or those. The caller has `mmap_lock` for writing, and nobody else knows of the new VMAs.
+pub(crate) fn anon_vma_replace<P: Platform>(old: &[Ref<P, Vma<P>>], new: &[Ref<P, Vma<P>>]) {
+    let of_family = || {
+        old.iter()
+            .filter_map(|vma| Some((*vma, vma.anon_vma_protected()?)))
+    };
+    let Some((member, anon_vma)) = of_family().next() else {
         return;
     };
     if !P::enforces(Safeguard::ReplaceInOneStep) {
-        unlink_anon_vma(old);
-        for part in parts {
-            anon_vma_clone(part, old);
+        old.iter().copied().for_each(unlink_anon_vma);
+        for vma in new {
+            anon_vma_clone(*vma, member);
         }
         return;
     }
-    anon_vma.references.get(2);
-    for part in parts {
-        part.set_anon_vma(anon_vma);
+    anon_vma.references.get(new.len() as u64);
+    for vma in new {
+        vma.set_anon_vma(anon_vma);
     }
     P::step(Step::Named("anon_vma_lock_write"));
     let _anon_vma = WriteGuard::write(&anon_vma.rwsem);
-    anon_vma.vmas.replace(old, parts);
+    anon_vma.vmas.replace(of_family().map(|(vma, _)| vma), new);
 }
 
 /// Takes a VMA out of the list of its `anon_vma`, if it has one. Its pages are unmapped. (Linux: `unlink_anon_vmas`)

@@ -1,7 +1,7 @@
 //! A list of VMAs: those that map an object, or those of a family of processes.
 //!
-//! Guarantees: who walks the list comes to each VMA that is in it meanwhile. A VMA that is [replaced](VmaList::replace) has its parts in
-//! its place, and one that is [added behind](VmaList::add_behind) another one comes after it.
+//! Guarantees: who walks the list comes to each VMA that is in it meanwhile. VMAs that are [replaced](VmaList::replace) have others in
+//! their place, and one that is [added behind](VmaList::add_behind) another one comes after it.
 //!
 //! The caller has the semaphore of the list: for reading to walk it, for writing to change it.
 
@@ -55,12 +55,23 @@ impl<P: Platform> VmaList<P> {
         self.set_link_to(vma, (self.next)(&vma).load_protected());
     }
 
-    /// Puts the parts of a VMA in its place.
-    pub(crate) fn replace(&self, old: Ref<P, Vma<P>>, parts: [Ref<P, Vma<P>>; 2]) {
-        let [first, second] = parts;
-        (self.next)(&first).store_protected(Some(second));
-        (self.next)(&second).store_protected((self.next)(&old).load_protected());
-        self.set_link_to(old, Some(first));
+    /// Puts VMAs in the place of the first of others, and takes the rest of those out.
+    pub(crate) fn replace(
+        &self,
+        old: impl IntoIterator<Item = Ref<P, Vma<P>>>,
+        new: &[Ref<P, Vma<P>>],
+    ) {
+        let mut old = old.into_iter();
+        let Some(first) = old.next() else {
+            return;
+        };
+        let mut next = (self.next)(&first).load_protected();
+        for vma in new.iter().rev() {
+            (self.next)(vma).store_protected(next);
+            next = Some(*vma);
+        }
+        self.set_link_to(first, next);
+        old.for_each(|other| self.remove(other));
     }
 
     /// Has the list name `target` where it names `vma`.

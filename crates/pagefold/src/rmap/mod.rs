@@ -52,20 +52,20 @@ pub(crate) fn unlink_vma<P: Platform>(vma: Ref<P, Vma<P>>) {
     mapping.i_mmap.remove(vma);
 }
 
-/// Puts VMAs in the place of one in the list of its object, if it has one. Whoever walks the list finds either the one or the
-/// others, and so no page is missed.
-pub(crate) fn replace_vma<P: Platform>(old: Ref<P, Vma<P>>, parts: [Ref<P, Vma<P>>; 2]) {
-    let Some(mapping) = old.mapping else {
+/// Puts VMAs in the place of others in the list of their object, if they have one. Whoever walks the list finds either these or
+/// those, and so no page is missed.
+pub(crate) fn replace_vmas<P: Platform>(old: &[Ref<P, Vma<P>>], new: &[Ref<P, Vma<P>>]) {
+    let Some(mapping) = old.first().and_then(|vma| vma.mapping) else {
         return;
     };
     if !P::enforces(Safeguard::ReplaceInOneStep) {
-        unlink_vma(old);
-        parts.into_iter().for_each(link_vma);
+        old.iter().copied().for_each(unlink_vma);
+        new.iter().copied().for_each(link_vma);
         return;
     }
     P::step(Step::Named("i_mmap_lock_write"));
     let _i_mmap = WriteGuard::write(&mapping.i_mmap_rwsem);
-    mapping.i_mmap.replace(old, parts);
+    mapping.i_mmap.replace(old.iter().copied(), new);
 }
 
 /// Adds a VMA to the list of its object, if it has one, behind another one: who walks the list comes to that one first.

@@ -10,11 +10,14 @@ use crate::addr::AddrRange;
 use crate::handle::Ref;
 use crate::mm::Mm;
 use crate::mprotect::{Protection, change_protection};
-use crate::platform::{Link, Platform};
+use crate::platform::Platform;
 use crate::protocol::Safeguard;
+use crate::tlb::EVERYTHING;
 use crate::userfault::writeprotect::unprotect;
 use crate::userfault::{UffdError, Userfaultfd};
-use crate::vma::{VM_UFFD, VM_UFFD_MINOR, VM_UFFD_MISSING, VM_UFFD_WP, Vma};
+use crate::vma::{
+    VM_UFFD, VM_UFFD_MINOR, VM_UFFD_MISSING, VM_UFFD_WP, Vma, join_around, split_around,
+};
 
 /// Which accesses raise events.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -27,7 +30,7 @@ pub struct Modes {
     pub wp: bool,
 }
 
-/// Registers the VMAs in a range, none of which reaches out of it. (Linux: `UFFDIO_REGISTER`)
+/// Registers what is mapped in a range. (Linux: `UFFDIO_REGISTER`)
 ///
 /// # Errors
 /// [`UffdError::Invalid`] without a VMA, or if anonymous memory is to be registered for pages that an object has, or if one is
@@ -50,19 +53,44 @@ pub fn register<P: Platform>(
     let result = if is_empty || vmas_in(mm, range).any(|vma| refuses(&vma)) {
         Err(UffdError::Invalid)
     } else {
-        for vma in vmas_in(mm, range) {
-            if P::enforces(Safeguard::RegisterVmaLock) {
-                vma.start_write();
+        split_around(mm, range);
+        change_vmas(mm, range, |vma| {
+            let flags = vma.flags_protected() | missing | minor | wp;
+            let changes = vma.userfaultfd() != Some(userfaultfd) || vma.flags_protected() != flags;
+            if changes {
+                if P::enforces(Safeguard::RegisterVmaLock) {
+                    vma.start_write();
+                }
+                vma.set_userfaultfd(Some(userfaultfd));
+                vma.set_flags(flags);
             }
-            vma.set_userfaultfd(Some(userfaultfd));
-            vma.set_flags(vma.flags_protected() | missing | minor | wp);
-        }
+            changes
+        });
         // Once this returns, the process may look for holes: `collapse_file` closes them, then looks at the flags.
         P::smp_mb();
         Ok(())
     };
     mm.mmap_write_unlock();
     result
+}
+
+/// Visits the VMAs in a range. One that the visit changes, which it says, is joined with neighbours that it has become like. The caller has
+/// `mmap_lock` for writing.
+fn change_vmas<P: Platform>(
+    mm: Ref<P, Mm<P>>,
+    range: AddrRange,
+    visit: impl Fn(Ref<P, Vma<P>>) -> bool,
+) {
+    let AddrRange { mut start, end } = range;
+    while start < end
+        && let Some(vma) = mm.find_first_vma(AddrRange { start, end })
+    {
+        let visited = vma.range;
+        if visit(vma) {
+            join_around(mm, visited);
+        }
+        start = visited.end;
+    }
 }
 
 /// The VMAs in a range. The caller has `mmap_lock` for writing.
@@ -74,15 +102,21 @@ fn vmas_in<P: Platform>(
         .filter(move |vma| vma.range.overlaps(range))
 }
 
-/// Ends the registrations of the VMAs in a range, none of which reaches out of it; their protections and markers go. (Linux:
-/// `UFFDIO_UNREGISTER`)
+/// Ends the registrations in a range; protections and markers go. (Linux: `UFFDIO_UNREGISTER`)
 ///
 /// # Errors
 /// [`UffdError::Invalid`] without a VMA.
 pub fn unregister<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<(), UffdError> {
     mm.mmap_write_lock();
     let is_empty = mm.find_first_vma(range).is_none();
-    vmas_in(mm, range).for_each(end_registration);
+    split_around(mm, range);
+    change_vmas(mm, range, |vma| {
+        let registered = vma.userfaultfd().is_some();
+        if registered {
+            end_registration(vma);
+        }
+        registered
+    });
     mm.mmap_write_unlock();
     if is_empty {
         Err(UffdError::Invalid)
@@ -94,13 +128,13 @@ pub fn unregister<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> Result<()
 /// Ends all registrations with a userfaultfd. (Linux: `userfaultfd_release`)
 pub fn close<P: Platform>(mm: Ref<P, Mm<P>>, userfaultfd: Ref<P, Userfaultfd<P>>) {
     mm.mmap_write_lock();
-    let mut next = mm.vmas.load_protected();
-    while let Some(vma) = next {
-        if vma.userfaultfd() == Some(userfaultfd) {
+    change_vmas(mm, EVERYTHING, |vma| {
+        let registered = vma.userfaultfd() == Some(userfaultfd);
+        if registered {
             end_registration(vma);
         }
-        next = vma.next.load_protected();
-    }
+        registered
+    });
     mm.mmap_write_unlock();
     userfaultfd.hang_up();
 }

@@ -2,7 +2,8 @@
 //!
 //! A VMA's range, object and kind never change; what changes is its flags, its `anon_vma` and whether it is in its address
 //! space at all. Where a part is to be changed or unmapped, the VMA is replaced by VMAs for its parts
-//! (`split`). Linux changes the range in place; there as here, the VMA is write-locked meanwhile.
+//! (`split`); neighbours that have become alike are replaced by one (`join`). Linux changes the range in place; there as here, the
+//! VMA is write-locked meanwhile.
 //!
 //! * The per-VMA lock: a reader (a page fault) holds `lock` for reading. A writer has `mmap_lock` for writing, waits
 //!   for the readers once (`start_write`) and marks the VMA with the address space's sequence
@@ -13,8 +14,11 @@
 //! * One flag, [`VM_MAYBE_GUARD`], is also set with either lock for reading: whoever sets it then writes what the others write.
 //! * `anon_vma` is set once, under `mmap_lock` for reading and `page_table_lock`, never cleared while the VMA lives.
 
+mod join;
+mod replace;
 mod split;
 
+pub(crate) use join::{family_neighbours, join_around};
 pub(crate) use split::split_around;
 
 use crate::addr::{AddrRange, PageIndex, VirtAddr};
@@ -55,6 +59,10 @@ pub const VM_WRITE: u64 = 1 << 9;
 /// May be made writable. Of shared mappings of a file that is so if it was open for writing, and it counts as open while they are there.
 pub const VM_MAYWRITE: u64 = 1 << 10;
 
+/// Memory is promised for its private pages: it is, or was, writable. How much is promised is not counted here; but a VMA for which it is
+/// and one for which it is not are not [alike](crate::vma).
+pub const VM_ACCOUNT: u64 = 1 << 19;
+
 /// A range of an address space that maps a range of an object, or memory of its own.
 pub struct Vma<P: Platform> {
     /// The address space.
@@ -67,6 +75,8 @@ pub struct Vma<P: Platform> {
     /// The object; `None` for anonymous memory.
     pub mapping: Option<Ref<P, Mapping<P>>>,
     flags: P::Word,
+    /// Where fork made it, or the one that it comes of, if that had private pages of the parent.
+    inherited: Option<VirtAddr>,
     /// The set of VMAs in which private pages of this one may be found. `None` until the first private page.
     anon_vma: P::Link<AnonVma<P>>,
     /// The userfaultfd that the VMA is registered with.
@@ -92,11 +102,23 @@ impl<P: Platform> Vma<P> {
         pgoff: PageIndex,
         flags: u64,
     ) -> Ref<P, Self> {
+        Self::with_origin(mm, range, mapping, pgoff, flags, None)
+    }
+
+    fn with_origin(
+        mm: Ref<P, Mm<P>>,
+        range: AddrRange,
+        mapping: Option<Ref<P, Mapping<P>>>,
+        pgoff: PageIndex,
+        flags: u64,
+        inherited: Option<VirtAddr>,
+    ) -> Ref<P, Self> {
         Ref::new(Self {
             mm,
             range,
             pgoff,
             mapping,
+            inherited,
             flags: P::Word::new(flags),
             anon_vma: P::Link::new(None),
             userfaultfd: P::Link::new(None),
@@ -118,10 +140,24 @@ impl<P: Platform> Vma<P> {
     /// A VMA with the object and userfaultfd of this one, write-locked. The caller has `mmap_lock` for writing and has
     /// write-locked this one.
     pub(crate) fn sibling(&self, range: AddrRange, pgoff: PageIndex, flags: u64) -> Ref<P, Self> {
-        let vma = Self::new(self.mm, range, self.mapping, pgoff, flags);
+        let vma = Self::with_origin(self.mm, range, self.mapping, pgoff, flags, self.inherited);
         vma.userfaultfd.store_protected(self.userfaultfd());
         vma.lock_seq.store_protected(self.lock_seq.load_protected());
         vma
+    }
+
+    /// A VMA for a child of this one's address space, without userfaultfd and `anon_vma`. The caller has `mmap_lock` for writing.
+    pub(crate) fn for_child(&self, child: Ref<P, Mm<P>>) -> Ref<P, Self> {
+        let inherited = self.anon_vma_protected().map(|_| self.range.start);
+        let flags = self.flags_protected();
+        Self::with_origin(
+            child,
+            self.range,
+            self.mapping,
+            self.pgoff,
+            flags,
+            inherited,
+        )
     }
 
     /// The page of the object that is mapped at `addr`; for anonymous memory, a number that stays the same where the page
@@ -293,9 +329,14 @@ impl<P: Platform> Vma<P> {
         self.anon_vma.store_protected(Some(anon_vma));
     }
 
-    /// `anon_vma`, for a page that is about to be mapped: whoever comes by the page to it finds it made.
+    /// `anon_vma`, for a page that is about to be mapped.
     pub(crate) fn anon_vma_of_page(&self) -> Option<Ref<P, AnonVma<P>>> {
-        P::step(Step::Mm("read anon_vma to name it in a page", self.mm.id));
+        self.anon_vma("read anon_vma to name it in a page")
+    }
+
+    /// `anon_vma`, which somebody else may be setting: who finds it finds it made.
+    pub(crate) fn anon_vma(&self, step: &'static str) -> Option<Ref<P, AnonVma<P>>> {
+        P::step(Step::Mm(step, self.mm.id));
         self.anon_vma.dereference()
     }
 

@@ -22,7 +22,7 @@ use super::execute::userfaultfd::{events, features};
 use crate::model::cpu::CpuKind;
 use crate::model::names::Names;
 use crate::model::oracle::{Backing, MMS, OBJECT_PAGES, OBJECTS};
-use crate::model::world::{CPUS, VIRT_PAGES, World};
+use crate::model::world::{Borders, CPUS, VIRT_PAGES, World};
 use crate::model::{Model, PTRS_PER_TABLE};
 
 /// The scenario needs a larger machine than the model has.
@@ -176,6 +176,15 @@ impl Layout {
         let mapping = mappings.find(|id| self.range(*id).contains(addr))?;
         let page = addr.page() - self.range(mapping).start.page();
         Some((mapping, page as usize))
+    }
+
+    /// Where mappings begin.
+    pub(super) fn borders(&self, scenario: &Scenario) -> Borders {
+        let mut borders = Borders::default();
+        for (mapping, range) in scenario.mappings.iter().zip(&self.ranges) {
+            borders[mapping.mm.index()][range.start.page() as usize / PTRS_PER_TABLE] = true;
+        }
+        borders
     }
 
     pub(super) fn range(&self, mapping: MappingId) -> AddrRange {

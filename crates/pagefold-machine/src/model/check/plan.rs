@@ -134,9 +134,9 @@ impl<'a> Plan<'a> {
         config: &RunConfig,
         goal: Goal,
     ) -> Result<Self, ScenarioLimit> {
+        let layout = Layout::of(scenario)?;
         Ok(Self {
             scenario,
-            layout: Layout::of(scenario)?,
             rules: Rules {
                 protocol: config.protocol,
                 format: config
@@ -148,10 +148,12 @@ impl<'a> Plan<'a> {
                 memory: config.memory,
                 reuse_frames: scenario.reuse_frames,
                 shmem_denied: scenario.shmem_denied,
+                borders: layout.borders(scenario),
                 goes_bad: goes_bad(scenario),
                 huge_faults: wants_huge(scenario),
                 watch_permissions: config.memory == Memory::Sc && forbids(scenario),
             },
+            layout,
             goal,
             findings: Findings::default(),
             after_threads: |_| (),
