@@ -1,7 +1,7 @@
 //! What is mapped where, and how much of it is there: on the real kernel, what `/proc/PID/smaps` says.
 //!
-//! Linux joins neighbours that are alike where it can, pagefold never does. So neighbours that are alike count as one on both
-//! sides, whoever keeps them apart: what is compared is what each page is mapped to, and how.
+//! What is compared is what each page is mapped to, and how; and also where one mapping ends and the next begins, for Linux joins neighbours that
+//! are alike, and so does pagefold.
 
 use std::fmt;
 use std::io::{self, BufRead};
@@ -72,7 +72,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Pages one after the other that are mapped alike.
+/// A mapping: pages one after the other that are mapped alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Area {
     /// The first, counted from the start of the region.
@@ -88,16 +88,6 @@ pub(crate) struct Area {
 }
 
 impl Area {
-    /// Whether another goes on where this one ends, in the same way.
-    fn goes_on(&self, next: &Self) -> bool {
-        let follows = match (self.object, next.object) {
-            (None, None) => true,
-            (Some((object, at)), next) => next == Some((object, at + self.pages)),
-            (None, Some(_)) => false,
-        };
-        self.first + self.pages == next.first && self.rights == next.rights && follows
-    }
-
     /// Whether they are the same pages, mapped alike, whatever is there.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let counts = self.counts;
@@ -106,17 +96,6 @@ impl Area {
                 counts,
                 ..other.clone()
             }
-    }
-}
-
-/// Adds an area, behind those that were added before.
-pub(crate) fn push(areas: &mut Vec<Area>, area: Area) {
-    match areas.last_mut() {
-        Some(last) if last.goes_on(&area) => {
-            last.pages += area.pages;
-            last.counts.add(area.counts);
-        }
-        _ => areas.push(area),
     }
 }
 
@@ -145,9 +124,7 @@ pub(super) fn read(mut smaps: impl BufRead, inodes: &[u64]) -> io::Result<Vec<Ar
     while smaps.read_line(&mut line)? > 0 {
         match header(&line, inodes) {
             Some((range, area)) => {
-                open.take()
-                    .into_iter()
-                    .for_each(|area| push(&mut areas, area));
+                areas.extend(open.take());
                 if range.start >= region.end {
                     break;
                 }
@@ -161,7 +138,7 @@ pub(super) fn read(mut smaps: impl BufRead, inodes: &[u64]) -> io::Result<Vec<Ar
         }
         line.clear();
     }
-    open.into_iter().for_each(|area| push(&mut areas, area));
+    areas.extend(open);
     Ok(areas)
 }
 

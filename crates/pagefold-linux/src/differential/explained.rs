@@ -54,21 +54,6 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         known: Known {
-            name: "joined-mappings",
-            why: "Linux joins neighbours that have become equal, so that there is room for a huge page, a fault maps pages of both, or one \
-                  mremap or UFFDIO_MOVE is of both; pagefold keeps them apart",
-        },
-        // That there was room for a collapse may be seen later, when they are not equal any more.
-        applies: |at| {
-            at.collapses_more(|marks| &marks.joined)
-                || at.faults_differently(|marks| &marks.joined)
-                || at.copies_more(|marks| &marks.joined)
-                // Two that are registered do not move by one mremap; nor does UFFDIO_MOVE move pages of two.
-                || at.moves_as_one(|marks| &marks.joined)
-        },
-    },
-    Explained {
-        known: Known {
             name: "part-of-a-huge-page-grows-cold",
             why: "MADV_COLD and MADV_PAGEOUT of a part of a huge page, or of one of which a part is mapped, split it in Linux, with its \
                   entries; pagefold leaves it alone",
@@ -92,9 +77,7 @@ const EXPLAINED: &[Explained] = &[
         },
         applies: |at| {
             at.version >= Version(6, 18)
-                && (at.is_about(|marks| &marks.behind_end)
-                    && at.goes_through(|marks| &marks.joined)
-                    || at.maps_more_of(|marks| &marks.behind_end))
+                && (at.accesses_behind_end() && at.goes_through() || at.maps_more_behind_end())
         },
     },
 ];

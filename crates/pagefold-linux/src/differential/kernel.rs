@@ -217,7 +217,7 @@ impl Side<'_> {
             objects: objects
                 .map(|id| self.cache(id))
                 .collect::<Result<_, Trouble>>()?,
-            about: Vec::new(),
+            accessed: None,
         })
     }
 

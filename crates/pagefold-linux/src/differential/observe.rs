@@ -104,16 +104,7 @@ pub(crate) struct Space {
     /// All that is there: on the engine, what its books say, which it keeps as entries change; on the real kernel, the sum of the
     /// areas, for what it keeps itself is not exact at any time and has more than the region in it.
     pub(crate) books: Counts,
-    /// What only the engine knows.
-    pub(crate) marks: Marks,
-}
-
-/// Stretches of an address space, in pages counted as those of runs are, by which differences are explained.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Marks {
-    /// Neighbours that Linux would have joined.
-    pub(crate) joined: Vec<Range<usize>>,
-    /// What is behind the end of an object, and in a huge page of it.
+    /// Where a huge page of an object reaches behind the end of that, in pages counted as those of runs are; only the engine says so.
     pub(crate) behind_end: Vec<Range<usize>>,
 }
 
@@ -139,6 +130,6 @@ pub(crate) struct Observed {
     pub(crate) spaces: Vec<Option<Space>>,
     /// The objects.
     pub(crate) objects: Vec<Cache>,
-    /// The pages that the step collapses, populates, accesses or moves; only the engine says so.
-    pub(crate) about: Vec<Range<usize>>,
+    /// The pages that the step accesses or populates; only the engine says so.
+    pub(crate) accessed: Option<Range<usize>>,
 }

@@ -110,37 +110,30 @@ pub(super) fn call_of(statement: &Statement) -> Option<Call> {
     }
 }
 
-/// The pages that a step is about which faults on them, collapses them or moves them.
+/// The pages that a step faults on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum About {
+pub(crate) enum Accessed {
     /// One that is accessed.
     Page(MappingPage),
-    /// Those that are populated, collapsed or moved.
+    /// Those that are populated.
     Range(MappingRange),
 }
 
-impl About {
-    /// Those of a step; none if it does no such thing.
-    pub(crate) fn of(step: &Statement) -> Vec<Self> {
+impl Accessed {
+    /// Those of a step, if it does such a thing.
+    pub(crate) fn by(step: &Statement) -> Option<Self> {
         if let StatementKind::Load { page, .. } | StatementKind::Store { page, .. } = step.kind {
-            return vec![Self::Page(page)];
+            return Some(Self::Page(page));
         }
-        match call_of(step) {
-            Some(
-                Call::Gup(page)
-                | Call::GupWrite(page, _)
-                | Call::ProcMemRead(page)
-                | Call::ProcMemWrite(page, _),
-            ) => vec![Self::Page(page)],
-            Some(
-                Call::Madvise(
-                    range,
-                    Advice::Collapse | Advice::PopulateRead | Advice::PopulateWrite,
-                )
-                | Call::Mremap(range, _),
-            ) => vec![Self::Range(range)],
-            Some(Call::UffdioMove(to, from, _)) => vec![Self::Range(to), Self::Range(from)],
-            _ => Vec::new(),
+        match call_of(step)? {
+            Call::Gup(page)
+            | Call::GupWrite(page, _)
+            | Call::ProcMemRead(page)
+            | Call::ProcMemWrite(page, _) => Some(Self::Page(page)),
+            Call::Madvise(range, Advice::PopulateRead | Advice::PopulateWrite) => {
+                Some(Self::Range(range))
+            }
+            _ => None,
         }
     }
 }

@@ -198,35 +198,26 @@ final(C) { r3 = x[1]; }
     assert_eq!(seen[3].objects[0].runs.len(), 1);
 }
 
-/// What rows of the table ask the engine for: where neighbours are alike, where guards may be, and what is behind the end in a huge page,
-/// also once mremap has moved it.
+/// What rows of the table ask the engine for: what is behind the end in a huge page, also once mremap has moved it.
 #[test]
-fn the_engine_marks_what_differences_come_of() {
-    let source = "MM marks
+fn the_engine_says_what_differences_come_of() {
+    let source = "MM behind
 { shmem f[4] = { 1, 2, 3, 4 };
-  mm A { x: mmap(f, MAP_SHARED); z: mmap(f, MAP_SHARED); a: mmap(ANON[2], MAP_PRIVATE); }
-  A: truncate(f, 1); A: madvise(x[0..2], MADV_COLLAPSE); A: mremap(x[0..2], z[2..4]);
-  A: mprotect(a[0], PROT_READ); A: mprotect(a[0], PROT_READ|PROT_WRITE); }
-P0 (A) { madvise(a[1], MADV_GUARD_INSTALL); }
+  mm A { x: mmap(f, MAP_SHARED); z: mmap(f, MAP_SHARED); }
+  A: truncate(f, 1); A: madvise(x[0..2], MADV_COLLAPSE); }
+P0 (A) { mremap(x[0..2], z[2..4]); r = z[0]; }
 ";
     let sequence = Sequence::parse(source).unwrap();
     let seen = alone(&sequence);
-    let marks = |step: usize| &seen[step].spaces[0].as_ref().unwrap().marks;
+    let behind_end = |step: usize| &seen[step].spaces[0].as_ref().unwrap().behind_end;
     let huge: Vec<&[usize]> = seen[..2].iter().map(|s| &*s.objects[0].huge).collect();
     assert_eq!(huge, [&[][..], &[0]]);
-    assert!(seen[0].about.is_empty());
-    assert_eq!(seen[1].about, std::slice::from_ref(&(0..512)));
-    assert!(marks(0).behind_end.is_empty());
+    let accessed: Vec<_> = seen.iter().map(|seen| seen.accessed.clone()).collect();
+    assert!(matches!(&accessed[..], [None, None, None, Some(page)] if page.len() == 1));
+    assert!(behind_end(0).is_empty());
     let end = seen[1].objects[0].size;
     let behind = |of: usize| of + end..of + 512;
-    let slot = marks(1).behind_end[1].end - 512;
-    assert_eq!(marks(1).behind_end, [behind(0), behind(slot)]);
-    assert_eq!(marks(2).behind_end, [behind(slot), behind(slot + 512)]);
-    assert!(marks(3).joined.is_empty());
-    let [private] = &marks(4).joined[..] else {
-        panic!("the two parts are alike again");
-    };
-    assert_eq!(private.len(), 512);
-    // Guards do not keep mappings apart.
-    assert_eq!(marks(5).joined, marks(4).joined);
+    let slot = behind_end(1)[1].end - 512;
+    assert_eq!(behind_end(1)[..], [behind(0), behind(slot)]);
+    assert_eq!(behind_end(2)[..], [behind(slot), behind(slot + 512)]);
 }

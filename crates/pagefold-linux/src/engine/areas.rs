@@ -46,13 +46,12 @@ impl Looked {
 
 /// The areas, with what the entries say is there.
 pub(super) fn areas_of(mm: Ref<Host, Mm<Host>>, looked: &[Looked]) -> Vec<Area> {
-    let mut areas = Vec::new();
-    for vma in mm.vmas_protected() {
+    let area_of = |vma: Ref<Host, Vma<Host>>| {
         let pages = vma.range.start.page() as usize..vma.range.end.page() as usize;
         let mut counts = Counts::default();
         let inside = looked.iter().filter(|look| pages.contains(&look.page));
         inside.for_each(|look| counts.add(look.counts()));
-        let area = Area {
+        Area {
             first: pages.start - REGION.start / PAGE,
             pages: pages.len(),
             rights: rights_of(vma),
@@ -60,10 +59,9 @@ pub(super) fn areas_of(mm: Ref<Host, Mm<Host>>, looked: &[Looked]) -> Vec<Area> 
                 .mapping
                 .map(|object| (object.id as usize, vma.pgoff.0 as usize)),
             counts,
-        };
-        areas::push(&mut areas, area);
-    }
-    areas
+        }
+    };
+    mm.vmas_protected().map(area_of).collect()
 }
 
 fn rights_of(vma: Ref<Host, Vma<Host>>) -> Rights {

@@ -5,10 +5,9 @@ use std::ops::Range;
 
 use pagefold::addr::{AddrRange, PageIndex, Pfn};
 use pagefold::arch::{Marker, Pte};
-use pagefold::mm::Mm;
 use pagefold::page_cache::{Entry, Mapping};
 use pagefold::platform::Platform;
-use pagefold::vma::{VM_MAYBE_GUARD, Vma};
+use pagefold::vma::Vma;
 use pagefold::{Ref, is_zero_page};
 use pagefold_litmus::{MappingPage, MmId, Statement};
 use pagefold_machine::host::{Host, PTRS_PER_TABLE};
@@ -17,8 +16,8 @@ use super::Engine;
 use super::areas::{areas_of, books_of};
 use super::look::Upper;
 use super::memory::read_frame;
-use crate::differential::observe::{self, Cache, Content, Marks, Observed, Space, State};
-use crate::differential::sequence::About;
+use crate::differential::observe::{self, Cache, Content, Observed, Space, State};
+use crate::differential::sequence::Accessed;
 use crate::report::Seen;
 use crate::sys::memory::{PAGE, REGION};
 
@@ -53,18 +52,15 @@ impl Engine<'_> {
             given,
             spaces: spaces.collect(),
             objects: (0..self.objects.len()).map(|id| self.cache(id)).collect(),
-            about: About::of(step)
-                .into_iter()
-                .map(|about| self.pages_about(about))
-                .collect(),
+            accessed: Accessed::by(step).map(|accessed| self.pages_of(accessed)),
         }
     }
 
     /// Where that is. Of a page its representative is accessed.
-    fn pages_about(&self, about: About) -> Range<usize> {
-        pages(match about {
-            About::Page(page) => AddrRange::pages(self.representative(page), 1),
-            About::Range(range) => self.range(range),
+    fn pages_of(&self, accessed: Accessed) -> Range<usize> {
+        pages(match accessed {
+            Accessed::Page(page) => AddrRange::pages(self.representative(page), 1),
+            Accessed::Range(range) => self.range(range),
         })
     }
 
@@ -105,7 +101,11 @@ impl Engine<'_> {
         let mut space = Space {
             areas: areas_of(self.mm(id), looked),
             books: books_of(self.mm(id), looked),
-            marks: marks(self.mm(id)),
+            behind_end: self
+                .mm(id)
+                .vmas_protected()
+                .filter_map(behind_end)
+                .collect(),
             ..Space::default()
         };
         for look in looked {
@@ -211,39 +211,6 @@ impl Looked {
         }
         state
     }
-}
-
-/// What the mappings of an address space say of it.
-fn marks(mm: Ref<Host, Mm<Host>>) -> Marks {
-    Marks {
-        joined: joined(mm),
-        behind_end: mm.vmas_protected().filter_map(behind_end).collect(),
-    }
-}
-
-/// Mappings that follow on each other and are alike, as the one that Linux would have made of them. Whether they have private pages
-/// in common, which Linux asks for as well, is not looked at.
-fn joined(mm: Ref<Host, Mm<Host>>) -> Vec<Range<usize>> {
-    // Before 6.19 Linux has no such flag, and then it does not keep mappings apart.
-    let flags = |vma: Ref<Host, Vma<Host>>| vma.flags_protected() & !VM_MAYBE_GUARD;
-    let mut joined: Vec<Range<usize>> = Vec::new();
-    for (first, second) in mm.vmas_protected().zip(mm.vmas_protected().skip(1)) {
-        let length = first.range.end.page() - first.range.start.page();
-        let follows = first.mapping.is_none() || first.pgoff.add(length) == second.pgoff;
-        let alike = first.range.end == second.range.start
-            && first.mapping == second.mapping
-            && follows
-            && flags(first) == flags(second);
-        if !alike {
-            continue;
-        }
-        let (first, second) = (pages(first.range), pages(second.range));
-        match joined.last_mut() {
-            Some(last) if last.end == first.end => last.end = second.end,
-            _ => joined.push(first.start..second.end),
-        }
-    }
-    joined
 }
 
 /// What a mapping has of the huge page in which its object ends, behind that end.

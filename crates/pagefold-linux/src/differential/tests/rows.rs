@@ -7,7 +7,7 @@ use pagefold_litmus::MmId;
 use super::super::compare::What;
 use super::super::explained::explain;
 use super::super::observe::{
-    Cache, EXCLUSIVE, HUGE, Marks, OF_OBJECT, Observed, PRESENT, Space, State, UFFD_WP, ZERO,
+    Cache, EXCLUSIVE, HUGE, OF_OBJECT, Observed, PRESENT, Space, State, UFFD_WP, ZERO,
 };
 use super::super::sequence::Sequence;
 use super::super::situation::Situation;
@@ -28,7 +28,7 @@ struct Case {
 }
 
 impl Case {
-    /// These steps of A, after which nothing is marked.
+    /// These steps of A, after which there is nothing.
     fn new(steps: &str) -> Self {
         let text = format!(
             "MM rows
@@ -57,15 +57,15 @@ P0 (B) {{ }}
         self
     }
 
-    /// What a step is about.
-    fn about(mut self, step: usize, pages: Range<usize>) -> Self {
-        self.engine[step].about = vec![pages];
+    /// What a step accesses.
+    fn accessed(mut self, step: usize, pages: Range<usize>) -> Self {
+        self.engine[step].accessed = Some(pages);
         self
     }
 
-    /// What A has after a step.
-    fn marked(mut self, step: usize, marks: Marks) -> Self {
-        self.engine[step].spaces[0].as_mut().unwrap().marks = marks;
+    /// What A has behind the end of the object after a step.
+    fn behind_end(mut self, step: usize, pages: Range<usize>) -> Self {
+        self.engine[step].spaces[0].as_mut().unwrap().behind_end = vec![pages];
         self
     }
 
@@ -112,184 +112,29 @@ P0 (B) {{ }}
     }
 }
 
-fn joined(pages: Range<usize>) -> Marks {
-    Marks {
-        joined: vec![pages],
-        ..Marks::default()
-    }
-}
-
-fn behind_end(pages: Range<usize>) -> Marks {
-    Marks {
-        behind_end: vec![pages],
-        ..Marks::default()
-    }
-}
-
-#[test]
-fn joined_mappings_explain_a_collapse_of_both() {
-    let name = Some("joined-mappings");
-    let collapse = Case::new("r = madvise(x[0..2], MADV_COLLAPSE);")
-        .about(0, 0..512)
-        .given("EINVAL")
-        .entries(0, 0..512, PRESENT | HUGE, PRESENT);
-    assert_eq!(collapse.clone().marked(0, joined(0..512)).row(), name);
-    assert_eq!(collapse.clone().marked(0, joined(512..1024)).row(), None);
-    assert_eq!(collapse.row(), None);
-    let marked = collapse.clone().marked(0, joined(0..512)).pages();
-    // The tables of others go with it, protections stay.
-    let others = marked.clone().entries(1, 0..9, 0, SMALL);
-    assert_eq!(others.row(), name);
-    let protected = SMALL | UFFD_WP;
-    assert_eq!(
-        marked.clone().entries(0, 0..9, UFFD_WP, protected).row(),
-        name
-    );
-    assert_eq!(marked.clone().entries(0, 0..9, 0, protected).row(), None);
-    assert_eq!(marked.entries(0, 0..9, UFFD_WP, SMALL).row(), None);
-    // A child has those for itself of which its parent has a copy.
-    let copied = collapse.clone().marked(0, joined(0..512));
-    let child = copied
-        .clone()
-        .entries(2, 0..9, PRESENT | EXCLUSIVE, PRESENT);
-    assert_eq!(child.row(), name);
-    let shared = copied.entries(2, 0..9, PRESENT, PRESENT | EXCLUSIVE);
-    assert_eq!(shared.row(), None);
-    // The other address space's neighbours are of no help.
-    let mut other = collapse;
-    other.engine[0].spaces[1].as_mut().unwrap().marks = joined(0..512);
-    assert_eq!(other.row(), None);
-}
-
-#[test]
-fn joined_mappings_that_are_registered_move_as_one() {
-    let refused = |given| {
-        Case::new("r = mremap(x[0..2], x[2..4]);")
-            .about(0, 0..100)
-            .given(given)
-            .entries(0, 400..500, SMALL, 0)
-    };
-    let name = Some("joined-mappings");
-    assert_eq!(refused("EFAULT").marked(0, joined(0..100)).row(), name);
-    assert_eq!(refused("EFAULT").marked(0, joined(0..99)).row(), None);
-    assert_eq!(refused("EBUSY").marked(0, joined(0..100)).row(), None);
-    assert_eq!(refused("EFAULT").row(), None);
-}
-
-#[test]
-fn a_collapse_of_joined_mappings_is_remembered() {
-    let later = Case::new("madvise(x[0..2], MADV_COLLAPSE); x[0];")
-        .about(0, 0..512)
-        .about(1, 7..8);
-    let private = later.clone().entries(0, 0..512, PRESENT | HUGE, PRESENT);
-    assert_eq!(private.marked(0, joined(0..512)).row(), None);
-    let small = later.clone().entries(0, 7..8, SMALL, 0);
-    assert_eq!(small.marked(0, joined(0..512)).row(), None);
-    let huge = later.entries(0, 0..512, HUGE_OF_OBJECT, SMALL);
-    let marked = huge.clone().marked(0, joined(0..512));
-    assert_eq!(marked.row(), Some("joined-mappings"));
-    assert_eq!(huge.clone().marked(0, joined(600..700)).row(), None);
-    assert_eq!(huge.row(), None);
-}
-
-#[test]
-fn a_fault_in_joined_mappings_maps_pages_of_both() {
-    let name = Some("joined-mappings");
-    let fault = || {
-        Case::new("x[0];")
-            .about(0, 100..101)
-            .marked(0, joined(90..300))
-    };
-    assert_eq!(fault().entries(0, 96..99, SMALL, 0).row(), name);
-    let window = fault()
-        .entries(0, 96..99, SMALL, 0)
-        .entries(0, 110..116, 0, SMALL)
-        .entries(1, 110..116, SMALL | EXCLUSIVE, SMALL);
-    assert_eq!(window.row(), name);
-    let shared = fault()
-        .entries(0, 96..99, SMALL, 0)
-        .entries(1, 96..99, SMALL, SMALL | EXCLUSIVE);
-    assert_eq!(shared.row(), name);
-
-    assert_eq!(fault().entries(0, 80..99, SMALL, 0).row(), None);
-    assert_eq!(fault().entries(1, 96..99, SMALL, 0).row(), None);
-    assert_eq!(fault().entries(0, 200..210, 0, SMALL).row(), None);
-    assert_eq!(fault().entries(0, 96..99, PRESENT | ZERO, 0).row(), None);
-    assert_eq!(fault().entries(0, 96..99, SMALL, 0).pages().row(), None);
-}
-
-#[test]
-fn fork_of_joined_mappings_copies_more() {
-    let fork = |marks: Marks| {
-        let mut case = Case::new("fork(C);");
-        case.engine[0].spaces[2].as_mut().unwrap().marks = marks;
-        case
-    };
-    let zeros = PRESENT | ZERO;
-    let copied = fork(joined(0..512)).entries(2, 0..9, zeros, 0);
-    assert_eq!(copied.row(), Some("joined-mappings"));
-    let shared = fork(joined(0..512))
-        .entries(0, 0..9, SMALL, SMALL | EXCLUSIVE)
-        .entries(2, 0..9, SMALL, 0);
-    assert_eq!(shared.row(), Some("joined-mappings"));
-    assert_eq!(fork(joined(0..5)).entries(2, 0..9, zeros, 0).row(), None);
-    assert_eq!(fork(joined(0..512)).entries(0, 0..9, zeros, 0).row(), None);
-    assert_eq!(fork(joined(0..512)).entries(2, 0..9, 0, zeros).row(), None);
-}
-
 #[test]
 fn what_is_behind_the_end_is_so_where_a_huge_page_of_the_object_is() {
     let name = Some("huge-page-behind-the-end");
     let load = || {
         Case::new("r = x[1];")
-            .about(0, 400..401)
-            .marked(0, behind_end(390..512))
+            .accessed(0, 400..401)
+            .behind_end(0, 390..512)
     };
     let through = load().given("SIGBUS").entries(0, 100..512, SMALL, 0);
     assert_eq!(through.row(), name);
     assert_eq!(through.clone().on(Version(6, 17)).row(), None);
-    assert_eq!(through.clone().about(0, 300..301).row(), None);
-    let nothing_behind = through.clone().marked(0, Marks::default());
+    assert_eq!(through.clone().accessed(0, 300..301).row(), None);
+    let nothing_behind = through.clone().behind_end(0, 0..0);
     assert_eq!(nothing_behind.row(), None);
     let content = load().given("HWPOISON").entries(0, 390..512, SMALL, 0);
     assert_eq!(content.row(), None);
     assert_eq!(through.entries(0, 600..601, 0, SMALL).row(), None);
 }
 
-/// The mappings around are one to Linux, and have room for all of the huge page.
-#[test]
-fn what_is_behind_the_end_may_be_mapped_by_a_huge_entry_of_joined_mappings() {
-    let load = |joined| {
-        Case::new("r = x[1];")
-            .about(0, 400..401)
-            .given("SIGBUS")
-            .entries(0, 0..512, HUGE_OF_OBJECT, 0)
-            .marked(
-                0,
-                Marks {
-                    joined,
-                    ..behind_end(390..512)
-                },
-            )
-    };
-    let both = 0..512;
-    let name = Some("huge-page-behind-the-end");
-    assert_eq!(load(vec![both.clone()]).row(), name);
-    assert_eq!(load(vec![]).row(), None);
-    assert_eq!(
-        load(vec![both]).entries(1, 0..512, HUGE_OF_OBJECT, 0).row(),
-        None
-    );
-}
-
 /// Such a huge page is mapped to its end also by a fault before that of the object, and by no more.
 #[test]
 fn a_fault_before_the_end_maps_what_is_behind() {
-    let load = || {
-        Case::new("x[0];")
-            .about(0, 5..6)
-            .marked(0, behind_end(390..512))
-    };
+    let load = || Case::new("x[0];").accessed(0, 5..6).behind_end(0, 390..512);
     let behind = load().entries(0, 390..512, SMALL, 0);
     assert_eq!(behind.row(), Some("huge-page-behind-the-end"));
     assert_eq!(behind.on(Version(6, 17)).row(), None);
@@ -300,7 +145,7 @@ fn a_fault_before_the_end_maps_what_is_behind() {
 #[test]
 fn a_cut_huge_page_explains_that_a_fault_maps_more() {
     let cut = Case::new("fallocate_punch(f[1]); x[0];")
-        .about(1, 5..6)
+        .accessed(1, 5..6)
         .entries(0, 6..8, SMALL, 0);
     assert_eq!(cut.clone().huge(0).row(), Some("folios-of-all-sizes"));
     assert_eq!(cut.clone().row(), None);
