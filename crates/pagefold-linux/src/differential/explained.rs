@@ -54,23 +54,6 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         known: Known {
-            name: "part-of-a-huge-page-grows-cold",
-            why: "MADV_COLD and MADV_PAGEOUT of a part of a huge page, or of one of which a part is mapped, split it in Linux, with its \
-                  entries; pagefold leaves it alone",
-        },
-        applies: |at| {
-            let advice = match at.call() {
-                Some(Call::Madvise(_, advice)) => advice,
-                _ => return false,
-            };
-            let collapses = |call: &Call| matches!(call, Call::Madvise(_, Advice::Collapse));
-            (advice == Advice::Cold || advice == Advice::PageOut)
-                && at.before(collapses)
-                && at.divides_huge_pages()
-        },
-    },
-    Explained {
-        known: Known {
             name: "huge-page-behind-the-end",
             why: "since 6.18 a fault on a huge page of shmem that reaches behind the end, also one shortly behind it, maps also what is \
                   there, by small entries; pagefold maps nothing there, and raises SIGBUS",

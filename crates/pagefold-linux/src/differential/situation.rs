@@ -6,7 +6,7 @@ use std::ops::Range;
 use pagefold_litmus::{Call, MmId, Statement};
 
 use super::compare::What;
-use super::observe::{EXCLUSIVE, HUGE, OF_OBJECT, Observed, PRESENT, State, UFFD_WP, ZERO};
+use super::observe::{EXCLUSIVE, HUGE, OF_OBJECT, Observed, PRESENT, State, UFFD_WP};
 use super::sequence::call_of;
 use crate::kernel::Version;
 use crate::report::Seen;
@@ -107,18 +107,6 @@ impl Situation<'_> {
             })
     }
 
-    /// Whether all that differs is what division of a huge page does to its entries, and who else maps the pages: those of an object are taken
-    /// away, but for their protection, private ones that hold nothing but zeros are given up.
-    pub(super) fn divides_huge_pages(&self) -> bool {
-        self.all_entries(|_, _, kernel, engine| {
-            gains_huge_page(engine, kernel)
-                || loses_page(kernel, engine)
-                || keeps_protection(kernel, engine)
-                || gives_up_zeros(kernel, engine)
-                || shares_otherwise(kernel, engine)
-        })
-    }
-
     /// Whether all that differs are entries of this kind.
     pub(super) fn all_entries(
         &self,
@@ -158,32 +146,4 @@ fn maps_more(kernel: State, engine: State) -> bool {
 fn is_shared(kernel: State, engine: State) -> bool {
     let of_object = PRESENT | OF_OBJECT;
     kernel & of_object == of_object && engine == kernel | EXCLUSIVE
-}
-
-/// As others map more or fewer pages.
-fn shares_otherwise(kernel: State, engine: State) -> bool {
-    is_shared(kernel, engine) || is_shared(engine, kernel)
-}
-
-/// A huge page that only the first of the two has.
-fn gains_huge_page(one: State, other: State) -> bool {
-    let huge = PRESENT | HUGE;
-    one & huge == huge && other & HUGE == 0
-}
-
-/// A page of an object that only pagefold maps still; where it was, Linux has its write protection.
-fn keeps_protection(kernel: State, engine: State) -> bool {
-    let small = PRESENT | OF_OBJECT | UFFD_WP;
-    kernel == UFFD_WP && engine & (small | HUGE) == small
-}
-
-/// A page of an object that only pagefold maps, by a small entry; so it is where Linux took the table away.
-fn loses_page(kernel: State, engine: State) -> bool {
-    let small = PRESENT | OF_OBJECT;
-    kernel == 0 && engine & (small | HUGE | UFFD_WP) == small
-}
-
-/// A private page, mapped by a small entry, of which Linux has made the page of zeros.
-fn gives_up_zeros(kernel: State, engine: State) -> bool {
-    kernel == PRESENT | ZERO && engine == PRESENT | EXCLUSIVE
 }

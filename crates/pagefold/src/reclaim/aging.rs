@@ -9,6 +9,7 @@
 //! Locks, in order: those of walks by page (the folio's, and the list of VMAs); lock of a table.
 
 use super::Owner;
+use super::partly::divide_partly_covered;
 use crate::addr::{AddrRange, VirtAddr};
 use crate::arch::Pte;
 use crate::folio::Folio;
@@ -48,6 +49,7 @@ fn clear_young<P: Platform>(pmd: PmdRef<P>, addr: VirtAddr, folio: Folio) -> boo
 
 /// Says of the pages of a range that they were not used lately. The caller keeps the VMA in place, and it covers the range.
 pub(crate) fn make_old<P: Platform>(vma: Ref<P, Vma<P>>, range: AddrRange) {
+    divide_partly_covered(vma, range);
     let mut changed = false;
     let mut addr = range.start;
     while range.contains(addr) {
@@ -74,7 +76,7 @@ pub(super) fn clear_young_huge<P: Platform>(pmd: PmdRef<P>) -> bool {
     young
 }
 
-/// The part that one upper entry serves. Whether an entry has changed. Of a huge page, a part is left as it is (Linux splits it).
+/// The part that one upper entry serves. Whether an entry has changed. Of a huge page that could not be divided, a part is left as it is.
 fn make_part_old<P: Platform>(pmd: PmdRef<P>, part: AddrRange) -> bool {
     let Some(table) = pte_offset_map_lock(pmd) else {
         let whole = part.end.page() - part.start.page() == P::PTRS_PER_TABLE as u64;

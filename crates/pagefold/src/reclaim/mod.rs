@@ -14,13 +14,15 @@
 //! accessed any more flushes first (`flush_tlb_batched_pending`).
 //!
 //! Of a huge private page small ones are made first, while nobody else has a reference to it and one process alone maps it; else it
-//! stays.
+//! stays. Of one of an object, too, where MADV_COLD or MADV_PAGEOUT means only a part of it (`partly`).
 
 mod aging;
 mod huge;
 mod object;
+mod partly;
 
 pub(crate) use aging::make_old;
+use partly::divide_partly_covered;
 
 use crate::addr::{AddrRange, VirtAddr};
 use crate::folio::Folio;
@@ -38,6 +40,17 @@ use crate::tlb::UnmapBatch;
 ///
 /// How many it did. (Linux leaves pages of objects alone that others map as well, unless the caller may write the file.)
 pub fn pageout<P: Platform>(mm: Ref<P, Mm<P>>, range: AddrRange) -> usize {
+    mm.mmap_read_lock();
+    for vma in mm.vmas_protected() {
+        if vma.range.overlaps(range) {
+            let part = AddrRange {
+                start: vma.range.start.max(range.start),
+                end: vma.range.end.min(range.end),
+            };
+            divide_partly_covered(vma, part);
+        }
+    }
+    mm.mmap_read_unlock();
     reclaim_range(mm, range, Choice::All)
 }
 
@@ -104,7 +117,7 @@ fn reclaim_page<P: Platform>(mm: Ref<P, Mm<P>>, addr: VirtAddr, choice: Choice) 
     let Some((folio, owner)) = find_page(mm, addr, choice) else {
         return false;
     };
-    // Huge pages of objects stay (Linux splits them, or moves them out whole).
+    // Huge pages of objects that are wholly meant, or mapped by others, stay (Linux moves them out whole).
     let reclaimed = !folio.is_huge::<P>()
         && lock(folio, &owner)
         && if choice == Choice::Unused && aging::is_referenced(folio, &owner) {

@@ -12,7 +12,7 @@
 //! while it is written, and so may have been mapped again: then its entries have references.
 //!
 //! Markers of userfaultfd stay in the entries. A table that was retracted has no entries to be emptied: it is skipped, and what
-//! maps the object then is a huge entry, or nothing. Huge folios stay (Linux splits them).
+//! maps the object then is a huge entry, or nothing. Huge folios stay.
 
 use crate::filemap;
 use crate::folio::Folio;

@@ -366,7 +366,11 @@ pub(crate) fn private_page_at<P: Platform>(
 
 /// What `look` says of the entry that maps the page at `addr`, which does not change meanwhile; that of a huge page is shown as
 /// that of the small one.
-fn with_entry<P: Platform, R>(pmd: PmdRef<P>, addr: VirtAddr, look: impl FnOnce(Pte) -> R) -> R {
+pub(super) fn with_entry<P: Platform, R>(
+    pmd: PmdRef<P>,
+    addr: VirtAddr,
+    look: impl FnOnce(Pte) -> R,
+) -> R {
     loop {
         if let Some(table) = pte_offset_map_lock(pmd) {
             return look(table.get(addr));

@@ -9,6 +9,7 @@
 mod anon;
 mod list;
 
+use anon::with_entry;
 pub use anon::{AnonVma, rmap_walk_anon};
 pub(crate) use anon::{
     Family, FamilyGuard, anon_vma_clone, anon_vma_clone_behind, anon_vma_prepare, anon_vma_replace,
@@ -22,6 +23,7 @@ use crate::addr::{AddrRange, PageIndex, VirtAddr};
 use crate::arch::{Marker, Pte};
 use crate::folio::Folio;
 use crate::handle::Ref;
+use crate::mm::Mm;
 use crate::notifier::NotifierRange;
 use crate::page_cache::Mapping;
 use crate::page_table::{PteLocked, pmd_offset, pte_offset_map_lock};
@@ -104,6 +106,26 @@ pub(crate) fn walk_object<P: Platform>(
     for (vma, addr) in mapping.vmas_of(folio.index::<P>()) {
         visit(vma, addr);
     }
+}
+
+/// Whether another address space maps a page of a huge folio of an object, at this moment.
+pub(crate) fn is_mapped_by_others<P: Platform>(
+    folio: Folio,
+    mapping: Ref<P, Mapping<P>>,
+    mm: Ref<P, Mm<P>>,
+) -> bool {
+    P::step(Step::Named("i_mmap_lock_read"));
+    let _i_mmap = ReadGuard::read(&mapping.i_mmap_rwsem);
+    let index = folio.index::<P>().0;
+    let pages = folio.pfn()..folio.pfn().add(P::PTRS_PER_TABLE);
+    mapping
+        .vmas_over(index, index + P::PTRS_PER_TABLE as u64)
+        .filter(|(vma, _)| vma.mm != mm)
+        .flat_map(|(vma, range)| range.each_page().map(move |addr| (vma, addr)))
+        .any(|(vma, addr)| {
+            let maps = |pte: Pte| pte.is_present() && pages.contains(&pte.pfn());
+            pmd_offset(vma.mm, addr).is_some_and(|pmd| with_entry(pmd, addr, maps))
+        })
 }
 
 /// Empties the entry at an address if it maps a small folio; gives its table, which stays locked, and what the entry was.

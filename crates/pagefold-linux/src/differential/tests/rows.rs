@@ -6,9 +6,7 @@ use pagefold_litmus::MmId;
 
 use super::super::compare::What;
 use super::super::explained::explain;
-use super::super::observe::{
-    Cache, EXCLUSIVE, HUGE, OF_OBJECT, Observed, PRESENT, Space, State, UFFD_WP, ZERO,
-};
+use super::super::observe::{Cache, HUGE, OF_OBJECT, Observed, PRESENT, Space, State};
 use super::super::sequence::Sequence;
 use super::super::situation::Situation;
 use crate::kernel::Version;
@@ -94,12 +92,6 @@ P0 (B) {{ }}
         self
     }
 
-    /// An object's pages are not the same.
-    fn pages(mut self) -> Self {
-        self.what.push(What::Pages(String::new()));
-        self
-    }
-
     fn row(&self) -> Option<&'static str> {
         let steps: Vec<_> = self.sequence.steps().collect();
         let situation = Situation {
@@ -153,45 +145,4 @@ fn a_cut_huge_page_explains_that_a_fault_maps_more() {
     assert_eq!(cut.clone().huge(0).huge(1).row(), None);
     let huge = cut.huge(0).entries(0, 512..1024, HUGE_OF_OBJECT, 0);
     assert_eq!(huge.row(), None);
-}
-
-#[test]
-fn a_part_that_grows_cold_explains_that_a_huge_page_is_mapped_by_small_entries() {
-    let name = Some("part-of-a-huge-page-grows-cold");
-    let after = |step: &str| Case::new(&format!("madvise(x[0..2], MADV_COLLAPSE); {step}"));
-    let cold = after("madvise(x[0], MADV_COLD);");
-    // Those of an object are mapped again when they are used, private ones stay.
-    let object = cold.clone().entries(0, 0..512, 0, HUGE_OF_OBJECT);
-    assert_eq!(object.row(), name);
-    let private = PRESENT | EXCLUSIVE;
-    let private = cold.clone().entries(0, 0..512, private, private | HUGE);
-    assert_eq!(private.row(), name);
-    let paged_out = after("madvise(x[0], MADV_PAGEOUT);").entries(0, 0..512, 0, HUGE_OF_OBJECT);
-    assert_eq!(paged_out.row(), name);
-    // By small entries is mapped what is a part already.
-    let part = cold.clone().entries(0, 0..9, 0, SMALL | EXCLUSIVE);
-    assert_eq!(part.row(), name);
-    let mine = PRESENT | EXCLUSIVE;
-    let zeros = cold.clone().entries(0, 0..9, PRESENT | ZERO, mine);
-    assert_eq!(zeros.row(), name);
-    // Others have the pages for themselves then.
-    let others = object.clone().entries(1, 0..9, SMALL | EXCLUSIVE, SMALL);
-    assert_eq!(others.row(), name);
-
-    let dropped = after("madvise(x[0], MADV_DONTNEED);").entries(0, 0..512, 0, HUGE_OF_OBJECT);
-    assert_eq!(dropped.row(), None);
-    assert_eq!(cold.clone().entries(0, 0..9, 0, mine).row(), None);
-    let kept = cold.clone().entries(0, 0..9, mine, PRESENT | ZERO);
-    assert_eq!(kept.row(), None);
-    let protected = cold.clone().entries(0, 0..9, 0, SMALL | UFFD_WP);
-    assert_eq!(protected.row(), None);
-    let kept = cold.clone().entries(0, 0..9, UFFD_WP, SMALL | UFFD_WP);
-    assert_eq!(kept.row(), name);
-    let only_linux = cold.clone().entries(0, 0..512, HUGE_OF_OBJECT, SMALL);
-    assert_eq!(only_linux.row(), None);
-    assert_eq!(object.clone().entries(1, 0..9, SMALL, 0).row(), None);
-    assert_eq!(object.clone().given("EINVAL").row(), None);
-    assert_eq!(object.pages().row(), None);
-    let never_huge = Case::new("madvise(x[0], MADV_COLD);").entries(0, 0..9, 0, SMALL);
-    assert_eq!(never_huge.row(), None);
 }
