@@ -83,8 +83,8 @@ pub enum Fact {
     HoleSeen(u32, VirtAddr),
     /// A range is not registered any more, or its VMA has left the list of its object: no events are promised for it.
     Unregistered(u32, AddrRange),
-    /// A range is mapped, or will be, at other addresses as well.
-    Remapped(u32, AddrRange, VirtAddr),
+    /// A range is mapped, or will be, at other addresses as well, and goes on there as far as those reach.
+    Remapped(u32, AddrRange, AddrRange),
     /// The private pages and markers of a range are moved to other addresses. They can be used at the old ones until those are
     /// [`Forgotten`](Self::Forgotten).
     Moved(u32, AddrRange, VirtAddr),

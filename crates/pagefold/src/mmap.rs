@@ -213,6 +213,7 @@ impl<P: Platform> Detached<P> {
     /// Both, unmapped and still to be [freed](Self::free). Who found one of these VMAs before it left the set, and follows its
     /// link, comes to others that have left it: it finds nothing there, or what it finds is marked as detached, so it takes `mmap_lock`.
     pub(crate) fn and(self, more: Self) -> Self {
+        P::step(Step::Mm("link unmapped VMAs", self.last.mm.id));
         self.last.next.assign(Some(more.first));
         Self {
             first: self.first,

@@ -44,28 +44,28 @@ use crate::userfault::change::{Change, follow_move};
 use crate::vma::{Vma, join_around, split_around};
 use crate::zap::{next_table, split_huge_pmd};
 
-/// Moves what is mapped at `old` to the range of the same size that begins at `to`. (Linux: `mremap` with `MREMAP_MAYMOVE |
-/// MREMAP_FIXED`)
+/// Moves what is mapped at `old` to `new`. (Linux: `mremap` with `MREMAP_MAYMOVE | MREMAP_FIXED`)
+///
+/// If `new` is smaller, what is behind as many pages of `old` is unmapped; if it is larger, the mapping goes on behind what was moved.
 ///
 /// Where a protocol [moves several VMAs](crate::protocol::Protocol::moves_several_vmas), they keep their distances, and what is mapped between the new
 /// places stays. Of VMAs that are registered with userfaultfd, one moves if it covers `old`, and none otherwise.
 ///
 /// # Errors
-/// [`MmapError::Invalid`] if one of the ranges is none, or they overlap; [`MmapError::Fault`] if nothing is mapped at the start of `old`, or at
-/// a VMA that does not move; [`MmapError::NoMemory`] for page tables. What was mapped at the new addresses may be unmapped all the same; and the VMAs before
+/// [`MmapError::Invalid`] if one of the ranges is none, or they overlap; [`MmapError::Fault`] if nothing is mapped at the start of `old`, if the sizes
+/// differ and what is to move is not all of one VMA (nothing has changed in both cases), or at a VMA that does not move; [`MmapError::NoMemory`] for page tables. What was mapped at the new addresses may be unmapped all the same; and the VMAs before
 /// the one at fault stay moved.
 pub fn mremap<P: Platform>(
     mm: Ref<P, Mm<P>>,
     old: AddrRange,
-    to: VirtAddr,
+    new: AddrRange,
 ) -> Result<(), MmapError> {
-    let new = AddrRange::pages(to, old.end.page().saturating_sub(old.start.page()));
     if !is_user_range::<P>(old) || !is_user_range::<P>(new) || old.overlaps(new) {
         return Err(MmapError::Invalid);
     }
     mm.mmap_write_lock();
     let mut aftermath = Aftermath::default();
-    let result = move_vmas(mm, old, to, &mut aftermath);
+    let result = move_vmas(mm, old, new, &mut aftermath);
     mm.mmap_write_unlock();
     aftermath.finish();
     result
@@ -108,43 +108,56 @@ impl<P: Platform> Aftermath<P> {
 fn move_vmas<P: Platform>(
     mm: Ref<P, Mm<P>>,
     old: AddrRange,
-    to: VirtAddr,
+    new: AddrRange,
     aftermath: &mut Aftermath<P>,
 ) -> Result<(), MmapError> {
-    let first = mm.find_vma(old.start).ok_or(MmapError::Fault)?;
-    let alone = first.range.covers(old);
-    if !alone && !P::protocol().moves_several_vmas {
+    let resized = size(old) != size(new);
+    let kept = AddrRange::pages(old.start, size(old).min(size(new)));
+    let first = mm.find_vma(kept.start).ok_or(MmapError::Fault)?;
+    let alone = first.range.covers(kept);
+    if !alone && (resized || !P::protocol().moves_several_vmas) {
         return Err(MmapError::Fault);
     }
-    let mut moved = old.start;
+    if let Some(tail) = non_empty(kept.end, old.end) {
+        unmap_exclusively(mm, tail, &mut aftermath.left);
+    }
+    let mut moved = kept.start;
     let mut result = Ok(());
-    while let Some(vma) = non_empty(moved, old.end).and_then(|rest| mm.find_first_vma(rest)) {
+    while let Some(vma) = non_empty(moved, kept.end).and_then(|rest| mm.find_first_vma(rest)) {
         if !alone && vma.is_uffd_armed_protected() {
             result = Err(MmapError::Fault);
             break;
         }
         let part = AddrRange {
             start: vma.range.start.max(moved),
-            end: vma.range.end.min(old.end),
+            end: vma.range.end.min(kept.end),
         };
-        let skipped = part.start.page() - old.start.page();
-        let size = part.end.page() - part.start.page();
-        let new = AddrRange::pages(to.add_pages(skipped), size);
-        unmap_exclusively(mm, new, &mut aftermath.overmapped);
-        match move_vma(mm, part, new) {
+        let target = if resized {
+            new
+        } else {
+            let skipped = part.start.page() - kept.start.page();
+            AddrRange::pages(new.start.add_pages(skipped), size(part))
+        };
+        unmap_exclusively(mm, target, &mut aftermath.overmapped);
+        match move_vma(mm, part, target) {
             Ok(change) => aftermath.change = change,
             Err(error) => {
-                unmap_exclusively(mm, new, &mut aftermath.left);
+                unmap_exclusively(mm, target, &mut aftermath.left);
                 result = Err(error);
                 break;
             }
         }
         moved = part.end;
     }
-    if let Some(done) = non_empty(old.start, moved) {
+    if let Some(done) = non_empty(kept.start, moved) {
         unmap_exclusively(mm, done, &mut aftermath.left);
     }
     result
+}
+
+/// In pages.
+fn size(range: AddrRange) -> u64 {
+    range.end.page().saturating_sub(range.start.page())
 }
 
 fn non_empty(start: VirtAddr, end: VirtAddr) -> Option<AddrRange> {
@@ -184,7 +197,7 @@ fn move_vma<P: Platform>(
     };
     let target = vma.sibling(new, pgoff, vma.flags_protected());
     let change = follow_move(vma, target, new.start);
-    P::observe(Fact::Remapped(mm.id, old, new.start));
+    P::observe(Fact::Remapped(mm.id, old, new));
     P::observe(Fact::Permitted(mm.id, new, vma.protection()));
     if P::enforces(Safeguard::MovedVmaBehind) {
         anon_vma_clone_behind(target, vma);
@@ -226,20 +239,22 @@ enum Walks {
     MeetNewFirst,
 }
 
-/// Moves all entries from one VMA to another, both write-locked.
+/// Moves all entries from one VMA to another, both write-locked, as far as that reaches.
 fn move_page_tables<P: Platform>(
     from: Ref<P, Vma<P>>,
     to: Ref<P, Vma<P>>,
     walks: Walks,
 ) -> Result<(), MmapError> {
-    let notifier = NotifierRange::<P>::start(from.mm, from.range);
+    let pages = size(from.range).min(size(to.range));
+    let all = AddrRange::pages(from.range.start, pages);
+    let notifier = NotifierRange::<P>::start(from.mm, all);
     let mut result = Ok(());
-    let mut addr = from.range.start;
-    while from.range.contains(addr) {
-        let done = addr.page() - from.range.start.page();
+    let mut addr = all.start;
+    while all.contains(addr) {
+        let done = addr.page() - all.start.page();
         let target = to.range.start.add_pages(done);
         let room = next_table::<P>(target, to.range).page() - target.page();
-        let end = next_table::<P>(addr, from.range).min(addr.add_pages(room));
+        let end = next_table::<P>(addr, all).min(addr.add_pages(room));
         let part = Part {
             vma: from,
             range: AddrRange { start: addr, end },
@@ -254,7 +269,7 @@ fn move_page_tables<P: Platform>(
         addr = end;
     }
     drop(notifier);
-    P::observe(Fact::Forgotten(from.mm.id, from.range));
+    P::observe(Fact::Forgotten(from.mm.id, all));
     result
 }
 

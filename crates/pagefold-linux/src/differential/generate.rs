@@ -305,7 +305,12 @@ impl Generator<'_> {
     /// To another mapping of the same address space, or within this one.
     fn remap(&mut self, mapping: &Mapping) -> String {
         let to = self.neighbour(mapping);
-        match self.places(mapping, &to) {
+        let places = if self.one_in(6) && to.name != mapping.name {
+            Some(self.places_of_two_sizes(mapping, &to))
+        } else {
+            self.places(mapping, &to)
+        };
+        match places {
             Some((from, to)) => self.result(&format!("mremap({from}, {to})")),
             None => self.result(&format!("{}[0]", mapping.name)),
         }
@@ -374,6 +379,16 @@ impl Generator<'_> {
             format!("{}[{first}..{end}]", one.name),
             format!("{}[{first}..{end}]", other.name),
         ))
+    }
+
+    /// Pages of the one and of the other from the same number on, often not as many.
+    fn places_of_two_sizes(&mut self, one: &Mapping, other: &Mapping) -> (String, String) {
+        let first = self.random.below(one.pages.min(other.pages));
+        let mut place = |mapping: &Mapping| {
+            let end = first + 1 + self.random.below(mapping.pages - first);
+            format!("{}[{first}..{end}]", mapping.name)
+        };
+        (place(one), place(other))
     }
 
     /// A statement that keeps what it gives.

@@ -1,7 +1,7 @@
 use pagefold_litmus::{Advice, Call, StatementKind};
 
 use super::compare::{Compared, compare};
-use super::observe::{Content, EXCLUSIVE, HUGE, OF_OBJECT, PRESENT, Run, Space, State};
+use super::observe::{Cache, Content, HUGE, OF_OBJECT, PRESENT, Run, Space, State, ZERO};
 use super::*;
 use crate::engine::on_machine;
 use crate::kernel::Version;
@@ -141,29 +141,43 @@ fn observed(state: State, value: u64) -> Observed {
 #[test]
 fn the_first_difference_counts_and_what_is_known_ends_a_sequence() {
     let source = "MM one
-{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } A: madvise(x, MADV_COLLAPSE); }
-P0 (A) { madvise(x[0], MADV_COLD); }
+{ shmem f[2] = { 1, 2 }; mm A { x: mmap(f, MAP_SHARED); } A: madvise(x, MADV_COLLAPSE); fallocate_punch(f[1]); }
+P0 (A) { x[0]; }
 ";
     let sequence = Sequence::parse(source).unwrap();
-    let huge = observed(PRESENT | HUGE | OF_OBJECT, 1);
+    let nothing = observed(0, 1);
     let small = observed(PRESENT | OF_OBJECT, 1);
-    let all = |first: &Observed, second: &Observed| vec![first.clone(), second.clone()];
-    let kernel = all(&huge, &small);
+    // After each step. Only the engine says what is huge, and what is accessed.
+    let all = |second: &Observed, third: &Observed| {
+        let mut all = [nothing.clone(), second.clone(), third.clone()];
+        for (step, seen) in all.iter_mut().enumerate() {
+            let huge = if step == 0 { vec![0] } else { vec![] };
+            seen.objects = vec![Cache {
+                huge,
+                ..Cache::default()
+            }];
+            seen.accessed = (step == 2).then_some(0..1);
+        }
+        all.to_vec()
+    };
+    let kernel = all(&nothing, &small);
     assert_eq!(compare(&sequence, KERNEL, &kernel, &kernel), Compared::Same);
-    let Compared::Explained(known) = compare(&sequence, KERNEL, &kernel, &all(&huge, &huge)) else {
-        panic!("MADV_COLD of a part is in the table");
+    let engine = all(&nothing, &nothing);
+    let Compared::Explained(known) = compare(&sequence, KERNEL, &kernel, &engine) else {
+        panic!("that more is mapped of what was a huge page is in the table");
     };
-    assert_eq!(known.name, "part-of-a-huge-page-grows-cold");
-    let Compared::Different(difference) = compare(&sequence, KERNEL, &kernel, &all(&small, &huge))
-    else {
-        panic!("nothing explains why there was no huge page before");
+    assert_eq!(known.name, "folios-of-all-sizes");
+    let engine = all(&small, &nothing);
+    let Compared::Different(difference) = compare(&sequence, KERNEL, &kernel, &engine) else {
+        panic!("nothing explains what was mapped before");
     };
-    assert_eq!(difference.step, 0);
+    assert_eq!(difference.step, 1);
     for other in [
-        observed(PRESENT | HUGE | OF_OBJECT, 2),
-        observed(PRESENT | HUGE | OF_OBJECT | EXCLUSIVE, 1),
+        observed(PRESENT | OF_OBJECT, 2),
+        observed(PRESENT | HUGE | OF_OBJECT, 1),
+        observed(PRESENT | ZERO, 1),
     ] {
-        let compared = compare(&sequence, KERNEL, &kernel, &all(&other, &small));
+        let compared = compare(&sequence, KERNEL, &kernel, &all(&nothing, &other));
         assert!(matches!(compared, Compared::Different(_)));
     }
 }

@@ -110,7 +110,7 @@ impl Engine<'_> {
 
     pub(super) fn mremap(&self, from: MappingRange, to: MappingRange) -> Seen {
         let mm = self.mm_of(from.mapping);
-        mapped(mremap::mremap(mm, self.range(from), self.range(to).start))
+        mapped(mremap::mremap(mm, self.range(from), self.range(to)))
     }
 
     /// Something that reads or writes a page with a reference of its own: the representative, or, where nobody but the engine is to do

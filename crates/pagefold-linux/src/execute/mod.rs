@@ -116,7 +116,7 @@ impl<'c> Who<'c> {
                 let write = permission == Permission::ReadWrite;
                 memory::mprotect(self.range(range), read, write).into()
             }
-            Call::Mremap(from, to) => memory::mremap(self.range(from), self.range(to).start).into(),
+            Call::Mremap(from, to) => memory::mremap(self.range(from), self.range(to)).into(),
             Call::Fork(child) => self.context.fork(child, self.moment).into(),
             Call::UffdRegister(mapping, asked) => {
                 let uffd = &self.context.uffds[mapping.index()];

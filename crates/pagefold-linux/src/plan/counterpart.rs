@@ -80,9 +80,7 @@ fn without_counterpart(scenario: &Scenario, place: Where, call: &Call) -> Option
         Call::Migrate(_) => "a machine with one memory node moves no page when asked to",
         Call::Shrink(_) => "nobody can ask reclaim to look at which pages were used",
         Call::OnDisk(_) => "nobody sees what a disk holds but through the page cache",
-        Call::Mremap(from, to) | Call::UffdioMove(to, from, _)
-            if scenario.pages_of(*from).1 != scenario.pages_of(*to).1 =>
-        {
+        Call::UffdioMove(to, from, _) if scenario.pages_of(*from).1 != scenario.pages_of(*to).1 => {
             "pages move to where as many are"
         }
         _ => return None,

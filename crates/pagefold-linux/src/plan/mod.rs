@@ -309,8 +309,9 @@ pub(crate) fn calls(scenario: &Scenario) -> impl Iterator<Item = &Call> {
 pub(crate) fn wants_even_halves(scenario: &Scenario) -> bool {
     let moves_elsewhere = |call: &Call| match call {
         Call::Mremap(from, to) | Call::UffdioMove(to, from, _) => {
-            let ((from, pages), (to, _)) = (scenario.pages_of(*from), scenario.pages_of(*to));
-            let wholes = [from, to, pages].iter().all(|n| n.is_multiple_of(HALVES));
+            let ((from, pages), (to, room)) = (scenario.pages_of(*from), scenario.pages_of(*to));
+            let all = [from, to, pages, room];
+            let wholes = all.iter().all(|n| n.is_multiple_of(HALVES));
             from != to && !wholes
         }
         _ => false,

@@ -194,15 +194,15 @@ pub(crate) fn mprotect(pages: Pages, read: bool, write: bool) -> Result<(), Errn
     result(unsafe { libc::mprotect(pages.start.pointer(), pages.bytes, read | write) })
 }
 
-/// Moves pages to another place of the region, where as many go away.
-pub(crate) fn mremap(from: Pages, to: Address) -> Result<(), Errno> {
-    let to = Pages::new(to, from.bytes);
+/// Moves pages to another place of the region, where what is there goes away. Behind what finds no room there, nothing is mapped any more; what there is
+/// more room for is mapped as well.
+pub(crate) fn mremap(from: Pages, to: Pages) -> Result<(), Errno> {
     // SAFETY: both places are in the region, where nothing of Rust lies.
     let moved = unsafe {
         libc::mremap(
             from.start.pointer(),
             from.bytes,
-            from.bytes,
+            to.bytes,
             libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
             to.start.pointer(),
         )

@@ -7,6 +7,11 @@ use crate::platform::{Order, Platform, Word};
 use crate::step::Step;
 
 impl<P: Platform> Mapping<P> {
+    /// Whether there can be a slot for a page: a mapping may reach behind all that there can be.
+    fn reaches(index: PageIndex) -> bool {
+        index.0 < Self::MAX_PAGES
+    }
+
     pub(super) fn root_slot(&self, index: PageIndex) -> &'static P::Word {
         P::entry(self.root, index.0 as usize / P::PTRS_PER_TABLE)
     }
@@ -22,6 +27,9 @@ impl<P: Platform> Mapping<P> {
     /// with a reference, which is an acquire of how the folio began, or with the folio's lock, which was held when the folio
     /// came in. That it is up to date may be seen late: where it came in, there was nothing before. A huge folio takes the place of others.
     pub(super) fn load(&self, index: PageIndex) -> Entry {
+        if !Self::reaches(index) {
+            return Entry::None;
+        }
         P::step(Step::Slot("xas_load", self.id, index));
         match Entry::from_bits(self.root_slot(index).read_dependent()) {
             Entry::Node(node) => {
@@ -34,6 +42,9 @@ impl<P: Platform> Mapping<P> {
 
     /// What the slot of `index` holds. The caller has `xa_lock`, or nobody changes the cache now.
     pub fn load_protected(&self, index: PageIndex) -> Entry {
+        if !Self::reaches(index) {
+            return Entry::None;
+        }
         match Entry::from_bits(self.root_slot(index).load_protected()) {
             Entry::Node(node) => Entry::from_bits(Self::node_slot(node, index).load_protected()),
             entry => entry,

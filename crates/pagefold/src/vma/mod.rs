@@ -184,14 +184,14 @@ impl<P: Platform> Vma<P> {
         })
     }
 
-    /// The range of the huge page around `addr`, if the VMA covers it and the object has it at a huge index.
+    /// The range of the huge page around `addr`, if the VMA covers it and the object, if there is one, has it at a huge index.
     pub(crate) fn huge_range(&self, addr: VirtAddr) -> Option<AddrRange> {
         let pages = P::PTRS_PER_TABLE;
         let start = addr.huge_start(pages);
         let range = AddrRange::pages(start, pages as u64);
-        let aligned =
-            self.range.covers(range) && self.index_of(start).0.is_multiple_of(pages as u64);
-        aligned.then_some(range)
+        let allowed = self.range.covers(range)
+            && (self.is_anonymous() || self.index_of(start).0.is_multiple_of(pages as u64));
+        allowed.then_some(range)
     }
 
     /// As [`huge_range`](Self::huge_range), if the process allows huge pages there. The caller has `mmap_lock` or the VMA lock, for

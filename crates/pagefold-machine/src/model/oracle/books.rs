@@ -351,11 +351,20 @@ impl Books {
         }
     }
 
-    /// A range is mapped at other addresses as well.
-    pub(super) fn remap(&self, mm: u32, range: AddrRange, to: VirtAddr) {
-        for (number, from) in self.pages_in(mm, range).enumerate() {
-            let to = self.page(mm, to.add_pages(number as u64));
-            to.backing.set(from.backing.get());
+    /// A range is mapped at other addresses as well, and goes on behind them as far as these reach.
+    pub(super) fn remap(&self, mm: u32, range: AddrRange, to: AddrRange) {
+        let Some(first) = self.pages_in(mm, range).next() else {
+            return;
+        };
+        let first = first.backing.get();
+        for (number, to) in self.pages_in(mm, to).enumerate() {
+            let backing = first.map(|first| Backing {
+                index: first.index + number,
+                ..first
+            });
+            // There is nothing behind the largest object.
+            to.backing
+                .set(backing.filter(|backing| backing.index < OBJECT_PAGES));
         }
     }
 

@@ -3,7 +3,7 @@
 use pagefold::addr::AddrRange;
 use pagefold::mprotect::{self, Protection};
 use pagefold::{madvise, migrate, mmap, mremap, reclaim};
-use pagefold_litmus::{Advice, MappingPage, MappingRange, Permission, Symbol, Value};
+use pagefold_litmus::{Advice, MappingPage, MappingRange, Permission, Value};
 
 use super::{Session, Who, collapse, flag, status, symbol};
 
@@ -76,10 +76,7 @@ impl Session<'_> {
 
     pub(super) fn mremap(&self, who: Who<'_>, from: MappingRange, to: MappingRange) -> Value {
         let (old, new) = (self.range(from), self.range(to));
-        if new.end.page() - new.start.page() != old.end.page() - old.start.page() {
-            return Symbol::EINVAL.into();
-        }
-        let result = mremap::mremap(self.mm_of(who, from.mapping), old, new.start);
+        let result = mremap::mremap(self.mm_of(who, from.mapping), old, new);
         status(result.map_err(|error| error.errno()))
     }
 
