@@ -340,7 +340,8 @@ mod tests {
         assert_eq!(protocol("6.5.3"), "linux-6.4");
         assert_eq!(protocol("6.8.12"), "linux-6.6");
         assert_eq!(protocol("6.10.14"), "linux-6.9");
-        assert_eq!(protocol("6.12.117"), "linux-6.11");
+        assert_eq!(protocol("6.11.0"), "linux-6.11");
+        assert_eq!(protocol("6.12.117"), "linux-6.12");
         assert_eq!(protocol("6.18.44-fc-v669"), "linux-6.14");
         assert_eq!(Version::parse("next"), None);
         assert!(Kernel::of("6.1.0-41-amd64").unwrap().is_older_than_all());

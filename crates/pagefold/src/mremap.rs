@@ -52,8 +52,9 @@ use crate::zap::{next_table, split_huge_pmd};
 /// places stays. Of VMAs that are registered with userfaultfd, one moves if it covers `old`, and none otherwise.
 ///
 /// # Errors
-/// [`MmapError::Invalid`] if one of the ranges is none, or they overlap; [`MmapError::Fault`] if nothing is mapped at the start of `old`, if the sizes
-/// differ and what is to move is not all of one VMA (nothing has changed in both cases), or at a VMA that does not move; [`MmapError::NoMemory`] for page tables. What was mapped at the new addresses may be unmapped all the same; and the VMAs before
+/// [`MmapError::Invalid`] if one of the ranges is none, or they overlap, and [`MmapError::Fault`] if nothing is mapped at the start of `old`: nothing has
+/// changed then. [`MmapError::Fault`] if what is to move is of several VMAs and the protocol, or another size, does not allow that (nothing has changed
+/// where the protocol moves several, else what was in the way is gone), or at a VMA that does not move; [`MmapError::NoMemory`] for page tables. What was mapped at the new addresses may be unmapped all the same; and the VMAs before
 /// the one at fault stay moved.
 pub fn mremap<P: Platform>(
     mm: Ref<P, Mm<P>>,
@@ -113,13 +114,22 @@ fn move_vmas<P: Platform>(
 ) -> Result<(), MmapError> {
     let resized = size(old) != size(new);
     let kept = AddrRange::pages(old.start, size(old).min(size(new)));
+    let several = P::protocol().moves_several_vmas;
     let first = mm.find_vma(kept.start).ok_or(MmapError::Fault)?;
     let alone = first.range.covers(kept);
-    if !alone && (resized || !P::protocol().moves_several_vmas) {
+    let moves = alone || several && !resized;
+    // Linux before 6.17 makes room, and then looks.
+    if !moves && several {
         return Err(MmapError::Fault);
     }
-    if let Some(tail) = non_empty(kept.end, old.end) {
-        unmap_exclusively(mm, tail, &mut aftermath.left);
+    if resized || !several {
+        unmap_exclusively(mm, new, &mut aftermath.overmapped);
+        if let Some(tail) = non_empty(kept.end, old.end) {
+            unmap_exclusively(mm, tail, &mut aftermath.left);
+        }
+    }
+    if !moves {
+        return Err(MmapError::Fault);
     }
     let mut moved = kept.start;
     let mut result = Ok(());

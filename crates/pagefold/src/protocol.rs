@@ -515,7 +515,8 @@ pub struct Protocol {
     pub reclaims_emptied_tables: bool,
     /// Whether `madvise` tries to do with the VMA lock alone (Linux from 6.17).
     pub madvise_under_vma_lock: bool,
-    /// Whether one mremap moves several VMAs, none of which is registered with userfaultfd (Linux from 6.17: `remap_move`).
+    /// Whether one mremap moves several VMAs, none of which is registered with userfaultfd, and unmaps nothing if it is refused (Linux from 6.17:
+    /// `remap_move`).
     pub moves_several_vmas: bool,
     /// Whether private pages become a huge one although the process can write none of them (Linux from 6.18: no `SCAN_PAGE_RO`).
     pub collapses_read_only_pages: bool,
@@ -528,7 +529,7 @@ pub struct Protocol {
     /// Whether a fault on a page of a huge page of an object, where a table is that has nothing in it, maps all of it by small entries
     /// (Linux from 6.11: `finish_fault`).
     pub maps_whole_folios: bool,
-    /// Whether pages of a huge private page that hold nothing but zeros are given up when it is divided (Linux from 6.13:
+    /// Whether pages of a huge private page that hold nothing but zeros are given up when it is divided (Linux from 6.12:
     /// `try_to_map_unused_to_zeropage`).
     pub drops_zeros_at_split: bool,
     /// Safeguards that this version does not have.
@@ -605,16 +606,23 @@ impl Protocol {
         ..Self::LINUX_6_6
     };
 
-    /// Linux 6.11 to 6.13: a fault on a huge page of shmem fills an empty table with all of it.
+    /// Linux 6.11: a fault on a huge page of shmem fills an empty table with all of it.
     pub const LINUX_6_11: Self = Self {
         name: "linux-6.11",
         maps_whole_folios: true,
         ..Self::LINUX_6_9
     };
 
+    /// Linux 6.12 and 6.13: when a huge private page is divided, pages that hold nothing but zeros are given up.
+    pub const LINUX_6_12: Self = Self {
+        name: "linux-6.12",
+        drops_zeros_at_split: true,
+        ..Self::LINUX_6_11
+    };
+
     /// Linux from 6.14: a table of a VMA that stays can also go because MADV_DONTNEED emptied it. With what was
     /// added to it until 6.19: `madvise` under the VMA lock, guard regions, several VMAs moved at once, huge pages of what cannot be written;
-    /// and with what a write to the huge page of zeros does since 6.13, and the division of huge private pages.
+    /// and with what a write to the huge page of zeros does since 6.13.
     pub const LINUX_6_14: Self = Self {
         name: "linux-6.14",
         reclaims_emptied_tables: true,
@@ -622,8 +630,7 @@ impl Protocol {
         moves_several_vmas: true,
         collapses_read_only_pages: true,
         writes_huge_zero_page: true,
-        drops_zeros_at_split: true,
-        ..Self::LINUX_6_11
+        ..Self::LINUX_6_12
     };
 
     /// Linux from 7.0: MADV_COLLAPSE does not give up for good because a file was just written.
@@ -665,6 +672,7 @@ impl Protocol {
         Self::LINUX_6_6,
         Self::LINUX_6_9,
         Self::LINUX_6_11,
+        Self::LINUX_6_12,
         Self::LINUX_6_14,
         Self::LINUX_7_0,
     ];
